@@ -1,0 +1,233 @@
+//! Token ids for training and for evaluation, from text or from a generator whose entropy is known.
+//!
+//! A batch is a pure function of (seed, step): nothing to save, nothing to restore, the same for any
+//! number of workers. Held-out documents are chosen by their hash and never trained on.
+//!
+//! Reads: `spec`, `plan` (for [`DataFacts`]), `random`. Read by: `train`, `exec`, `cli`.
+
+mod prose;
+mod synthetic;
+mod text;
+mod tokenizer;
+
+use std::path::Path;
+
+use crate::error::{FileError, InputError};
+use crate::plan::DataFacts;
+use crate::random::{Permutation, Stream};
+use crate::spec::{DataSpec, Source, Spec};
+use synthetic::Generator;
+
+/// One step's tokens, row-major `[sequences, context]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// What the model reads.
+    pub inputs: Vec<i32>,
+    /// What it must say: `targets[b, t]` follows `inputs[b, t]`.
+    pub targets: Vec<i32>,
+    /// Sequences B.
+    pub sequences: usize,
+    /// Tokens of one sequence T.
+    pub context: usize,
+}
+
+/// Everything a sweep trains and evaluates on.
+#[derive(Debug)]
+pub struct Dataset {
+    /// What the plan needs to know.
+    pub facts: DataFacts,
+    context: usize,
+    tokens: Tokens,
+}
+
+/// Where windows of tokens come from.
+#[derive(Debug)]
+enum Tokens {
+    /// Ids in memory; windows are cut without overlap.
+    Stored { train: Vec<u16>, held_out: Vec<u16> },
+    /// Ids made on demand.
+    Generated(Generator),
+}
+
+/// Data that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The data does not fit the sweep.
+    #[error(transparent)]
+    Input(#[from] InputError),
+}
+
+impl Dataset {
+    /// Loads or generates what a sweep asks for. A trained tokenizer is kept in `cache`, if given.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] names the file and what is wrong with it.
+    pub fn load(spec: &Spec, cache: Option<&Path>) -> Result<Self, DataError> {
+        let context = spec.model.context;
+        match spec.data.source.get_ref() {
+            Source::PdProse => Self::text(&prose::documents()?, &spec.data, context, cache),
+            Source::Files { paths } => {
+                Self::text(&text::read_files(paths)?, &spec.data, context, cache)
+            }
+            Source::ZipfFact(z) => Ok(Self::generated(Generator::zipf_fact(z), context)),
+            Source::GraphWalk(g) => Ok(Self::generated(Generator::graph_walk(g), context)),
+        }
+    }
+
+    fn generated(generator: Generator, context: usize) -> Self {
+        let facts = DataFacts {
+            vocab: generator.vocab(),
+            train_tokens: None,
+            held_out_tokens: u64::MAX,
+            sha256: generator.sha256(),
+            bytes_per_token: None,
+            entropy: Some(generator.entropy()),
+        };
+        Self { facts, context, tokens: Tokens::Generated(generator) }
+    }
+
+    fn text(
+        documents: &[Vec<u8>],
+        spec: &DataSpec,
+        context: usize,
+        cache: Option<&Path>,
+    ) -> Result<Self, DataError> {
+        let split = text::split(documents);
+        let encoder = tokenizer::Encoder::new(spec.tokenizer.get_ref(), &split, cache)?;
+        let (train, held_out) = (encoder.encode(&split.train)?, encoder.encode(&split.held_out)?);
+        for (what, ids) in [("training", &train), ("held-out", &held_out)] {
+            if ids.len() <= context {
+                return Err(InputError::new(
+                    format!(
+                        "the {what} text has {} tokens, a window needs {}",
+                        ids.len(),
+                        context + 1
+                    ),
+                    "add text to data.source, or lower model.context",
+                )
+                .into());
+            }
+        }
+        let bytes: usize = split.held_out.iter().map(|d| d.len()).sum();
+        let facts = DataFacts {
+            vocab: encoder.vocab(),
+            train_tokens: Some(train.len() as u64),
+            held_out_tokens: ((held_out.len() - 1) / context * context) as u64,
+            sha256: split.sha256.clone(),
+            bytes_per_token: Some(bytes as f64 / held_out.len() as f64),
+            entropy: None,
+        };
+        Ok(Self { facts, context, tokens: Tokens::Stored { train, held_out } })
+    }
+
+    /// The batch of one step.
+    ///
+    /// Text: windows of `context` tokens in the order of a keyed permutation, a new one each epoch.
+    pub fn batch(&self, seed: u64, step: u64, sequences: usize) -> Batch {
+        let stream = Stream::new(seed, "data order");
+        let first = step * sequences as u64;
+        self.collect(sequences, |i, out| match &self.tokens {
+            Tokens::Stored { train, .. } => {
+                let windows = ((train.len() - 1) / self.context) as u64;
+                let (epoch, place) = ((first + i) / windows, (first + i) % windows);
+                let window = Permutation::new(stream.child(epoch), windows).at(place) as usize;
+                copy(train, window * self.context, out);
+            }
+            Tokens::Generated(generator) => generator.window(stream, first + i, out),
+        })
+    }
+
+    /// Held-out batches, the same for every cell: `tokens / context` windows spread evenly.
+    pub fn held_out(&self, tokens: u64, sequences: usize) -> impl Iterator<Item = Batch> + '_ {
+        let wanted = (tokens / self.context as u64).max(1);
+        let held_out_stream = Stream::new(0, "held out");
+        (0..wanted).step_by(sequences).map(move |first| {
+            let size = sequences.min((wanted - first) as usize);
+            self.collect(size, |i, out| match &self.tokens {
+                Tokens::Stored { held_out, .. } => {
+                    let windows = ((held_out.len() - 1) / self.context) as u64;
+                    let window = (first + i) * windows / wanted.max(1);
+                    copy(held_out, window.min(windows - 1) as usize * self.context, out);
+                }
+                Tokens::Generated(generator) => generator.window(held_out_stream, first + i, out),
+            })
+        })
+    }
+
+    /// Fills windows of `context + 1` ids and splits them into inputs and targets.
+    fn collect(&self, sequences: usize, mut fill: impl FnMut(u64, &mut [i32])) -> Batch {
+        let mut window = vec![0_i32; self.context + 1];
+        let mut inputs = Vec::with_capacity(sequences * self.context);
+        let mut targets = Vec::with_capacity(sequences * self.context);
+        for i in 0..sequences {
+            fill(i as u64, &mut window);
+            inputs.extend_from_slice(&window[..self.context]);
+            targets.extend_from_slice(&window[1..]);
+        }
+        Batch { inputs, targets, sequences, context: self.context }
+    }
+}
+
+fn copy(ids: &[u16], start: usize, out: &mut [i32]) {
+    let len = out.len();
+    for (to, from) in out.iter_mut().zip(&ids[start..start + len]) {
+        *to = i32::from(*from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(n: u16, context: usize) -> Dataset {
+        let facts = crate::plan::DataFacts {
+            vocab: 60_000,
+            train_tokens: Some(u64::from(n)),
+            held_out_tokens: 100,
+            sha256: String::new(),
+            bytes_per_token: None,
+            entropy: None,
+        };
+        let held_out = (50_000..50_101).collect();
+        Dataset { facts, context, tokens: Tokens::Stored { train: (0..n).collect(), held_out } }
+    }
+
+    #[test]
+    fn an_epoch_visits_every_window_once_in_another_order_each_time() {
+        let data = stored(1001, 10);
+        let epoch = |e: u64| -> Vec<i32> {
+            (0..10)
+                .flat_map(|s| data.batch(1, 10 * e + s, 10).inputs.into_iter().step_by(10))
+                .collect()
+        };
+        let (first, second) = (epoch(0), epoch(1));
+        let mut sorted = first.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..1000).step_by(10).collect::<Vec<_>>());
+        assert_ne!(first, sorted, "the order must not be the identity");
+        assert_ne!(first, second, "another epoch has another order");
+    }
+
+    #[test]
+    fn a_batch_depends_on_seed_and_step_alone_and_targets_follow_inputs() {
+        let data = stored(1001, 10);
+        assert_eq!(data.batch(1, 7, 4), data.batch(1, 7, 4));
+        assert_ne!(data.batch(1, 7, 4), data.batch(2, 7, 4));
+        assert_ne!(data.batch(1, 7, 4), data.batch(1, 8, 4));
+        let batch = data.batch(1, 7, 4);
+        assert!(batch.inputs.iter().zip(&batch.targets).all(|(i, t)| i + 1 == *t));
+    }
+
+    #[test]
+    fn held_out_batches_are_fixed_and_distinct_from_training() {
+        let data = stored(1001, 10);
+        let ids = |n| data.held_out(100, n).flat_map(|b| b.inputs).collect::<Vec<_>>();
+        assert_eq!(ids(3), ids(10), "the same windows for any batch size");
+        assert_eq!(ids(4).len(), 100);
+        assert!(ids(4).iter().all(|id| *id >= 50_000));
+    }
+}

@@ -1,0 +1,163 @@
+//! Text to ids: raw bytes, or byte-level BPE trained on the training documents (`tokenizers` crate).
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::normalizers::NFC;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, TokenizerBuilder, TokenizerImpl};
+
+use super::DataError;
+use super::text::Split;
+use crate::error::{FileError, InputError, exit};
+use crate::spec::Tokenizer;
+
+/// Separates documents under BPE; id 0. Under raw bytes the zero byte does, also id 0.
+const END: &str = "<|endoftext|>";
+
+type ByteLevelBpe = TokenizerImpl<BPE, NFC, ByteLevel, ByteLevel, ByteLevel>;
+
+/// Turns documents into one stream of ids.
+pub(super) enum Encoder {
+    /// One id a byte.
+    Bytes,
+    /// Merges learned from the training documents.
+    Bpe(Box<ByteLevelBpe>),
+}
+
+impl Encoder {
+    /// The encoder a sweep asks for; BPE is trained, or read from `cache` where it was trained before.
+    pub(super) fn new(
+        spec: &Tokenizer,
+        text: &Split<'_>,
+        cache: Option<&Path>,
+    ) -> Result<Self, DataError> {
+        match spec {
+            Tokenizer::Bytes => Ok(Self::Bytes),
+            Tokenizer::Bpe { vocab } => {
+                let file = cache
+                    .map(|dir| dir.join(format!("tokenizer-{vocab}-{}.json", &text.sha256[..12])));
+                Ok(Self::Bpe(Box::new(match file.filter(|f| f.exists()) {
+                    Some(file) => read(&file)?,
+                    None => train(*vocab, text, cache)?,
+                })))
+            }
+        }
+    }
+
+    /// Number of ids.
+    pub(super) fn vocab(&self) -> usize {
+        match self {
+            Self::Bytes => 256,
+            Self::Bpe(bpe) => bpe.get_vocab_size(true),
+        }
+    }
+
+    /// All documents as one stream, each followed by the separator, id 0.
+    pub(super) fn encode(&self, documents: &[&[u8]]) -> Result<Vec<u16>, DataError> {
+        match self {
+            Self::Bytes => Ok(documents
+                .iter()
+                .flat_map(|d| d.iter().map(|b| u16::from(*b)).chain([0]))
+                .collect()),
+            Self::Bpe(bpe) => {
+                let parts: Result<Vec<Vec<u16>>, _> =
+                    documents.par_iter().map(|d| encode_one(bpe, d)).collect();
+                Ok(parts?.concat())
+            }
+        }
+    }
+}
+
+fn encode_one(bpe: &ByteLevelBpe, document: &[u8]) -> Result<Vec<u16>, DataError> {
+    let text = String::from_utf8_lossy(document);
+    let encoding = bpe.encode_fast(text.as_ref(), false).map_err(|e| failed("encode with", &*e))?;
+    encoding
+        .get_ids()
+        .iter()
+        .chain([&0])
+        .map(|id| u16::try_from(*id).map_err(|e| failed("encode with", &e)))
+        .collect()
+}
+
+fn failed(what: &str, error: &dyn std::fmt::Display) -> DataError {
+    InputError::new(
+        format!("cannot {what} the BPE tokenizer: {error}"),
+        "try tokenizer = \"bytes\"",
+    )
+    .into()
+}
+
+fn train(vocab: u32, text: &Split<'_>, cache: Option<&Path>) -> Result<ByteLevelBpe, DataError> {
+    let mut trainer = BpeTrainer::builder()
+        .show_progress(false)
+        .vocab_size(vocab as usize)
+        .min_frequency(2)
+        .special_tokens(vec![AddedToken::from(END, true)])
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .build();
+    // No normalisation and no added space: ids must spell the bytes that were read.
+    let byte_level = ByteLevel::new(false, false, true);
+    let mut bpe: ByteLevelBpe = TokenizerBuilder::new()
+        .with_model(BPE::default())
+        .with_normalizer(None)
+        .with_pre_tokenizer(Some(byte_level))
+        .with_post_processor(Some(byte_level))
+        .with_decoder(Some(byte_level))
+        .build()
+        .map_err(|e| failed("build", &*e))?;
+    let documents = text.train.iter().map(|d| String::from_utf8_lossy(d).into_owned());
+    bpe.train(&mut trainer, documents).map_err(|e| failed("train", &*e))?;
+    if let Some(dir) = cache {
+        let file: PathBuf = dir.join(format!("tokenizer-{vocab}-{}.json", &text.sha256[..12]));
+        let json = serde_json::to_vec(&bpe).map_err(|e| failed("write", &e))?;
+        crate::fs::write_atomic(&file, &json)?;
+    }
+    Ok(bpe)
+}
+
+fn read(file: &Path) -> Result<ByteLevelBpe, DataError> {
+    let json = std::fs::read(file).map_err(FileError::new("read", file))?;
+    serde_json::from_slice(&json).map_err(|e| {
+        InputError::new(
+            format!("`{}` is not the tokenizer written there: {e}", file.display()),
+            "delete it: it is trained again from the same text",
+        )
+        .with_code(exit::DAMAGED)
+        .into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::split;
+    use super::*;
+
+    #[test]
+    fn bytes_spell_the_text_with_a_separator_after_each_document() {
+        let ids = Encoder::Bytes.encode(&[b"ab", b"c"]).unwrap();
+        assert_eq!(ids, [97, 98, 0, 99, 0]);
+    }
+
+    #[test]
+    fn bpe_shortens_the_text_and_decodes_to_the_same_bytes() {
+        let words = ["the whale ", "was a white whale", ", and the sea ", "rolled on — naïve\n"];
+        let documents: Vec<Vec<u8>> = (0..60)
+            .map(|i| format!("{}{i} {}", words[i % 4], words[(i + 1) % 4]).into_bytes())
+            .collect();
+        let split = split(&documents);
+        let dir = tempfile::tempdir().unwrap();
+        let spec = Tokenizer::Bpe { vocab: 300 };
+        let encoder = Encoder::new(&spec, &split, Some(dir.path())).unwrap();
+        assert!((258..=300).contains(&encoder.vocab()), "{}", encoder.vocab());
+        let ids = encoder.encode(&[&documents[3]]).unwrap();
+        assert!(ids.len() < documents[3].len());
+        assert_eq!(ids.last(), Some(&0));
+        let Encoder::Bpe(bpe) = &encoder else { panic!() };
+        let ids32: Vec<u32> = ids[..ids.len() - 1].iter().map(|i| u32::from(*i)).collect();
+        assert_eq!(bpe.decode(&ids32, false).unwrap().into_bytes(), documents[3]);
+        let again = Encoder::new(&spec, &split, Some(dir.path())).unwrap();
+        assert_eq!(again.encode(&split.train).unwrap(), encoder.encode(&split.train).unwrap());
+    }
+}

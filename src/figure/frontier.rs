@@ -1,0 +1,184 @@
+//! The compute-optimal model size and token count against compute, by every method.
+
+use super::canvas::{Canvas, Rect, Stroke, Type};
+use super::label::{Labels, in_margin};
+use super::palette::{self, ACCENT, DIM, SOFT};
+use super::panel::{Axis, Panel, SMALL};
+use super::scale::{Label, Scale, between};
+use super::{Figure, law, method_name, reach};
+use crate::fit::Analysis;
+use crate::predict::Prediction;
+
+/// Tokens per parameter of the reference line (Hoffmann et al. 2022, as usually quoted).
+const RULE_OF_THUMB: f64 = 20.0;
+
+/// Which of the two panels.
+#[derive(Clone, Copy, PartialEq)]
+enum Half {
+    Params,
+    Tokens,
+}
+
+impl Half {
+    fn of<T: Copy>(self, pair: (T, T)) -> T {
+        if self == Self::Params { pair.0 } else { pair.1 }
+    }
+}
+
+pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Figure {
+    let title = "Compute-optimal frontier".to_owned();
+    let mut canvas = Canvas::new(860.0, 700.0);
+    let reach = reach(analysis, predictions);
+    let shown: Vec<&Prediction> = predictions.iter().filter(|p| p.flops <= reach).collect();
+    let runs = analysis.points.iter().map(|p| p.flops);
+    let budgets = analysis.isoflop.iter().map(|b| b.flops);
+    let x = Scale::log(runs.chain(budgets).chain(shown.iter().map(|p| p.flops)), 0.04);
+
+    for (half, top) in [(Half::Params, 18.0), (Half::Tokens, 350.0)] {
+        let frame = Rect { x: 76.0, y: top, w: 560.0, h: 292.0 };
+        panel(&mut canvas, analysis, &shown, frame, x, half);
+    }
+
+    let mut notes = vec![
+        "Above: N*, below: D*. Lines: each method's compute-optimal frontier, with its \
+                       exponent; dashed beyond the runs."
+            .to_owned(),
+    ];
+    if let Some(fit) = analysis.fits.first() {
+        notes.push(format!(
+            "Band: the middle {:.0}% of the bootstrap draws of the leading fit ({}).",
+            100.0 * fit.level,
+            method_name(&fit.method)
+        ));
+    }
+    if analysis.isoflop.iter().any(|b| b.params.is_some()) {
+        notes.push("Diamonds: IsoFLOP minima with their intervals.".to_owned());
+    }
+    if !shown.is_empty() {
+        notes.push("Stars: predictions.".to_owned());
+    }
+    notes.push("Grey dashes: 20 tokens per parameter, C = 6ND, for reference.".to_owned());
+    Figure { name: "frontier", svg: canvas.svg(&title), title, caption: notes.join(" ") }
+}
+
+fn panel(
+    canvas: &mut Canvas,
+    analysis: &Analysis,
+    shown: &[&Prediction],
+    frame: Rect,
+    x: Scale,
+    half: Half,
+) {
+    let compute = &analysis.compute;
+    let thumb = |c: f64| {
+        let n = (c / (6.0 * RULE_OF_THUMB)).sqrt();
+        half.of((n, RULE_OF_THUMB * n))
+    };
+    let grid = x.steps(49);
+    let lines: Vec<Vec<(f64, f64)>> = analysis
+        .fits
+        .iter()
+        .map(|fit| {
+            let on = |c: &f64| Some((*c, half.of(law::frontier(fit, compute, *c)?)));
+            grid.iter().filter_map(on).collect()
+        })
+        .collect();
+    // Everything but the band sets the axis: a band that knows nothing must not hide the lines.
+    let minima = analysis.isoflop.iter().filter_map(|b| Some(half.of((b.params?, b.tokens?))));
+    let runs = analysis.points.iter().map(|p| half.of((p.params, p.tokens)));
+    let stars = shown.iter().map(|p| half.of((p.params.value, p.tokens.value)));
+    let ends = lines.iter().flatten().map(|v| v.1);
+    let mut wanted: Vec<f64> = minima.chain(stars).chain(ends).collect();
+    if wanted.is_empty() {
+        wanted = runs.collect();
+    }
+    if !wanted.is_empty() {
+        wanted.extend([thumb(x.lo), thumb(x.hi)]);
+    }
+    let y = Scale::log(wanted.iter().copied(), 0.05);
+    let panel = Panel { frame, x, y };
+
+    let largest = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
+    if largest > 0.0 {
+        panel.shade_from(canvas, largest, "beyond the runs");
+    }
+    let title = half.of(("N* [parameters]", "D* [tokens]"));
+    panel.axes(
+        canvas,
+        Axis { title: half.of(("", "training compute C [FLOP]")), label: Label::Power },
+        Axis { title, label: Label::Count },
+    );
+
+    if let Some(fit) = analysis.fits.first() {
+        let edges: Vec<_> = grid
+            .iter()
+            .filter_map(|&c| {
+                let [n, d] = law::frontier_band(fit, compute, c)?;
+                let [lo, hi] = half.of((n, d));
+                Some((c, lo, hi))
+            })
+            .collect();
+        panel.band(canvas, &edges, palette::method(&fit.method).fade(0.16));
+    }
+    let mut labels = Labels::new(frame);
+    if !wanted.is_empty() {
+        let line = [(x.lo, thumb(x.lo)), (x.hi, thumb(x.hi))];
+        panel.line(canvas, &line, Stroke::new(DIM, 1.3).dashed(4.0, 4.0));
+        labels.avoid_line(&line.map(|v| panel.at(v.0, v.1)));
+    }
+
+    let mut names = Vec::new();
+    for (fit, line) in analysis.fits.iter().zip(&lines).rev() {
+        let colour = palette::method(&fit.method);
+        let width = if std::ptr::eq(fit, &raw const analysis.fits[0]) { 2.4 } else { 1.5 };
+        let split = line.partition_point(|v| v.0 <= largest).max(1).min(line.len());
+        panel.line(canvas, &line[..split], Stroke::new(colour, width));
+        let beyond = &line[split.saturating_sub(1)..];
+        panel.line(canvas, beyond, Stroke::new(colour, width).dashed(7.0, 4.0));
+        if let Some(&(c, v)) = line.last() {
+            let letter = half.of(("a", "b"));
+            let exponent = half.of((fit.exponents.a, fit.exponents.b));
+            let text = format!("{}  {letter} = {exponent:.3}", method_name(&fit.method));
+            names.push((panel.at(c, v), text, colour));
+        }
+        for piece in panel.visible(line) {
+            labels.avoid_line(&piece);
+        }
+    }
+    for budget in &analysis.isoflop {
+        let (Some(n), Some(d)) = (budget.params, budget.tokens) else { continue };
+        let colour = if budget.excluded.is_some() { DIM } else { palette::method("isoflop") };
+        let stroke = Stroke::new(colour, 1.5);
+        if let Some(interval) = budget.params_interval {
+            let bought = interval.map(|n| budget.flops / compute.per_token(n));
+            panel.interval_y(canvas, budget.flops, half.of((interval, bought)), stroke);
+        }
+        let at = panel.at(budget.flops, half.of((n, d)));
+        if panel.shows(at) {
+            canvas.diamond(at, 5.5, stroke);
+            labels.avoid(at, 7.0);
+        }
+    }
+    for p in shown {
+        let estimate = half.of((p.params, p.tokens));
+        let stroke = Stroke::new(ACCENT, 1.6);
+        panel.interval_y(canvas, p.flops, [estimate.lo, estimate.hi], stroke);
+        let at = panel.at(p.flops, estimate.value);
+        canvas.star(at, 7.0, stroke);
+        labels.avoid(at, 9.0);
+    }
+    if !wanted.is_empty() {
+        for share in [0.12, 0.3, 0.5, 0.7] {
+            let c = between(x.lo, x.hi, 101, true)[(share * 100.0) as usize];
+            let at = panel.at(c, thumb(c));
+            if labels.beside(canvas, at, "20 tokens per parameter", Type::new(SMALL, SOFT)) {
+                break;
+            }
+        }
+    }
+    panel.edges(canvas);
+    in_margin(canvas, &names, frame.right() + 20.0, (frame.y + 8.0, frame.bottom() - 4.0), SMALL);
+    if analysis.fits.is_empty() {
+        panel.say(canvas, "no fit");
+    }
+}

@@ -1,0 +1,136 @@
+//! Approach 2: loss against model size, one curve for each budget.
+
+use super::canvas::{Canvas, Rect, Stroke, Type};
+use super::label::Labels;
+use super::palette::{DIM, INK, ramp};
+use super::panel::{Axis, Panel, SMALL};
+use super::scale::{Label, Scale, between, power};
+use super::{Figure, law};
+use crate::fit::{Analysis, BudgetFit};
+use crate::points::Point;
+
+pub(super) fn draw(analysis: &Analysis) -> Figure {
+    let title = "IsoFLOP curves".to_owned();
+    let mut canvas = Canvas::new(860.0, 520.0);
+    let frame = Rect { x: 76.0, y: 18.0, w: 756.0, h: 440.0 };
+    let mut budgets: Vec<&BudgetFit> = analysis.isoflop.iter().collect();
+    budgets.sort_by(|a, b| a.flops.total_cmp(&b.flops));
+    let runs = |budget: &BudgetFit| -> Vec<&Point> {
+        let near = |b: f64| (b / budget.flops - 1.0).abs() < 1e-6;
+        let mut runs: Vec<_> =
+            analysis.points.iter().filter(|p| p.budget.is_some_and(near)).collect();
+        runs.sort_by(|a, b| a.params.total_cmp(&b.params));
+        runs
+    };
+
+    let all: Vec<&Point> = budgets.iter().flat_map(|b| runs(b)).collect();
+    let vertices = budgets.iter().filter_map(|b| b.params);
+    let x = Scale::log(all.iter().map(|p| p.params).chain(vertices), 0.04);
+    // Room on the right for the names of the curves that end there.
+    let x = Scale { hi: x.hi * (x.hi / x.lo).powf(0.17), ..x };
+    let minima = budgets.iter().filter_map(|b| b.loss);
+    let y = Scale::log(all.iter().map(|p| p.loss).chain(minima), 0.05);
+    let panel = Panel { frame, x, y };
+    panel.axes(
+        &mut canvas,
+        Axis { title: "model size N [parameters]", label: Label::Count },
+        Axis { title: "loss [nats/token]", label: Label::Plain },
+    );
+
+    let order = Scale::log(budgets.iter().map(|b| b.flops), 0.0);
+    let colour = |b: &BudgetFit| {
+        if b.excluded.is_some() { DIM.fade(0.8) } else { ramp(order.place(b.flops)) }
+    };
+    let mut labels = Labels::new(Rect { x: frame.x, y: frame.y, w: frame.w + 24.0, h: frame.h });
+
+    for budget in &budgets {
+        let ends = ends(budget, &runs(budget));
+        if let (Some((_, surface)), Some([lo, hi])) = (law::lead(analysis), ends) {
+            let slice: Vec<_> = between(lo / 1.25, hi * 1.25, 80, true)
+                .into_iter()
+                .map(|n| (n, law::loss_at(surface, &analysis.compute, n, budget.flops)))
+                .collect();
+            let stroke = Stroke::new(colour(budget), 1.3).dashed(1.5, 3.0);
+            panel.line(&mut canvas, &slice, stroke);
+        }
+    }
+    let radius = if all.len() > 80 { 2.8 } else { 4.0 };
+    for budget in &budgets {
+        let (tint, runs) = (colour(budget), runs(budget));
+        if let (Some([c0, c1, c2]), Some([lo, hi])) = (budget.parabola, ends(budget, &runs)) {
+            let curve: Vec<_> = between(lo, hi, 80, true)
+                .into_iter()
+                .map(|n| (n, c0 + c1 * n.ln() + c2 * n.ln() * n.ln()))
+                .collect();
+            panel.line(&mut canvas, &curve, Stroke::new(tint, 1.8));
+            for piece in panel.visible(&curve) {
+                labels.avoid_line(&piece);
+            }
+        }
+        for run in runs {
+            let at = panel.at(run.params, run.loss);
+            canvas.dot(at, radius, tint);
+            labels.avoid(at, radius + 1.0);
+        }
+    }
+    for budget in &budgets {
+        let (Some(n), Some(loss)) = (budget.params, budget.loss) else { continue };
+        let ink = if budget.excluded.is_some() { DIM } else { INK };
+        if let Some(interval) = budget.params_interval {
+            panel.interval_x(&mut canvas, loss, interval, Stroke::new(ink, 1.4));
+        }
+        let at = panel.at(n, loss);
+        if panel.shows(at) {
+            canvas.diamond(at, 6.0, Stroke::new(ink, 1.5));
+            labels.avoid(at, 7.0);
+        }
+    }
+    for budget in &budgets {
+        let runs = runs(budget);
+        let Some(last) = runs.last() else { continue };
+        let name = format!("{} FLOP", power(budget.flops));
+        let text = match &budget.excluded {
+            Some(reason) => format!("{name}, not used: {reason}"),
+            None => name,
+        };
+        let style = Type::new(SMALL, colour(budget).fade(1.0)).bold();
+        let at = panel.at(last.params, last.loss);
+        labels.beside(&mut canvas, at, &text, style);
+    }
+    panel.edges(&mut canvas);
+    if all.is_empty() {
+        panel.say(&mut canvas, "no runs grouped by budget");
+    }
+
+    let mut notes = vec![
+        "Dots: runs; lines: a parabola in ln N for each budget; diamonds: its minimum \
+                       with the interval of N*."
+            .to_owned(),
+    ];
+    if law::lead(analysis).is_some() {
+        notes.push(
+            "Dotted: the fitted surface at the same budget. Where dotted and solid part, the \
+                    two methods see different optima."
+                .to_owned(),
+        );
+    }
+    let unused = budgets.iter().filter(|b| b.excluded.is_some()).count();
+    if unused > 0 {
+        notes.push(format!("Grey: {unused} of {} budgets, not used.", budgets.len()));
+    }
+    let ungrouped = analysis.points.len() - all.len().min(analysis.points.len());
+    if ungrouped > 0 {
+        notes.push(format!("{ungrouped} runs belong to no budget and are not shown."));
+    }
+    Figure { name: "isoflop", svg: canvas.svg(&title), title, caption: notes.join(" ") }
+}
+
+/// The sizes a budget's curve is drawn over.
+fn ends(budget: &BudgetFit, runs: &[&Point]) -> Option<[f64; 2]> {
+    let [lo, hi] = budget.sampled;
+    if lo > 0.0 && hi > lo {
+        return Some([lo, hi]);
+    }
+    let (first, last) = (runs.first()?, runs.last()?);
+    (first.params < last.params).then_some([first.params, last.params])
+}

@@ -1,0 +1,33 @@
+//! A fitted law where a figure needs a curve. Nothing is fitted here.
+
+use crate::fit::{Analysis, Compute, Draws, Fit, Surface, stats};
+
+/// Loss of a model of size `params` that is given `flops` [nats/token].
+pub(super) fn loss_at(surface: &Surface, compute: &Compute, params: f64, flops: f64) -> f64 {
+    surface.loss(params, flops / compute.per_token(params))
+}
+
+/// The fit that leads: the first with a surface.
+pub(super) fn lead(analysis: &Analysis) -> Option<(&Fit, &Surface)> {
+    analysis.fits.iter().find_map(|fit| fit.params.as_ref().map(|surface| (fit, surface)))
+}
+
+/// (N*, D*) of one fit at `flops`: from its surface, or from its straight line where it has none.
+pub(super) fn frontier(fit: &Fit, compute: &Compute, flops: f64) -> Option<(f64, f64)> {
+    match &fit.params {
+        Some(surface) => surface.optimum(compute, flops),
+        None => Some(fit.frontier.at(flops)),
+    }
+}
+
+/// The pointwise interval of N* and of D* over a fit's draws, at the fit's own level.
+pub(super) fn frontier_band(fit: &Fit, compute: &Compute, flops: f64) -> Option<[[f64; 2]; 2]> {
+    let drawn: Vec<(f64, f64)> = match &fit.draws {
+        Draws::Surfaces(draws) => draws.iter().filter_map(|s| s.optimum(compute, flops)).collect(),
+        Draws::Frontiers(draws) => draws.iter().map(|f| f.at(flops)).collect(),
+    };
+    let [params, tokens] = [|d: &(f64, f64)| d.0, |d: &(f64, f64)| d.1]
+        .map(|of| drawn.iter().map(of).collect::<Vec<f64>>());
+    let interval = |values: &[f64]| stats::percentile_interval(values, fit.level);
+    Some([interval(&params)?, interval(&tokens)?])
+}

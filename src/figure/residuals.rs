@@ -1,0 +1,136 @@
+//! How well the leading surface describes the runs, and how well it foretold those kept from it.
+
+use super::canvas::{Anchor, Canvas, Rect, Stroke, Type};
+use super::palette::{ACCENT, INK, SOFT, ramp};
+use super::panel::{Axis, Panel, SMALL};
+use super::scale::{Label, Scale};
+use super::{Figure, law, method_name};
+use crate::fit::Analysis;
+
+/// One run under the law.
+struct Row {
+    flops: f64,
+    measured: f64,
+    predicted: f64,
+    /// Prediction interval of a run that was kept out [nats/token].
+    held_out: Option<[f64; 2]>,
+}
+
+pub(super) fn draw(analysis: &Analysis) -> Figure {
+    let title = "Measured against predicted loss".to_owned();
+    let mut canvas = Canvas::new(860.0, 430.0);
+    let rows = rows(analysis);
+    let flops = Scale::log(rows.iter().map(|r| r.flops), 0.0);
+    let radius = if rows.len() > 80 { 2.8 } else { 4.0 };
+
+    let frame = Rect { x: 76.0, y: 18.0, w: 340.0, h: 350.0 };
+    let losses = Scale::log(rows.iter().flat_map(|r| [r.measured, r.predicted]), 0.05);
+    let panel = Panel { frame, x: losses, y: losses };
+    panel.axes(
+        &mut canvas,
+        Axis { title: "predicted loss [nats/token]", label: Label::Plain },
+        Axis { title: "measured loss [nats/token]", label: Label::Plain },
+    );
+    let same = [(losses.lo, losses.lo), (losses.hi, losses.hi)];
+    panel.line(&mut canvas, &same, Stroke::new(SOFT, 1.2).dashed(5.0, 4.0));
+    for row in rows.iter().filter(|r| r.held_out.is_none()) {
+        let at = panel.at(row.predicted, row.measured);
+        canvas.dot(at, radius, ramp(flops.place(row.flops)));
+    }
+    for row in &rows {
+        if let Some(interval) = row.held_out {
+            panel.interval_x(&mut canvas, row.measured, interval, Stroke::new(ACCENT, 1.2));
+            let at = panel.at(row.predicted, row.measured);
+            canvas.diamond(at, radius + 1.0, Stroke::new(ACCENT, 1.5));
+        }
+    }
+    panel.edges(&mut canvas);
+    if rows.is_empty() {
+        panel.say(&mut canvas, "no surface fit");
+    } else {
+        let (x, y) = (frame.x + 14.0, frame.y + 16.0);
+        canvas.disc((x, y), radius, ramp(0.5));
+        canvas.text((x + 12.0, y + 4.3), "fitted", Type::new(SMALL, INK));
+        if rows.iter().any(|r| r.held_out.is_some()) {
+            canvas.diamond((x, y + 20.0), radius + 1.0, Stroke::new(ACCENT, 1.5));
+            let text = "kept out, and its interval";
+            canvas.text((x + 12.0, y + 24.3), text, Type::new(SMALL, INK));
+        }
+    }
+
+    let frame = Rect { x: 506.0, y: 18.0, w: 326.0, h: 350.0 };
+    let percent = |measured: f64, predicted: f64| 100.0 * (measured / predicted - 1.0);
+    let values = rows.iter().map(|r| percent(r.measured, r.predicted));
+    let most = values.fold(0.0_f64, |m, v| if v.is_finite() { m.max(v.abs()) } else { m });
+    let most = if most > 0.0 { 1.15 * most } else { 1.0 };
+    let panel = Panel {
+        frame,
+        x: Scale::log(rows.iter().map(|r| r.flops), 0.06),
+        y: Scale { lo: -most, hi: most, log: false },
+    };
+    panel.axes(
+        &mut canvas,
+        Axis { title: "training compute C [FLOP]", label: Label::Power },
+        Axis { title: "measured / predicted − 1 [%]", label: Label::Plain },
+    );
+    panel.line(&mut canvas, &[(panel.x.lo, 0.0), (panel.x.hi, 0.0)], Stroke::new(SOFT, 1.2));
+    for row in &rows {
+        let at = panel.at(row.flops, percent(row.measured, row.predicted));
+        if row.held_out.is_some() {
+            canvas.diamond(at, radius + 1.0, Stroke::new(ACCENT, 1.5));
+        } else {
+            canvas.dot(at, radius, ramp(flops.place(row.flops)));
+        }
+    }
+    panel.edges(&mut canvas);
+    if rows.is_empty() {
+        panel.say(&mut canvas, "no surface fit");
+    } else {
+        let note = Type::new(SMALL, SOFT).anchor(Anchor::End);
+        let right = frame.right() - 6.0;
+        canvas.text((right, frame.y + 14.0), "worse than predicted", note);
+        canvas.text((right, frame.bottom() - 8.0), "better than predicted", note);
+    }
+
+    let mut notes = vec![match law::lead(analysis) {
+        Some((fit, _)) => format!(
+            "Left: every run against the leading surface ({}), dashes where they agree; right: the same \
+             as relative error against compute. Dots, coloured by compute: runs under the fit to all of \
+             them.",
+            method_name(&fit.method)
+        ),
+        None => "No surface was fitted, so there is nothing to compare the runs with.".to_owned(),
+    }];
+    if let Some(holdout) = &analysis.holdout {
+        notes.push(format!(
+            "Diamonds: {} runs from {:.1e} FLOP on, predicted by a fit that did not see them.",
+            holdout.runs.len(),
+            holdout.from_flops
+        ));
+    }
+    Figure { name: "residuals", svg: canvas.svg(&title), title, caption: notes.join(" ") }
+}
+
+fn rows(analysis: &Analysis) -> Vec<Row> {
+    let Some((_, surface)) = law::lead(analysis) else { return Vec::new() };
+    let held = |id: &str| analysis.holdout.as_ref()?.runs.iter().find(|run| run.id == id);
+    analysis
+        .points
+        .iter()
+        .map(|p| match held(&p.id) {
+            Some(run) => Row {
+                flops: p.flops,
+                measured: run.measured,
+                predicted: run.predicted,
+                held_out: Some(run.interval),
+            },
+            None => Row {
+                flops: p.flops,
+                measured: p.loss,
+                predicted: surface.loss(p.params, p.tokens),
+                held_out: None,
+            },
+        })
+        .filter(|r| r.predicted.is_finite() && r.predicted > 0.0)
+        .collect()
+}

@@ -1,0 +1,110 @@
+//! What a wrong model size costs: the loss around N* at fixed compute.
+
+use super::canvas::{Anchor, Canvas, Rect, Stroke, Type};
+use super::label::in_margin;
+use super::palette::{ACCENT, INK, SOFT, ramp};
+use super::panel::{Axis, Panel, SMALL};
+use super::scale::{Label, Scale, power};
+use super::{Figure, law};
+use crate::fit::Analysis;
+use crate::predict::Prediction;
+
+/// The curve is drawn to this factor on both sides of N*.
+const WIDTH: f64 = 8.0;
+/// At most this many predicted computes.
+const SHOWN: usize = 2;
+
+pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Figure {
+    let title = "The flat valley around N*".to_owned();
+    let mut canvas = Canvas::new(860.0, 400.0);
+    let frame = Rect { x: 76.0, y: 18.0, w: 640.0, h: 322.0 };
+    let largest = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
+    let mut computes: Vec<f64> = predictions.iter().take(SHOWN).map(|p| p.flops).collect();
+    if largest > 0.0 {
+        computes.insert(0, largest);
+    }
+    let x = Scale { lo: 0.97 / WIDTH, hi: 1.03 * WIDTH, log: true };
+    let curves: Vec<(f64, Vec<(f64, f64)>)> = computes
+        .iter()
+        .filter_map(|&c| {
+            let (_, s) = law::lead(analysis)?;
+            let (n, _) = s.optimum(&analysis.compute, c)?;
+            let least = law::loss_at(s, &analysis.compute, n, c);
+            let regret =
+                |r: f64| 100.0 * (law::loss_at(s, &analysis.compute, r * n, c) / least - 1.0);
+            let line = Scale { lo: 1.0 / WIDTH, hi: WIDTH, log: true }
+                .steps(97)
+                .into_iter()
+                .map(|r| (r, regret(r)))
+                .collect();
+            Some((c, line))
+        })
+        .collect();
+    let most = curves.iter().flat_map(|c| &c.1).map(|v| v.1).filter(|v| v.is_finite());
+    let most = most.fold(0.1_f64, f64::max);
+    let panel = Panel { frame, x, y: Scale { lo: -0.04 * most, hi: 1.04 * most, log: false } };
+
+    if let Some(p) = predictions.first().filter(|_| !curves.is_empty()) {
+        let [lo, hi] = [p.params.lo, p.params.hi].map(|n| panel.at(n / p.params.value, 0.0).0);
+        let [lo, hi] = [lo, hi].map(|v| v.clamp(frame.x, frame.right()));
+        canvas.rect(Rect { x: lo, w: hi - lo, ..frame }, ACCENT.fade(0.10));
+        let style = Type::new(SMALL, ACCENT).anchor(Anchor::Middle);
+        let middle = f64::midpoint(lo, hi);
+        canvas.text((middle, frame.y + 14.0), &format!("{:.0}% interval", 100.0 * p.level), style);
+        let text = format!("of N* at {}", power(p.flops));
+        canvas.text((middle, frame.y + 30.0), &text, style);
+    }
+    panel.axes(
+        &mut canvas,
+        Axis {
+            title: "model size over the optimum, N / N*, at the same compute",
+            label: Label::Ratio,
+        },
+        Axis { title: "loss above the optimum [%]", label: Label::Plain },
+    );
+    let order = Scale::log(computes.iter().copied(), 0.0);
+    let mut names = Vec::new();
+    for (c, line) in curves.iter().rev() {
+        let colour = ramp(0.85 * order.place(*c));
+        let stroke = Stroke::new(colour, 2.0);
+        let measured = *c <= largest;
+        let stroke = if measured { stroke } else { stroke.dashed(7.0, 4.0) };
+        panel.line(&mut canvas, line, stroke);
+        if let Some(&(r, regret)) = line.last() {
+            names.push((panel.at(r, regret), format!("{} FLOP", power(*c)), colour));
+        }
+    }
+    for p in predictions.iter().take(SHOWN).filter(|_| !curves.is_empty()) {
+        for (ratio, regret) in [(0.5, p.regret_half), (2.0, p.regret_twice)] {
+            let at = panel.at(ratio, 100.0 * regret);
+            if panel.shows(at) {
+                canvas.ring(at, 3.5, Stroke::new(INK, 1.3));
+            }
+        }
+    }
+    if let Some(p) = predictions.first().filter(|_| !curves.is_empty()) {
+        for (ratio, regret, anchor, dx) in
+            [(0.5, p.regret_half, Anchor::End, -10.0), (2.0, p.regret_twice, Anchor::Start, 10.0)]
+        {
+            let at = panel.at(ratio, 100.0 * regret);
+            let text = format!("+{:.2}%", 100.0 * regret);
+            canvas.text((at.0 + dx, at.1 + 16.0), &text, Type::new(SMALL, INK).anchor(anchor));
+        }
+    }
+    panel.edges(&mut canvas);
+    in_margin(&mut canvas, &names, frame.right() + 20.0, (frame.y, frame.bottom()), SMALL);
+    if curves.is_empty() {
+        panel.say(&mut canvas, "no surface fit with an interior optimum");
+    } else {
+        let at = panel.at(WIDTH, 0.0);
+        let style = Type::new(SMALL, SOFT).anchor(Anchor::End);
+        canvas.text((at.0 - 6.0, at.1 - 8.0), "larger model, fewer tokens", style);
+        let at = panel.at(1.0 / WIDTH, 0.0);
+        canvas.text((at.0 + 8.0, at.1 - 8.0), "smaller model, more tokens", Type::new(SMALL, SOFT));
+    }
+    let caption = "Loss of a run of the same compute with another split between size and tokens, over \
+                   the loss at N*, under the leading surface. Dashed: beyond the runs. Rings: half and \
+                   twice N*. The valley is flat, so N* itself is known less well than the loss it gives."
+        .to_owned();
+    Figure { name: "valley", svg: canvas.svg(&title), title, caption }
+}

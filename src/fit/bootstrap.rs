@@ -1,0 +1,189 @@
+//! How far a surface fit would move on other data of the same kind.
+//!
+//! Each draw has its own random stream, keyed by (seed, draw), so the result is the same for any
+//! number of threads. Every refit starts from the full-data optimum and from an independent place, and
+//! runs to convergence: a refit that stops at its warm start makes the interval too narrow.
+
+use rayon::prelude::*;
+
+use crate::fit::result::Surface;
+use crate::fit::sample::{self, Sample, SurfaceFit, is_law};
+use crate::fit::stats::Random;
+use crate::fit::{lse, varpro};
+
+/// How a draw is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// Whole clusters of runs, drawn with replacement (Efron & Tibshirani 1993, section 9.5).
+    Cases,
+    /// The fitted law with new normal noise on ln L.
+    Noise,
+}
+
+/// Runs that share noise, as indices: `of[i]` is the cluster of row i, below `count`.
+#[derive(Debug, Clone)]
+pub(super) struct Clusters {
+    pub(super) of: Vec<usize>,
+    pub(super) count: usize,
+}
+
+impl Clusters {
+    /// Clusters of rows by name, numbered by first appearance in the sorted table.
+    pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut seen = std::collections::BTreeMap::new();
+        let of = names
+            .map(|name| {
+                let next = seen.len();
+                *seen.entry(name).or_insert(next)
+            })
+            .collect();
+        Self { of, count: seen.len() }
+    }
+
+    /// How often each row counts when `count` clusters are drawn with replacement.
+    pub(super) fn resample(&self, random: &mut Random) -> Vec<f64> {
+        let mut times = vec![0.0; self.count];
+        for _ in 0..self.count {
+            times[random.below(self.count)] += 1.0;
+        }
+        self.of.iter().map(|c| times[*c]).collect()
+    }
+
+    pub(super) fn scheme(&self) -> Scheme {
+        if self.count >= MANY { Scheme::Cases } else { Scheme::Noise }
+    }
+
+    /// Share of the residual variance that runs of one cluster have in common, by one-way analysis of
+    /// variance (Fisher's intraclass correlation, with the mean cluster size of Donner 1986).
+    fn shared(&self, residuals: &[f64]) -> f64 {
+        let (n, k) = (residuals.len() as f64, self.count as f64);
+        if self.count < 2 || residuals.len() <= self.count {
+            return 0.0;
+        }
+        let mut sums = vec![(0.0, 0.0); self.count];
+        for (r, c) in residuals.iter().zip(&self.of) {
+            sums[*c].0 += r;
+            sums[*c].1 += 1.0;
+        }
+        let mean = residuals.iter().sum::<f64>() / n;
+        let between = sums.iter().map(|(s, m)| m * (s / m - mean).powi(2)).sum::<f64>() / (k - 1.0);
+        let within = residuals
+            .iter()
+            .zip(&self.of)
+            .map(|(r, c)| (r - sums[*c].0 / sums[*c].1).powi(2))
+            .sum::<f64>()
+            / (n - k);
+        let size = (n - sums.iter().map(|(_, m)| m * m).sum::<f64>() / n) / (k - 1.0);
+        let rho = (between - within) / (between + (size - 1.0) * within);
+        if rho.is_finite() { rho.clamp(0.0, 1.0) } else { 0.0 }
+    }
+}
+
+/// Clusters from which on whole cases are resampled.
+pub(super) const MANY: usize = 100;
+
+/// Refitted surfaces of both methods, in the order of the draws; nothing where a refit has no frontier.
+pub(super) struct Refits {
+    pub(super) lse: Vec<Option<Surface>>,
+    pub(super) varpro: Vec<Option<Surface>>,
+}
+
+/// Draws `count` data sets and refits both methods to each.
+pub(super) fn surfaces(
+    sample: &Sample,
+    clusters: &Clusters,
+    lse_fit: &SurfaceFit,
+    varpro_fit: &SurfaceFit,
+    delta: f64,
+    (count, seed, scheme): (usize, u64, Scheme),
+) -> Refits {
+    let noise = |fit: &SurfaceFit| {
+        let residuals = sample.residuals(&fit.surface);
+        (sample::residual_sd(&residuals), clusters.shared(&residuals))
+    };
+    let noises = (noise(lse_fit), noise(varpro_fit));
+    let (lse, varpro) = (0..count)
+        .into_par_iter()
+        .map(|draw| {
+            let mut random = Random::new(seed, draw as u64);
+            let (by_log, by_loss) = match scheme {
+                Scheme::Cases => {
+                    let drawn = sample.reweighted(&clusters.resample(&mut random));
+                    if drawn.unfit().is_some() {
+                        return (None, None);
+                    }
+                    (drawn.clone(), drawn)
+                }
+                Scheme::Noise => {
+                    let common: Vec<f64> = (0..clusters.count).map(|_| random.normal()).collect();
+                    let own: Vec<f64> = (0..sample.len()).map(|_| random.normal()).collect();
+                    let scale = random.scale(sample.len().saturating_sub(5));
+                    let draw = |fit: &SurfaceFit, (sd, shared): (f64, f64)| {
+                        let logs = (0..sample.len())
+                            .map(|i| {
+                                sample.log_law(&fit.surface, i)
+                                    + scale * sd * (shared.sqrt() * common[clusters.of[i]]
+                                        + (1.0 - shared).sqrt() * own[i])
+                            })
+                            .collect();
+                        sample.with_log_loss(logs)
+                    };
+                    (draw(lse_fit, noises.0), draw(varpro_fit, noises.1))
+                }
+            };
+            let by_squares = varpro::refit(&by_loss, &varpro_fit.surface);
+            let from = [lse_fit.surface, by_squares.surface];
+            let by_huber = lse::refit(&by_log, delta, &from);
+            let law = |s: Surface| is_law(&s).then_some(s);
+            (law(by_huber.surface), law(by_squares.surface))
+        })
+        .unzip();
+    Refits { lse, varpro }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::sample::tests::study;
+
+    #[test]
+    fn draws_do_not_depend_on_the_number_of_threads() {
+        let points = study(&[1e18, 1e19, 1e20], 6, 4.0, 0.003, 5);
+        let sample = Sample::new(&points);
+        let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+        let squares = varpro::fit(&sample);
+        let huber = lse::fit(&sample, 1e-3, &[squares.surface]);
+        let run = |threads: usize, scheme| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let plan = (12, 3, scheme);
+            pool.install(|| surfaces(&sample, &clusters, &huber, &squares, 1e-3, plan).lse)
+        };
+        for scheme in [Scheme::Cases, Scheme::Noise] {
+            let one = run(1, scheme);
+            assert!(one.iter().flatten().count() > 6);
+            assert_eq!(one, run(3, scheme), "{scheme:?}");
+        }
+    }
+
+    #[test]
+    fn runs_of_one_cluster_are_drawn_together() {
+        let clusters = Clusters::new(["trunk a", "b", "trunk a", "c", "b"].into_iter());
+        assert_eq!((clusters.count, &clusters.of), (3, &vec![0, 1, 0, 2, 1]));
+        for draw in 0..50 {
+            let w = clusters.resample(&mut Random::new(1, draw));
+            assert!(w[0] == w[2] && w[1] == w[4]);
+            assert_eq!(w[0] + w[1] + w[3], 3.0);
+        }
+    }
+
+    /// Fisher's intraclass correlation at its two ends: pairs that agree have 1, pairs that contradict
+    /// each other have at most 0.
+    #[test]
+    fn shared_noise_is_measured_by_the_agreement_of_a_cluster() {
+        let clusters = Clusters::new(["a", "a", "b", "b", "c", "c"].into_iter());
+        assert_eq!(clusters.shared(&[1.0, 1.0, -2.0, -2.0, 1.0, 1.0]), 1.0);
+        assert_eq!(clusters.shared(&[1.0, -1.0, -2.0, 2.0, 1.0, -1.0]), 0.0);
+        let alone = Clusters::new(["a", "b", "c"].into_iter());
+        assert_eq!(alone.shared(&[1.0, 2.0, -3.0]), 0.0);
+    }
+}

@@ -1,0 +1,216 @@
+//! What is refused at the door, and what a reader is told besides the numbers.
+
+use crate::fit::groups::Group;
+use crate::fit::result::{Analysis, BudgetFit, Compute, Fit};
+use crate::fit::sample::Sample;
+use crate::fit::{FitError, Options};
+use crate::points::{Point, Table};
+
+/// Refuses values that no fit can use, by row. The makers of tables exclude such rows by name, so this
+/// is the second lock, not the first.
+pub(super) fn values(table: &Table) -> Result<(), FitError> {
+    for p in &table.points {
+        let columns = [
+            ("params", p.params),
+            ("tokens", p.tokens),
+            ("flops", p.flops),
+            ("loss", p.loss),
+            ("budget", p.budget.unwrap_or(1.0)),
+        ];
+        for (column, value) in columns {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(FitError::BadValue { row: p.id.clone(), column, value });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses options out of range.
+pub(super) fn options(options: &Options) -> Result<(), FitError> {
+    let bad = |option, value, want| Err(FitError::BadOption { option, value, want });
+    if !(options.delta.is_finite() && options.delta > 0.0) {
+        return bad("delta", options.delta, "a finite number above 0");
+    }
+    if !(options.level > 0.0 && options.level < 1.0) {
+        return bad("level", options.level, "a number between 0 and 1");
+    }
+    if options.bootstrap != 0 && !(20..=1_000_000).contains(&options.bootstrap) {
+        return bad("bootstrap", options.bootstrap as f64, "0 for none, or 20 to 1000000");
+    }
+    Ok(())
+}
+
+/// Points in an order that their values alone decide, so any shuffle of the rows gives the same bits.
+pub(super) fn sorted(points: &[Point]) -> Vec<Point> {
+    let mut points = points.to_vec();
+    points.sort_by(|l, r| {
+        l.flops
+            .total_cmp(&r.flops)
+            .then(l.params.total_cmp(&r.params))
+            .then(l.tokens.total_cmp(&r.tokens))
+            .then(l.loss.total_cmp(&r.loss))
+            .then_with(|| l.cluster.cmp(&r.cluster))
+            .then_with(|| l.id.cmp(&r.id))
+    });
+    points
+}
+
+/// Warnings about the design: what these runs can show, whatever is fitted to them.
+pub(super) fn design(
+    points: &[Point],
+    groups: &[Group],
+    budgets: &[BudgetFit],
+    compute: &Compute,
+    warnings: &mut Vec<String>,
+) {
+    if groups.is_empty() {
+        warnings.push(
+            "no compute budgets found in the table (none planned, and no four sizes within 15% of \
+             one compute): approach 2 was not fitted"
+                .into(),
+        );
+    } else {
+        let usable = budgets.iter().filter(|b| b.excluded.is_none()).count();
+        if usable < 3 {
+            warnings.push(format!(
+                "{usable} of {} budgets have an interior minimum, approach 2 needs 3 for an interval",
+                budgets.len()
+            ));
+        }
+        let span = (groups[groups.len() - 1].flops / groups[0].flops).log10();
+        if groups.len() < 5 || span < 2.0 {
+            warnings.push(format!(
+                "{} budgets over {span:.1} decades of compute: a study to extrapolate from wants at \
+                 least 5 over 2 decades",
+                groups.len()
+            ));
+        }
+        off_budget(points, groups, warnings);
+    }
+    if let Compute::Attention { max_error, .. } = compute
+        && *max_error > 0.02
+    {
+        warnings.push(format!(
+            "FLOPs per token as a function of N alone are off by up to {:.1}%: N* and D* at a given \
+             compute are no better than that",
+            100.0 * max_error
+        ));
+    }
+}
+
+fn off_budget(points: &[Point], groups: &[Group], warnings: &mut Vec<String>) {
+    let off = groups
+        .iter()
+        .flat_map(|g| g.rows.iter().map(|i| (points[*i].flops / g.label - 1.0).abs()))
+        .fold(0.0, f64::max);
+    if off > 0.1 {
+        warnings.push(format!(
+            "a run's compute is {:.0}% off its budget: the parabolas of approach 2 compare runs of \
+             unlike compute",
+            100.0 * off
+        ));
+    }
+}
+
+/// Warnings about one surface fit.
+pub(super) fn surface(fit: &Fit, sample: &Sample, points: &[Point], warnings: &mut Vec<String>) {
+    let method = &fit.method;
+    if let Some(c) = &fit.certificate {
+        if !c.at_bound.is_empty() {
+            warnings.push(format!(
+                "{method}: {} ended at a bound and is not determined by these runs",
+                c.at_bound.join(", ")
+            ));
+        }
+        if 2 * c.starts_at_best < c.starts {
+            warnings.push(format!(
+                "{method}: {} of {} starts reach the best objective, there may be a better one",
+                c.starts_at_best, c.starts
+            ));
+        }
+        if c.condition > 1e6 {
+            warnings.push(format!(
+                "{method}: condition number {:.0e}, some parameters trade off almost freely; the \
+                 frontier is better determined than they are",
+                c.condition
+            ));
+        }
+        if c.gradient > 1e-4 {
+            warnings.push(format!(
+                "{method}: the optimiser stopped at a scale-free gradient of {:.0e}",
+                c.gradient
+            ));
+        }
+    }
+    let Some(surface) = &fit.params else { return };
+    let residuals = sample.residuals(surface);
+    let mut sizes: Vec<f64> = residuals.iter().map(|r| r.abs()).collect();
+    sizes.sort_by(f64::total_cmp);
+    // 1.4826 times the median absolute deviation is the standard deviation of a normal.
+    let robust = 1.4826 * sizes[sizes.len() / 2];
+    let mut far: Vec<(f64, &str)> = residuals
+        .iter()
+        .zip(points)
+        .filter(|(r, _)| r.abs() > 6.0 * robust && r.abs() > 1e-9)
+        .map(|(r, p)| (*r, p.id.as_str()))
+        .collect();
+    if !far.is_empty() {
+        far.sort_by(|l, r| r.0.abs().total_cmp(&l.0.abs()).then(l.1.cmp(r.1)));
+        let named: Vec<String> =
+            far.iter().take(5).map(|(r, id)| format!("{id} ({:+.1}%)", 100.0 * r)).collect();
+        warnings.push(format!(
+            "{method}: {} runs lie more than 6 robust standard deviations from the law: {}{}",
+            far.len(),
+            named.join(", "),
+            if far.len() > 5 { ", ..." } else { "" }
+        ));
+    }
+}
+
+/// Warnings that compare fits with each other, with the truth where it is known, and with their draws.
+pub(super) fn verdicts(analysis: &Analysis, warnings: &mut Vec<String>) {
+    for fit in &analysis.fits {
+        let tried = fit.draws.len() + fit.draws_failed;
+        if 20 * fit.draws_failed > tried {
+            warnings.push(format!(
+                "{}: {} of {tried} bootstrap refits failed; the intervals are those of the rest",
+                fit.method, fit.draws_failed
+            ));
+        }
+    }
+    for (i, one) in analysis.fits.iter().enumerate() {
+        for two in &analysis.fits[i + 1..] {
+            let (Some(p), Some(q)) = (one.intervals.get("a"), two.intervals.get("a")) else {
+                continue;
+            };
+            let (a, b) = (one.exponents.a, two.exponents.a);
+            let inside = |v: f64, i: &[f64; 2]| (i[0]..=i[1]).contains(&v);
+            if !inside(a, q) && !inside(b, p) {
+                warnings.push(format!(
+                    "{} and {} disagree beyond their intervals: N* ~ C^{a:.3} [{:.3}, {:.3}] against \
+                     C^{b:.3} [{:.3}, {:.3}]",
+                    one.method, two.method, p[0], p[1], q[0], q[1]
+                ));
+            }
+        }
+    }
+    let Some(entropy) = analysis.entropy else { return };
+    for fit in &analysis.fits {
+        if let (Some(e), Some(surface)) = (fit.intervals.get("E"), &fit.params)
+            && !(e[0]..=e[1]).contains(&entropy)
+        {
+            warnings.push(format!(
+                "{}: E {:.4} [{:.4}, {:.4}] does not contain the known entropy {entropy:.4}",
+                fit.method, surface.e, e[0], e[1]
+            ));
+        }
+    }
+    let lowest = analysis.points.iter().map(|p| p.loss).fold(f64::MAX, f64::min);
+    if lowest < entropy {
+        warnings.push(format!(
+            "a measured loss of {lowest:.4} is below the known entropy {entropy:.4}: the evaluation \
+             leaks or is too small"
+        ));
+    }
+}

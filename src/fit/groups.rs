@@ -1,0 +1,178 @@
+//! Which runs belong to one compute budget.
+//!
+//! A study of our own says so. An imported table may not, and then the budgets are looked for: a
+//! budget is a place on the compute axis where many different sizes meet. Read by: `isoflop`,
+//! `holdout`, the warnings.
+
+use crate::points::Point;
+
+/// Runs of one budget.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Group {
+    /// The planned budget, or the geometric mean of the runs' compute where none was planned [FLOP].
+    pub(super) label: f64,
+    /// Geometric mean of what the runs really cost [FLOP].
+    pub(super) flops: f64,
+    /// Indices of the runs, ascending.
+    pub(super) rows: Vec<usize>,
+}
+
+/// Runs within 15% of compute may be one budget: digitised tables scatter that much.
+const WINDOW: f64 = 0.15;
+
+/// Sizes within 3% are one size, for the same reason.
+const SAME_SIZE: f64 = 0.03;
+
+/// A window with fewer sizes than this share of the fullest one is background (trunks that happen to
+/// pass the same compute). On the digitised Chinchilla runs the nine budgets hold 8 to 18 sizes and
+/// the fullest window of the rest 6.
+const SHARE: f64 = 0.4;
+
+/// The budgets of `points`, by compute. Points must be sorted by compute.
+///
+/// Planned budgets are taken as they are, and runs without one are left out. Where no run has one:
+/// the window of 15% with the most distinct sizes (at least four) is a budget; its runs are taken out
+/// and the search goes on until a window holds fewer than 40% of the first one's sizes. Windows that
+/// would touch a budget already found are its fringe, not another budget.
+pub(super) fn budgets(points: &[Point]) -> Vec<Group> {
+    let mut groups =
+        if points.iter().any(|p| p.budget.is_some()) { planned(points) } else { found(points) };
+    groups.sort_by(|l, r| l.flops.total_cmp(&r.flops));
+    groups
+}
+
+fn planned(points: &[Point]) -> Vec<Group> {
+    let mut labels: Vec<f64> = points.iter().filter_map(|p| p.budget).collect();
+    labels.sort_by(f64::total_cmp);
+    labels.dedup_by(|b, a| (*b / *a - 1.0).abs() < 1e-9);
+    labels
+        .into_iter()
+        .map(|label| {
+            let rows = (0..points.len())
+                .filter(|i| points[*i].budget.is_some_and(|b| (b / label - 1.0).abs() < 1e-9))
+                .collect();
+            group(points, rows, Some(label))
+        })
+        .collect()
+}
+
+fn found(points: &[Point]) -> Vec<Group> {
+    let width = WINDOW.ln_1p();
+    let mut free: Vec<usize> = (0..points.len()).collect();
+    let mut groups: Vec<Group> = Vec::new();
+    let mut fullest = 0;
+    loop {
+        let mut best: Option<(usize, f64, Vec<usize>)> = None;
+        for (first, &start) in free.iter().enumerate() {
+            let low = points[start].flops.ln();
+            let rows: Vec<usize> = free[first..]
+                .iter()
+                .copied()
+                .take_while(|i| points[*i].flops.ln() - low <= width)
+                .collect();
+            let many = sizes(points, &rows).len();
+            let span = rows.last().map_or(0.0, |i| points[*i].flops.ln() - low);
+            // More sizes win; then the tighter window; then the smaller compute.
+            if best.as_ref().is_none_or(|(m, s, _)| many > *m || (many == *m && span < *s)) {
+                best = Some((many, span, rows));
+            }
+        }
+        let Some((many, _, rows)) = best else { break };
+        if many < 4 || (many as f64) < SHARE * fullest as f64 {
+            break;
+        }
+        free.retain(|i| !rows.contains(i));
+        let candidate = group(points, rows, None);
+        if groups.iter().any(|g| (g.flops / candidate.flops).ln().abs() < 1.5 * width) {
+            continue;
+        }
+        fullest = fullest.max(many);
+        groups.push(candidate);
+    }
+    groups
+}
+
+fn group(points: &[Point], mut rows: Vec<usize>, label: Option<f64>) -> Group {
+    rows.sort_unstable();
+    let mean = rows.iter().map(|i| points[*i].flops.ln()).sum::<f64>() / rows.len() as f64;
+    let flops = mean.exp();
+    Group { label: label.unwrap_or(flops), flops, rows }
+}
+
+/// The distinct sizes among `rows`, smallest first: mean ln N and mean loss of each.
+pub(super) fn sizes(points: &[Point], rows: &[usize]) -> Vec<(f64, f64)> {
+    let mut runs: Vec<(f64, f64)> =
+        rows.iter().map(|i| (points[*i].params.ln(), points[*i].loss)).collect();
+    runs.sort_by(|l, r| l.0.total_cmp(&r.0).then(l.1.total_cmp(&r.1)));
+    let mut means: Vec<(f64, f64, f64)> = Vec::new();
+    let mut last = f64::MIN;
+    for (x, loss) in runs {
+        match means.last_mut() {
+            Some(m) if x - last < SAME_SIZE => *m = (m.0 + x, m.1 + loss, m.2 + 1.0),
+            _ => means.push((x, loss, 1.0)),
+        }
+        last = x;
+    }
+    means.into_iter().map(|(x, loss, n)| (x / n, loss / n)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(params: f64, flops: f64, budget: Option<f64>) -> Point {
+        Point {
+            id: format!("{params}/{flops}"),
+            cluster: format!("{params}/{flops}"),
+            params,
+            tokens: flops / (6.0 * params),
+            flops,
+            loss: 2.0,
+            budget,
+            counts: None,
+        }
+    }
+
+    #[test]
+    fn planned_budgets_are_taken_as_planned() {
+        let points: Vec<Point> = (0..8)
+            .map(|i| point(1e6 * f64::from(1 + i % 4), 1e15 * (1.0 + 0.01 * f64::from(i)), Some(if i < 4 { 1e15 } else { 1.05e15 })))
+            .collect();
+        let groups = budgets(&points);
+        assert_eq!(groups.iter().map(|g| g.label).collect::<Vec<_>>(), [1e15, 1.05e15]);
+        assert_eq!(groups[1].rows, [4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn scattered_budgets_are_found_and_the_background_is_not() {
+        let mut points = Vec::new();
+        for (b, budget) in [(0, 1e18), (1, 3e18), (2, 1e19)] {
+            for i in 0..8 {
+                let jitter = 1.0 + 0.01 * f64::from((i * 5 + b * 3) % 9);
+                points.push(point(1e7 * 1.5_f64.powi(i), budget * jitter, None));
+            }
+        }
+        for i in 0..9 {
+            points.push(point(3e7, 1.3e18 * 1.25_f64.powi(i), None));
+        }
+        points.sort_by(|l, r| l.flops.total_cmp(&r.flops));
+        let found: Vec<f64> = budgets(&points).iter().map(|g| g.flops).collect();
+        assert_eq!(found.len(), 3, "{found:?}");
+        for (got, want) in found.iter().zip([1e18, 3e18, 1e19]) {
+            assert!((got / want).ln().abs() < 0.09, "{got} {want}");
+        }
+    }
+
+    #[test]
+    fn a_grid_of_ratios_has_no_budgets() {
+        let mut points = Vec::new();
+        for i in 0..6 {
+            for ratio in [5.0, 13.0, 37.0] {
+                let n = 1e7 * 2.3_f64.powi(i);
+                points.push(point(n, 6.0 * n * n * ratio, None));
+            }
+        }
+        points.sort_by(|l, r| l.flops.total_cmp(&r.flops));
+        assert_eq!(budgets(&points), []);
+    }
+}

@@ -1,0 +1,470 @@
+//! Scaling laws fitted by four methods: numbers in, numbers out.
+//!
+//! [`analyse`] takes a [`Table`] and returns an [`Analysis`]: the Chinchilla surface by robust fit in
+//! the logarithm (`lse`, approach 3) and by variable projection (`varpro`), the IsoFLOP parabolas
+//! (`isoflop`, approach 2), the lower envelope (`envelope`, approach 1), each with intervals and a
+//! certificate, a held-out budget, and what a reader must know before believing any of it.
+//!
+//! Pure: no files, no clock, no device, no randomness but the given seed. Equal tables give equal bits,
+//! whatever the order of the rows and the number of threads.
+//!
+//! Reads: `points`. Read by: `predict`, `figure`, `report`, `cli`.
+
+mod bootstrap;
+mod checks;
+mod compute;
+mod conventions;
+mod envelope;
+mod groups;
+mod holdout;
+mod isoflop;
+mod lse;
+mod newton;
+pub mod result;
+mod sample;
+pub(crate) mod stats;
+mod surface;
+mod varpro;
+
+use std::collections::BTreeMap;
+
+pub use result::*;
+
+use crate::points::{Point, Table};
+use bootstrap::Clusters;
+use sample::{Sample, SurfaceFit};
+
+pub use lse::objective;
+
+/// What to fit, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Where Huber's function turns from square to linear, in ln L [-]. Hoffmann et al. use 1e-3.
+    pub delta: f64,
+    /// Bootstrap draws [count]; 0 for none, and then no intervals.
+    pub bootstrap: usize,
+    /// Level of every interval (0, 1).
+    pub level: f64,
+    /// Seed of the bootstrap.
+    pub seed: u64,
+    /// How many of the largest budgets to keep out and predict from the rest [count]; 0 for none.
+    pub holdout: usize,
+    /// Methods to report. The result lists them in the order of [`Method`].
+    pub methods: Vec<Method>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            delta: 1e-3,
+            bootstrap: 1000,
+            level: 0.9,
+            seed: 0,
+            holdout: 1,
+            methods: Method::ALL.to_vec(),
+        }
+    }
+}
+
+/// A method of fitting, in the order in which results lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// The surface in ln L under Huber's loss (approach 3).
+    LseHuber,
+    /// The surface in L by least squares (variable projection).
+    Varpro,
+    /// A parabola for each budget, and a line (approach 2).
+    Isoflop,
+    /// The lower envelope, and a line (approach 1).
+    Envelope,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 4] = [Self::LseHuber, Self::Varpro, Self::Isoflop, Self::Envelope];
+
+    /// The name in `fit.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LseHuber => "lse-huber",
+            Self::Varpro => "varpro",
+            Self::Isoflop => "isoflop",
+            Self::Envelope => "envelope",
+        }
+    }
+}
+
+/// Why nothing could be fitted. A refusal is a result, not a crash: the report prints it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FitError {
+    /// Fewer runs than any method needs.
+    #[error(
+        "`{have}` runs, want at least `{need}`\n\
+         hint: finish more cells of the sweep, or look at the excluded rows"
+    )]
+    TooFewPoints {
+        /// Runs in the table.
+        have: usize,
+        /// Runs the least demanding method needs.
+        need: usize,
+    },
+    /// A value that no fit can use.
+    #[error(
+        "{row}: {column} is `{value}`, want a finite number above 0\n\
+         hint: exclude the row by name, with its reason"
+    )]
+    BadValue {
+        /// Id of the run, or `row 17`.
+        row: String,
+        /// Column.
+        column: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// An option out of range.
+    #[error("option {option} is `{value}`, want {want}")]
+    BadOption {
+        /// Name of the option.
+        option: &'static str,
+        /// The value.
+        value: f64,
+        /// What would do.
+        want: &'static str,
+    },
+    /// No method has anything to say about these runs.
+    #[error(
+        "these runs determine no law: {}\n\
+         hint: vary N and D independently; four budgets of five sizes each are a small study",
+        .what.join("; ")
+    )]
+    Unidentifiable {
+        /// What each method lacks.
+        what: Vec<String>,
+    },
+}
+
+impl Draws {
+    /// Number of draws.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Surfaces(draws) => draws.len(),
+            Self::Frontiers(draws) => draws.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Fits every method of `options` to `table`.
+///
+/// - `compute`: how FLOPs per token depend on N ([`Compute::fit`]); the constraint of the frontier.
+///   Runs keep the compute that the table gives them.
+///
+/// What cannot be fitted is left out with a warning, the rest is given. The order of the rows does not
+/// matter: points are sorted first, and any shuffle gives the same bits.
+///
+/// # Errors
+///
+/// [`FitError`]: a value or an option out of range, fewer than three runs, or runs about which no
+/// method can say anything.
+pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Analysis, FitError> {
+    checks::options(options)?;
+    checks::values(table)?;
+    if table.points.len() < 3 {
+        return Err(FitError::TooFewPoints { have: table.points.len(), need: 3 });
+    }
+    let points = checks::sorted(&table.points);
+    let groups = groups::budgets(&points);
+    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    let plan = (options.bootstrap, options.seed, options.level);
+    let wants = |method| options.methods.contains(&method);
+    let mut lacking = Vec::new();
+    let mut warnings = Vec::new();
+
+    let mut fits = surfaces(&points, &clusters, &compute, options, &mut lacking, &mut warnings);
+    let (mut isoflop, line) = isoflop::fit(&points, &groups, &compute, plan);
+    if !wants(Method::Isoflop) {
+        isoflop.clear();
+    } else if let Some(line) = line {
+        fits.push(line);
+    } else {
+        let usable = isoflop.iter().filter(|b| b.excluded.is_none()).count();
+        lacking.push(format!("isoflop: {usable} budgets with an interior minimum, a line needs 2"));
+    }
+    let (mut envelope, line) = envelope::fit(&points, &clusters, plan);
+    if !wants(Method::Envelope) {
+        envelope.clear();
+    } else if let Some(line) = line {
+        fits.push(line);
+    } else {
+        lacking.push(format!("envelope: {} runs on it, a line needs 3", envelope.len()));
+    }
+    if fits.is_empty() && isoflop.iter().all(|b| b.excluded.is_some()) {
+        return Err(FitError::Unidentifiable { what: lacking });
+    }
+
+    warnings.extend(lacking);
+    if wants(Method::Isoflop) {
+        checks::design(&points, &groups, &isoflop, &compute, &mut warnings);
+        let exact = isoflop::exact_parabolas(&points, &groups);
+        if exact > 0 {
+            warnings.push(format!(
+                "{exact} budgets have three runs: their parabolas fit exactly and show no error"
+            ));
+        }
+    }
+    if options.bootstrap == 0 {
+        warnings.push("no bootstrap was asked for: no interval of any parameter".into());
+    }
+    let holdout = (options.holdout > 0 && fits.iter().any(|f| f.params.is_some()))
+        .then(|| holdout::predict(&points, &groups, options))
+        .and_then(|held| {
+            held.map_err(|why| warnings.push(format!("no budget could be held out: {why}"))).ok()
+        });
+    let mut analysis = Analysis {
+        version: FIT_VERSION,
+        source: table.source.clone(),
+        convention: table.convention.clone(),
+        compute,
+        conventions: conventions::compare(&points, options),
+        points,
+        excluded: table.excluded.clone(),
+        fits,
+        isoflop,
+        envelope,
+        holdout,
+        entropy: table.entropy,
+        bytes_per_token: table.bytes_per_token,
+        warnings: Vec::new(),
+    };
+    checks::verdicts(&analysis, &mut warnings);
+    analysis.warnings = warnings;
+    Ok(analysis)
+}
+
+/// Both surface fits with their draws. Variable projection is always run: it starts the other.
+fn surfaces(
+    points: &[Point],
+    clusters: &Clusters,
+    compute: &Compute,
+    options: &Options,
+    lacking: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> Vec<Fit> {
+    let wanted: Vec<Method> = [Method::LseHuber, Method::Varpro]
+        .into_iter()
+        .filter(|m| options.methods.contains(m))
+        .collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let sample = Sample::new(points);
+    if let Some(reason) = sample.unfit() {
+        lacking.push(format!("surface: {reason}"));
+        return Vec::new();
+    }
+    let squares = varpro::fit(&sample);
+    let huber = lse::fit(&sample, options.delta, &[squares.surface]);
+    let plan = (options.bootstrap, options.seed, clusters.scheme());
+    let refits = bootstrap::surfaces(&sample, clusters, &huber, &squares, options.delta, plan);
+    let range = (points[0].flops, points[points.len() - 1].flops);
+    let mut fits = Vec::new();
+    for method in wanted {
+        let (fit, draws, objective_is) = match method {
+            Method::LseHuber => (
+                &huber,
+                &refits.lse,
+                format!("sum over runs of Huber(ln fitted - ln measured), delta {}", options.delta),
+            ),
+            _ => (&squares, &refits.varpro, "sum over runs of (fitted - measured)^2".into()),
+        };
+        let dressed = dress(method, fit, draws, objective_is, &sample, compute, (range, options.level));
+        match dressed {
+            Some(dressed) => {
+                checks::surface(&dressed, &sample, points, warnings);
+                fits.push(dressed);
+            }
+            None => lacking.push(format!(
+                "{}: {} ended at a bound, so these runs do not determine both terms of the law",
+                method.name(),
+                fit.at_bound.join(", ")
+            )),
+        }
+    }
+    fits
+}
+
+/// A surface fit as a reader gets it, or nothing when it has no frontier.
+fn dress(
+    method: Method,
+    fit: &SurfaceFit,
+    draws: &[Option<Surface>],
+    objective_is: String,
+    sample: &Sample,
+    compute: &Compute,
+    ((from, to), level): ((f64, f64), f64),
+) -> Option<Fit> {
+    type Of = fn(&(Surface, Frontier)) -> f64;
+    if !fit.has_frontier() {
+        return None;
+    }
+    let frontier = fit.surface.frontier(compute, from, to)?;
+    let kept: Vec<(Surface, Frontier)> = draws
+        .iter()
+        .flatten()
+        .filter_map(|s| Some((*s, s.frontier(compute, from, to)?)))
+        .collect();
+    let mut intervals = BTreeMap::new();
+    let named: [(&str, Of); 7] = [
+        ("E", |d| d.0.e),
+        ("A", |d| d.0.a),
+        ("B", |d| d.0.b),
+        ("alpha", |d| d.0.alpha),
+        ("beta", |d| d.0.beta),
+        ("a", |d| d.1.a),
+        ("b", |d| d.1.b),
+    ];
+    for (name, of) in named {
+        let values: Vec<f64> = kept.iter().map(of).collect();
+        if let Some(interval) = stats::percentile_interval(&values, level) {
+            intervals.insert(name.to_string(), interval);
+        }
+    }
+    Some(Fit {
+        law: "chinchilla".into(),
+        method: method.name().into(),
+        n: sample.len(),
+        params: Some(fit.surface),
+        objective: Some(fit.objective),
+        objective_is,
+        exponents: frontier.exponents(),
+        frontier,
+        intervals,
+        level,
+        residual_sd: Some(sample::residual_sd(&sample.residuals(&fit.surface))),
+        certificate: Some(Certificate {
+            starts: fit.starts,
+            starts_at_best: fit.starts_at_best,
+            gradient: fit.gradient,
+            condition: fit.condition,
+            iterations: fit.iterations,
+            at_bound: fit.at_bound.clone(),
+        }),
+        draws_failed: draws.len() - kept.len(),
+        draws: Draws::Surfaces(kept.into_iter().map(|d| d.0).collect()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::points::Convention;
+    use sample::tests::study;
+
+    pub(crate) fn table(points: Vec<Point>) -> Table {
+        Table {
+            source: "synthetic".into(),
+            convention: Convention { params: "total".into(), flops: "6ND".into() },
+            points,
+            excluded: Vec::new(),
+            entropy: None,
+            bytes_per_token: None,
+        }
+    }
+
+    fn quick() -> Options {
+        Options { bootstrap: 40, ..Options::default() }
+    }
+
+    fn five_budgets() -> Vec<Point> {
+        study(&[1e18, 3e18, 1e19, 3e19, 1e20], 6, 4.0, 0.003, 11)
+    }
+
+    #[test]
+    fn four_methods_report_in_the_order_in_which_they_lead() {
+        let analysis = analyse(&table(five_budgets()), Compute::SixNd, &quick()).unwrap();
+        let methods: Vec<&str> = analysis.fits.iter().map(|f| f.method.as_str()).collect();
+        assert_eq!(methods, ["lse-huber", "varpro", "isoflop", "envelope"]);
+        for fit in &analysis.fits[..2] {
+            let s = fit.params.unwrap();
+            assert_eq!(fit.exponents.a, s.beta / (s.alpha + s.beta));
+            let [lo, hi] = fit.intervals["a"];
+            assert!(lo < fit.exponents.a && fit.exponents.a < hi, "{lo} {hi}");
+            assert!((0.002..0.0045).contains(&fit.residual_sd.unwrap()), "{:?}", fit.residual_sd);
+        }
+        assert!(analysis.holdout.is_some() && analysis.isoflop.len() == 5);
+    }
+
+    #[test]
+    fn every_number_survives_the_file() {
+        let analysis = analyse(&table(five_budgets()), Compute::SixNd, &quick()).unwrap();
+        let text = serde_json::to_string(&analysis).unwrap();
+        assert!(!text.contains("null,\"flops\""), "a NaN would be written as null");
+        let back: Analysis = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, analysis);
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_by_row_and_column() {
+        for (value, column) in [(f64::NAN, "loss"), (-1.0, "params"), (0.0, "tokens")] {
+            let mut points = five_budgets();
+            match column {
+                "loss" => points[7].loss = value,
+                "params" => points[7].params = value,
+                _ => points[7].tokens = value,
+            }
+            let error = analyse(&table(points), Compute::SixNd, &quick()).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("cell 1.1") && text.contains(column), "{text}");
+        }
+    }
+
+    #[test]
+    fn too_little_to_say_anything_is_refused() {
+        let points = five_budgets();
+        let refused = |points: &[Point], options: &Options| {
+            analyse(&table(points.to_vec()), Compute::SixNd, options).unwrap_err()
+        };
+        assert_eq!(refused(&points[..2], &quick()), FitError::TooFewPoints { have: 2, need: 3 });
+        let options = Options { level: 1.0, ..quick() };
+        assert!(matches!(refused(&points, &options), FitError::BadOption { option: "level", .. }));
+        // Three sizes of one budget whose loss falls throughout: no minimum, no line, no surface.
+        let falling: Vec<Point> = points[..3].to_vec();
+        assert!(matches!(refused(&falling, &quick()), FitError::Unidentifiable { .. }));
+    }
+
+    #[test]
+    fn one_budget_gives_its_minimum_and_says_what_it_lacks() {
+        let points = study(&[1e18], 7, 4.0, 0.001, 3);
+        let analysis = analyse(&table(points), Compute::SixNd, &quick()).unwrap();
+        assert!(analysis.fits.is_empty() && analysis.isoflop[0].params.is_some());
+        assert!(analysis.warnings.iter().any(|w| w.contains("D is a power of N")));
+    }
+
+    #[test]
+    fn known_entropy_outside_the_interval_is_a_warning() {
+        let mut t = table(five_budgets());
+        t.entropy = Some(1.0);
+        let analysis = analyse(&t, Compute::SixNd, &quick()).unwrap();
+        assert!(analysis.warnings.iter().any(|w| w.contains("known entropy")));
+        t.entropy = Some(9.0);
+        let analysis = analyse(&t, Compute::SixNd, &quick()).unwrap();
+        assert!(analysis.warnings.iter().any(|w| w.contains("below the known entropy")));
+    }
+
+    #[test]
+    fn an_outlier_is_named() {
+        let mut points = five_budgets();
+        points[8].loss *= 1.2;
+        let analysis = analyse(&table(points), Compute::SixNd, &quick()).unwrap();
+        assert!(
+            analysis.warnings.iter().any(|w| w.starts_with("lse-huber") && w.contains("cell 1.2")),
+            "{:?}",
+            analysis.warnings
+        );
+    }
+}

@@ -1,0 +1,292 @@
+//! The optimiser of both surface fits: damped Newton with exact second derivatives, in a box.
+//!
+//! Five parameters, so every matrix is 5 by 5 and lives on the stack. The stopping rule is free of
+//! scale: it compares the decrease that Newton's model still promises with the objective itself, so
+//! it cannot stop early because a loss was averaged instead of summed (the defect of Hoffmann et al.
+//! 2022, found by Besiroglu et al. 2024, arXiv:2404.10102).
+//!
+//! Read by: `lse`, `varpro`.
+
+/// Parameters of the law.
+pub(super) const P: usize = 5;
+pub(super) type Vector = [f64; P];
+pub(super) type Matrix = [[f64; P]; P];
+
+/// Value, gradient and Hessian of an objective at one point.
+#[derive(Debug, Clone)]
+pub(super) struct Local {
+    pub(super) value: f64,
+    pub(super) gradient: Vector,
+    pub(super) hessian: Matrix,
+    /// J'J of the model, unweighted: the scale of each parameter, and the condition of the design.
+    pub(super) gauss_newton: Matrix,
+}
+
+/// Where a descent ended.
+#[derive(Debug, Clone)]
+pub(super) struct Minimum {
+    pub(super) at: Vector,
+    pub(super) value: f64,
+    /// sqrt(g' H^-1 g / f) over the free parameters: the scale-free gradient norm [-].
+    pub(super) gradient: f64,
+    pub(super) iterations: usize,
+    /// Parameters held by their bound.
+    pub(super) held: [bool; P],
+}
+
+/// No descent seen so far took a tenth of this.
+const MAX_ITERATIONS: usize = 400;
+
+/// Minimises `eval` from `start` within `[lower, upper]`.
+///
+/// Levenberg-Marquardt damping on the exact Hessian with Nielsen's update (Madsen, Nielsen & Tingleff
+/// 2004, "Methods for non-linear least squares problems", eq. 2.21); a parameter at its bound whose
+/// gradient points outward is held there (projected Newton, Bertsekas 1982, doi:10.1137/0320018).
+/// `floor` is the objective below which nothing but rounding is left.
+///
+/// Limits: finds the minimum of the basin it starts in. Which basin is the caller's business.
+pub(super) fn minimise(
+    eval: impl Fn(&Vector) -> Local,
+    start: Vector,
+    lower: &Vector,
+    upper: &Vector,
+    floor: f64,
+) -> Minimum {
+    let mut at = clamp(start, lower, upper);
+    let mut here = eval(&at);
+    let (mut damping, mut growth) = (1e-3, 2.0);
+    let mut polish = 0;
+    let mut iterations = 0;
+    while iterations < MAX_ITERATIONS && here.value.is_finite() {
+        iterations += 1;
+        let held = held(&at, &here.gradient, lower, upper);
+        let undamped = newton_step(&here, held, 0.0);
+        let promised = undamped.map_or(f64::INFINITY, |s| -0.5 * dot(&s, &here.gradient));
+        let nearly = promised <= 1e-12 * here.value.max(floor);
+        if nearly {
+            // The objective can no longer tell better from worse, but the gradient can: a few plain
+            // Newton steps take the parameters from half to full precision.
+            let Some(step) = undamped.filter(|_| polish < 4) else { break };
+            polish += 1;
+            let trial = clamp(add(&at, &step), lower, upper);
+            let there = eval(&trial);
+            let before = norm(&here.gradient, held);
+            if there.value <= here.value * (1.0 + 1e-12) + floor
+                && norm(&there.gradient, held) < before
+            {
+                (at, here) = (trial, there);
+                continue;
+            }
+            break;
+        }
+        let step = match newton_step(&here, held, damping) {
+            Some(step) => step,
+            None if damping < 1e20 => {
+                damping = (damping * growth).max(1e-6);
+                growth *= 2.0;
+                continue;
+            }
+            None => break,
+        };
+        let trial = clamp(add(&at, &step), lower, upper);
+        let moved: Vector = std::array::from_fn(|i| trial[i] - at[i]);
+        let there = eval(&trial);
+        let gain = here.value - there.value;
+        let model = -dot(&moved, &here.gradient) - 0.5 * quadratic(&here.hessian, &moved);
+        if there.value.is_finite() && gain > 0.0 {
+            let ratio = if model > 0.0 { gain / model } else { 0.5 };
+            damping *= (1.0 - (2.0 * ratio - 1.0).powi(3)).clamp(0.1, 2.0);
+            if damping < 1e-14 {
+                damping = 0.0;
+            }
+            growth = 2.0;
+            (at, here) = (trial, there);
+        } else {
+            damping = (damping * growth).max(1e-9);
+            growth *= 2.0;
+            let still = (0..P).all(|i| moved[i].abs() <= 1e-15 * (1.0 + at[i].abs()));
+            if still || damping > 1e20 {
+                break;
+            }
+        }
+    }
+    let held = held(&at, &here.gradient, lower, upper);
+    let left = newton_step(&here, held, 1e-12)
+        .map_or(0.0, |s| (-dot(&s, &here.gradient)).max(0.0) / here.value.max(floor));
+    Minimum { at, value: here.value, gradient: left.sqrt(), iterations, held }
+}
+
+fn held(at: &Vector, gradient: &Vector, lower: &Vector, upper: &Vector) -> [bool; P] {
+    std::array::from_fn(|i| {
+        (at[i] <= lower[i] && gradient[i] >= 0.0) || (at[i] >= upper[i] && gradient[i] <= 0.0)
+    })
+}
+
+/// Solves (H + damping diag(J'J)) step = -g over the free parameters, by Cholesky. Nothing when that
+/// matrix is not positive definite.
+fn newton_step(here: &Local, held: [bool; P], damping: f64) -> Option<Vector> {
+    let most = (0..P).map(|i| here.gauss_newton[i][i]).fold(0.0, f64::max);
+    // Scale to unit diagonal first: the factor is then as accurate as the scaled condition allows.
+    let scale: Vector =
+        std::array::from_fn(|i| here.gauss_newton[i][i].max(1e-12 * most).max(1e-300).sqrt());
+    // The Hessian is in units of the objective's second derivative; so must the damping be.
+    let size = (0..P)
+        .filter(|i| !held[*i])
+        .map(|i| here.hessian[i][i].abs() / (scale[i] * scale[i]))
+        .fold(1e-300, f64::max);
+    let mut m = [[0.0; P]; P];
+    let mut rhs = [0.0; P];
+    for i in 0..P {
+        if held[i] {
+            m[i][i] = 1.0;
+            continue;
+        }
+        for j in 0..P {
+            if !held[j] {
+                m[i][j] = here.hessian[i][j] / (scale[i] * scale[j]) / size;
+            }
+        }
+        m[i][i] += damping;
+        rhs[i] = -here.gradient[i] / scale[i] / size;
+    }
+    let solved = cholesky_solve(m, rhs)?;
+    let step: Vector = std::array::from_fn(|i| if held[i] { 0.0 } else { solved[i] / scale[i] });
+    step.iter().all(|s| s.is_finite()).then_some(step)
+}
+
+fn cholesky_solve(mut m: Matrix, mut b: Vector) -> Option<Vector> {
+    for j in 0..P {
+        let pivot = m[j][j] - (0..j).map(|k| m[j][k] * m[j][k]).sum::<f64>();
+        // Below this the pivot is rounding noise of a unit-diagonal matrix.
+        if pivot.is_nan() || pivot <= 1e-15 {
+            return None;
+        }
+        let root = pivot.sqrt();
+        m[j][j] = root;
+        for i in j + 1..P {
+            let s = m[i][j] - (0..j).map(|k| m[i][k] * m[j][k]).sum::<f64>();
+            m[i][j] = s / root;
+        }
+    }
+    for i in 0..P {
+        b[i] = (b[i] - (0..i).map(|k| m[i][k] * b[k]).sum::<f64>()) / m[i][i];
+    }
+    for i in (0..P).rev() {
+        b[i] = (b[i] - (i + 1..P).map(|k| m[k][i] * b[k]).sum::<f64>()) / m[i][i];
+    }
+    Some(b)
+}
+
+/// Condition number of J'J scaled to unit diagonal, over the free parameters: by how much the design
+/// lets one combination of parameters hide behind another [-]. Eigenvalues by Jacobi rotations.
+pub(super) fn condition(gauss_newton: &Matrix, held: [bool; P]) -> f64 {
+    let free: Vec<usize> = (0..P).filter(|i| !held[*i] && gauss_newton[*i][*i] > 0.0).collect();
+    let n = free.len();
+    if n == 0 {
+        return 1.0;
+    }
+    let mut m: Vec<Vec<f64>> = free
+        .iter()
+        .map(|&i| {
+            free.iter()
+                .map(|&j| gauss_newton[i][j] / (gauss_newton[i][i] * gauss_newton[j][j]).sqrt())
+                .collect()
+        })
+        .collect();
+    for _ in 0..60 {
+        let mut off = 0.0;
+        for p in 0..n {
+            for q in p + 1..n {
+                off += m[p][q] * m[p][q];
+                if m[p][q].abs() < 1e-300 {
+                    continue;
+                }
+                let theta = (m[q][q] - m[p][p]) / (2.0 * m[p][q]);
+                let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
+                let c = 1.0 / (t * t + 1.0).sqrt();
+                let s = t * c;
+                for row in &mut m {
+                    let (a, b) = (row[p], row[q]);
+                    (row[p], row[q]) = (c * a - s * b, s * a + c * b);
+                }
+                let (above, below) = m.split_at_mut(q);
+                for (a, b) in above[p].iter_mut().zip(&mut below[0]) {
+                    (*a, *b) = (c * *a - s * *b, s * *a + c * *b);
+                }
+            }
+        }
+        if off < 1e-28 {
+            break;
+        }
+    }
+    let (least, most) =
+        (0..n).fold((f64::MAX, 0.0_f64), |(l, h), i| (l.min(m[i][i]), h.max(m[i][i])));
+    // An eigenvalue below rounding says only "at least this".
+    most / least.max(1e-16 * most)
+}
+
+fn dot(a: &Vector, b: &Vector) -> f64 {
+    (0..P).map(|i| a[i] * b[i]).sum()
+}
+
+fn quadratic(m: &Matrix, v: &Vector) -> f64 {
+    (0..P).map(|i| v[i] * dot(&m[i], v)).sum()
+}
+
+fn add(a: &Vector, b: &Vector) -> Vector {
+    std::array::from_fn(|i| a[i] + b[i])
+}
+
+fn norm(v: &Vector, held: [bool; P]) -> f64 {
+    (0..P).filter(|i| !held[*i]).map(|i| v[i] * v[i]).sum::<f64>().sqrt()
+}
+
+fn clamp(v: Vector, lower: &Vector, upper: &Vector) -> Vector {
+    std::array::from_fn(|i| v[i].clamp(lower[i], upper[i]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A quadratic whose minimum lies outside the box in the first parameter only.
+    #[test]
+    fn a_bound_holds_its_parameter_and_frees_the_others() {
+        let eval = |v: &Vector| {
+            let target = [-3.0, 1.0, 2.0, 3.0, 4.0];
+            let mut local = Local {
+                value: 1.0,
+                gradient: [0.0; P],
+                hessian: [[0.0; P]; P],
+                gauss_newton: [[0.0; P]; P],
+            };
+            for i in 0..P {
+                let d = v[i] - target[i];
+                local.value += d * d;
+                local.gradient[i] = 2.0 * d;
+                local.hessian[i][i] = 2.0;
+                local.gauss_newton[i][i] = 1.0;
+            }
+            local
+        };
+        let found = minimise(eval, [5.0; P], &[0.0; P], &[9.0; P], 1e-30);
+        assert_eq!(found.held, [true, false, false, false, false]);
+        assert!(found.at[0] == 0.0 && (found.at[4] - 4.0).abs() < 1e-12, "{found:?}");
+        assert!(found.gradient < 1e-8);
+    }
+
+    /// Equal correlation r in five dimensions has the eigenvalues 1 + 4r and 1 - r (exact).
+    #[test]
+    fn condition_of_a_correlation_matrix_is_exact() {
+        let r = 0.999;
+        let m: Matrix = std::array::from_fn(|i| {
+            std::array::from_fn(|j| {
+                let d = [1.0, 10.0, 0.1, 7.0, 3.0];
+                d[i] * d[j] * if i == j { 1.0 } else { r }
+            })
+        });
+        let want = (1.0 + 4.0 * r) / (1.0 - r);
+        let got = condition(&m, [false; P]);
+        assert!((got / want - 1.0).abs() < 1e-10, "{got} {want}");
+    }
+}

@@ -1,0 +1,257 @@
+//! What a fit says: plain values, which are also the file `fit.json`.
+//!
+//! Every number here comes with its convention and, where one can be had, its interval. Read by:
+//! `predict`, `figure`, `report`, `cli`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::points::{Convention, Exclusion, Point};
+
+/// Version of `fit.json`. Raised when a field changes its meaning.
+pub const FIT_VERSION: u32 = 1;
+
+/// Everything `fit` found out about one table: the content of `fit.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Analysis {
+    /// [`FIT_VERSION`] at the time of writing.
+    pub version: u32,
+    /// Where the rows come from: a sweep's name, or a file's path.
+    pub source: String,
+    /// What N and C mean here.
+    pub convention: Convention,
+    /// How FLOPs per token depend on N: the constraint of the compute-optimal frontier.
+    pub compute: Compute,
+    /// The rows that were fitted.
+    pub points: Vec<Point>,
+    /// The rows that were not, and why.
+    pub excluded: Vec<Exclusion>,
+    /// One entry for each law and method. The first surface fit is the one `predict` leads with.
+    pub fits: Vec<Fit>,
+    /// One parabola for each budget (approach 2), those without an interior minimum included.
+    pub isoflop: Vec<BudgetFit>,
+    /// The runs on the lower envelope of loss against compute (approach 1), by compute.
+    pub envelope: Vec<EnvelopePoint>,
+    /// The largest budget kept out of the fit and predicted from the rest.
+    pub holdout: Option<Holdout>,
+    /// The same fit under every convention of N: how much the answer depends on what is counted.
+    pub conventions: Vec<ConventionFit>,
+    /// Exact entropy of the data, where it is known [nats/token].
+    pub entropy: Option<f64>,
+    /// Bytes per token of the held-out text [bytes/token].
+    pub bytes_per_token: Option<f64>,
+    /// What a reader must know before believing the numbers.
+    pub warnings: Vec<String>,
+}
+
+/// Training FLOPs per token as a function of N.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "model", rename_all = "kebab-case")]
+pub enum Compute {
+    /// C = 6ND.
+    #[serde(rename = "6ND")]
+    SixNd,
+    /// C = (6N + k N^q) D, the second term being attention. Fitted to the exact counts of the runs.
+    Attention {
+        /// Factor [FLOP/token].
+        k: f64,
+        /// Exponent [-]; 2/3 for a family that grows in width and depth alike.
+        q: f64,
+        /// Largest relative error of this formula over the runs [-].
+        max_error: f64,
+    },
+}
+
+/// One law fitted by one method.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fit {
+    /// `chinchilla` (L = E + A N^-alpha + B D^-beta) or `frontier` (N* and D* as powers of C).
+    pub law: String,
+    /// `lse-huber`, `varpro`, `isoflop` or `envelope`.
+    pub method: String,
+    /// Points used: runs for a surface, budgets for `isoflop`, envelope runs for `envelope`.
+    pub n: usize,
+    /// E, A, B, alpha, beta where the method has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub params: Option<Surface>,
+    /// The objective at the optimum, in the unit that `objective_is` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<f64>,
+    /// What was minimised, with its constants.
+    pub objective_is: String,
+    /// N* ~ C^a, D* ~ C^b over the compute that was sampled.
+    pub exponents: Exponents,
+    /// N*(C) and D*(C) as straight lines in the logarithms, over the compute that was sampled.
+    pub frontier: Frontier,
+    /// Interval of each named quantity (`E`, `A`, `B`, `alpha`, `beta`, `a`, `b`) at [`Fit::level`].
+    pub intervals: BTreeMap<String, [f64; 2]>,
+    /// Level of the intervals [0, 1].
+    pub level: f64,
+    /// Standard deviation of ln(measured / fitted) over the runs [-].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual_sd: Option<f64>,
+    /// How far the optimum can be trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
+    /// Bootstrap draws, for `predict`: surfaces for a surface law, frontiers otherwise.
+    pub draws: Draws,
+    /// Bootstrap refits that could not be used, of those tried.
+    pub draws_failed: usize,
+}
+
+/// The Chinchilla law: L(N, D) = E + A N^-alpha + B D^-beta (Hoffmann et al. 2022, eq. 2).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Surface {
+    /// Irreducible loss [nats/token].
+    #[serde(rename = "E")]
+    pub e: f64,
+    /// Factor of the size term.
+    #[serde(rename = "A")]
+    pub a: f64,
+    /// Factor of the data term.
+    #[serde(rename = "B")]
+    pub b: f64,
+    /// Exponent of the size term [-].
+    pub alpha: f64,
+    /// Exponent of the data term [-].
+    pub beta: f64,
+}
+
+/// Exponents of the compute-optimal frontier.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Exponents {
+    /// N* ~ C^a [-].
+    pub a: f64,
+    /// D* ~ C^b [-].
+    pub b: f64,
+}
+
+/// ln N* = n0 + a ln C and ln D* = d0 + b ln C.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Frontier {
+    /// Intercept of ln N*.
+    pub n0: f64,
+    /// Slope of ln N*.
+    pub a: f64,
+    /// Intercept of ln D*.
+    pub d0: f64,
+    /// Slope of ln D*.
+    pub b: f64,
+}
+
+/// Bootstrap draws of one fit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Draws {
+    /// Refitted surfaces.
+    Surfaces(Vec<Surface>),
+    /// Refitted frontiers.
+    Frontiers(Vec<Frontier>),
+}
+
+/// Evidence that the optimum is one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Starting points tried.
+    pub starts: usize,
+    /// How many ended at the best objective, to 1e-6 relative.
+    pub starts_at_best: usize,
+    /// Scale-free gradient norm at the optimum [-].
+    pub gradient: f64,
+    /// Condition number of the (Gauss-Newton) Hessian at the optimum, in scaled parameters [-].
+    pub condition: f64,
+    /// Iterations of the best start.
+    pub iterations: usize,
+    /// Parameters that ended at a bound: not determined by these points.
+    pub at_bound: Vec<String>,
+}
+
+/// Approach 2 at one budget: L against ln N as a parabola.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BudgetFit {
+    /// Budget [FLOP].
+    pub flops: f64,
+    /// Runs at this budget.
+    pub n: usize,
+    /// L = c0 + c1 x + c2 x^2 with x = ln N, if three sizes or more are there.
+    pub parabola: Option<[f64; 3]>,
+    /// Size at the vertex [parameters].
+    pub params: Option<f64>,
+    /// Tokens at the vertex, from the budget [tokens].
+    pub tokens: Option<f64>,
+    /// Loss at the vertex [nats/token].
+    pub loss: Option<f64>,
+    /// Interval of the vertex size at the fit's level [parameters].
+    pub params_interval: Option<[f64; 2]>,
+    /// log2 of the vertex over the middle of the sampled sizes: how far off centre the budget was.
+    pub off_centre: Option<f64>,
+    /// Smallest and largest size sampled [parameters].
+    pub sampled: [f64; 2],
+    /// Why this budget is not used (`minimum at the smallest size`, ...), or nothing when it is.
+    pub excluded: Option<String>,
+}
+
+/// A run on the lower envelope of loss against compute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvelopePoint {
+    /// Id of the run.
+    pub id: String,
+    /// Compute [FLOP].
+    pub flops: f64,
+    /// Size [parameters].
+    pub params: f64,
+    /// Tokens [tokens].
+    pub tokens: f64,
+    /// Loss [nats/token].
+    pub loss: f64,
+}
+
+/// The largest budget predicted from the smaller ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Holdout {
+    /// The budgets or compute from which on runs were kept out [FLOP].
+    pub from_flops: f64,
+    /// Largest compute that was fitted [FLOP].
+    pub fitted_to: f64,
+    /// Method that predicted.
+    pub method: String,
+    /// Each run that was kept out.
+    pub runs: Vec<HeldOut>,
+    /// Mean signed relative error, predicted over measured minus one [-].
+    pub mean_error: f64,
+    /// Largest absolute relative error [-].
+    pub max_error: f64,
+    /// How many runs lay inside their prediction interval.
+    pub covered: usize,
+}
+
+/// One run that was kept out of the fit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldOut {
+    /// Id of the run.
+    pub id: String,
+    /// Size [parameters].
+    pub params: f64,
+    /// Tokens [tokens].
+    pub tokens: f64,
+    /// Measured loss [nats/token].
+    pub measured: f64,
+    /// Predicted loss [nats/token].
+    pub predicted: f64,
+    /// Prediction interval (parameters and residual noise) [nats/token].
+    pub interval: [f64; 2],
+}
+
+/// The leading surface fit under another convention of N.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConventionFit {
+    /// Convention of N.
+    pub params: String,
+    /// Exponents under C = 6ND with this N.
+    pub exponents: Exponents,
+    /// E under this N [nats/token].
+    pub e: f64,
+    /// Compute-optimal tokens per parameter at the largest sampled budget.
+    pub tokens_per_param: f64,
+}

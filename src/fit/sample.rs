@@ -1,0 +1,269 @@
+//! The columns that a surface fit works on: logarithms, centred, with weights.
+//!
+//! Centring ln N and ln D makes A and B comparable with the loss and takes the worst of the
+//! correlation out of (A, alpha) and (B, beta); nothing depends on the units of N and D any more.
+
+use crate::fit::newton::Vector;
+use crate::fit::result::Surface;
+use crate::points::Point;
+
+/// Columns of a table, ready to fit.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    /// ln N - mean ln N.
+    pub(super) x: Vec<f64>,
+    /// ln D - mean ln D.
+    pub(super) y: Vec<f64>,
+    /// Loss [nats/token].
+    pub(super) loss: Vec<f64>,
+    /// ln loss.
+    pub(super) log_loss: Vec<f64>,
+    /// How often each run counts; 1 but in a case bootstrap.
+    pub(super) weight: Vec<f64>,
+    /// Mean ln N of the full data.
+    pub(super) mean_x: f64,
+    /// Mean ln D of the full data.
+    pub(super) mean_y: f64,
+}
+
+impl Sample {
+    /// Columns of `points`, in their order. The caller has sorted them.
+    pub(crate) fn new(points: &[Point]) -> Self {
+        let n = points.len().max(1) as f64;
+        let mean_x = points.iter().map(|p| p.params.ln()).sum::<f64>() / n;
+        let mean_y = points.iter().map(|p| p.tokens.ln()).sum::<f64>() / n;
+        Self {
+            x: points.iter().map(|p| p.params.ln() - mean_x).collect(),
+            y: points.iter().map(|p| p.tokens.ln() - mean_y).collect(),
+            loss: points.iter().map(|p| p.loss).collect(),
+            log_loss: points.iter().map(|p| p.loss.ln()).collect(),
+            weight: vec![1.0; points.len()],
+            mean_x,
+            mean_y,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.x.len()
+    }
+
+    /// The same runs counted `weight` times; those counted never are dropped.
+    pub(super) fn reweighted(&self, weight: &[f64]) -> Self {
+        let keep = |v: &[f64]| {
+            v.iter().zip(weight).filter(|(_, w)| **w > 0.0).map(|(v, _)| *v).collect::<Vec<f64>>()
+        };
+        Self {
+            x: keep(&self.x),
+            y: keep(&self.y),
+            loss: keep(&self.loss),
+            log_loss: keep(&self.log_loss),
+            weight: keep(weight),
+            ..*self
+        }
+    }
+
+    /// The same design with other losses, given as logarithms.
+    pub(super) fn with_log_loss(&self, log_loss: Vec<f64>) -> Self {
+        Self { loss: log_loss.iter().map(|l| l.exp()).collect(), log_loss, ..self.clone() }
+    }
+
+    /// Smallest and largest loss [nats/token].
+    pub(super) fn loss_range(&self) -> (f64, f64) {
+        self.loss.iter().fold((f64::MAX, 0.0), |(l, h), v| (l.min(*v), h.max(*v)))
+    }
+
+    /// ln of the law at row `i`.
+    pub(super) fn log_law(&self, surface: &Surface, i: usize) -> f64 {
+        let size = scaled(surface.a, surface.alpha, self.mean_x);
+        let data = scaled(surface.b, surface.beta, self.mean_y);
+        (surface.e
+            + size * (-surface.alpha * self.x[i]).exp()
+            + data * (-surface.beta * self.y[i]).exp())
+        .ln()
+    }
+
+    /// ln(measured / fitted) of every row.
+    pub(super) fn residuals(&self, surface: &Surface) -> Vec<f64> {
+        (0..self.len()).map(|i| self.log_loss[i] - self.log_law(surface, i)).collect()
+    }
+
+    /// Why this sample cannot determine five parameters, or nothing when it may.
+    pub(super) fn unfit(&self) -> Option<String> {
+        let n = self.len();
+        if n < 6 {
+            return Some(format!("{n} runs cannot determine 5 parameters and their scatter"));
+        }
+        for (what, column) in [("sizes N", &self.x), ("token counts D", &self.y)] {
+            let distinct = distinct(column);
+            if distinct < 3 {
+                return Some(format!("{distinct} distinct {what}: an offset and an exponent need 3"));
+            }
+        }
+        let total: f64 = self.weight.iter().sum();
+        let mean = |v: &[f64]| v.iter().zip(&self.weight).map(|(v, w)| v * w).sum::<f64>() / total;
+        let (mx, my) = (mean(&self.x), mean(&self.y));
+        let (mut sxx, mut syy, mut sxy) = (0.0, 0.0, 0.0);
+        for i in 0..n {
+            let (dx, dy, w) = (self.x[i] - mx, self.y[i] - my, self.weight[i]);
+            sxx += w * dx * dx;
+            syy += w * dy * dy;
+            sxy += w * dx * dy;
+        }
+        let across = 1.0 - sxy * sxy / (sxx * syy);
+        if across < 1e-4 {
+            return Some(
+                "D is a power of N in these runs: the exponents of size and data cannot be told \
+                 apart"
+                    .into(),
+            );
+        }
+        let (least, most) = self.loss_range();
+        (most / least - 1.0 < 1e-9).then(|| "every run has the same loss".into())
+    }
+}
+
+/// Distinct values of a column of logarithms, to one part in a million.
+pub(super) fn distinct(column: &[f64]) -> usize {
+    let mut sorted = column.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.dedup_by(|b, a| *b - *a < 1e-6);
+    sorted.len()
+}
+
+/// Term `factor * exp(-exponent * mean)`: the factor as seen from the centre of the data.
+pub(super) fn scaled(factor: f64, exponent: f64, mean: f64) -> f64 {
+    if factor > 0.0 { (factor.ln() - exponent * mean).exp() } else { 0.0 }
+}
+
+/// Standard deviation of residuals with the degrees of freedom that five parameters leave.
+///
+/// Sums of squares, not a robust scale: an outlier widens every interval, which is the safe side.
+pub(super) fn residual_sd(residuals: &[f64]) -> f64 {
+    let dof = (residuals.len() as f64 - 5.0).max(1.0);
+    (residuals.iter().map(|r| r * r).sum::<f64>() / dof).sqrt()
+}
+
+/// One surface fit before it is dressed for the reader.
+#[derive(Debug, Clone)]
+pub(super) struct SurfaceFit {
+    pub(super) surface: Surface,
+    pub(super) objective: f64,
+    pub(super) gradient: f64,
+    pub(super) condition: f64,
+    pub(super) iterations: usize,
+    pub(super) starts: usize,
+    pub(super) starts_at_best: usize,
+    pub(super) at_bound: Vec<String>,
+}
+
+impl SurfaceFit {
+    /// Whether both terms are there and fall, so that a compute-optimal size exists.
+    pub(super) fn has_frontier(&self) -> bool {
+        is_law(&self.surface)
+    }
+}
+
+/// Whether a surface has finite parameters and two falling terms.
+pub(super) fn is_law(s: &Surface) -> bool {
+    [s.e, s.a, s.b, s.alpha, s.beta].iter().all(|v| v.is_finite())
+        && s.e >= 0.0
+        && s.a > 0.0
+        && s.b > 0.0
+        && s.alpha > MIN_EXPONENT
+        && s.beta > MIN_EXPONENT
+}
+
+/// Exponents below this are a constant over any range that can be trained: the term is then part of E.
+pub(super) const MIN_EXPONENT: f64 = 1e-3;
+/// Exponents above this say only that a term has vanished at all but the smallest value.
+pub(super) const MAX_EXPONENT: f64 = 5.0;
+
+/// Names of the parameters in the optimiser's order.
+pub(super) const NAMES: [&str; 5] = ["A", "alpha", "B", "beta", "E"];
+
+/// The surface of `[A at the centre, alpha, B at the centre, beta, E]`.
+pub(super) fn surface_of(v: &Vector, mean_x: f64, mean_y: f64) -> Surface {
+    let full = |factor: f64, exponent: f64, mean: f64| {
+        if factor > 0.0 { (factor.ln() + exponent * mean).exp() } else { 0.0 }
+    };
+    Surface {
+        e: v[4],
+        a: full(v[0], v[1], mean_x),
+        b: full(v[2], v[3], mean_y),
+        alpha: v[1],
+        beta: v[3],
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::fit::stats::Random;
+
+    /// Hoffmann et al. 2022, approach 3, as printed.
+    pub(in crate::fit) const TRUTH: Surface =
+        Surface { a: 406.4, b: 410.7, e: 1.69, alpha: 0.34, beta: 0.28 };
+
+    /// IsoFLOP runs on [`TRUTH`]: `sizes` sizes within a factor `reach` of the optimum at each budget,
+    /// ln L with normal noise of standard deviation `sigma`.
+    pub(in crate::fit) fn study(
+        budgets: &[f64],
+        sizes: usize,
+        reach: f64,
+        sigma: f64,
+        seed: u64,
+    ) -> Vec<Point> {
+        let mut random = Random::new(seed, 0);
+        let mut points = Vec::new();
+        for (b, &c) in budgets.iter().enumerate() {
+            let (best, _) = TRUTH.optimum(&crate::fit::Compute::SixNd, c).unwrap();
+            for i in 0..sizes {
+                let params = best * reach.powf(2.0 * i as f64 / (sizes - 1) as f64 - 1.0);
+                let tokens = c / (6.0 * params);
+                points.push(Point {
+                    id: format!("cell {b}.{i}"),
+                    cluster: format!("cell {b}.{i}"),
+                    params,
+                    tokens,
+                    flops: c,
+                    loss: TRUTH.loss(params, tokens) * (sigma * random.normal()).exp(),
+                    budget: Some(c),
+                    counts: None,
+                });
+            }
+        }
+        points
+    }
+
+    #[test]
+    fn designs_that_cannot_tell_the_exponents_apart_are_refused() {
+        let runs = |d_of: fn(f64) -> f64| -> Vec<Point> {
+            let mut points = study(&[1e18, 1e19], 6, 4.0, 0.0, 1);
+            for p in &mut points {
+                p.tokens = d_of(p.params);
+            }
+            points
+        };
+        let reason = |points: &[Point]| Sample::new(points).unfit();
+        assert!(reason(&runs(|n| 20.0 * n)).unwrap().contains("D is a power of N"));
+        assert!(reason(&runs(|_| 1e10)).unwrap().contains("distinct token counts"));
+        assert!(reason(&study(&[1e18], 5, 4.0, 0.0, 1)).unwrap().contains("5 runs"));
+        // One budget of C = 6ND is a line in (ln N, ln D), too.
+        assert!(reason(&study(&[1e18], 9, 4.0, 0.0, 1)).unwrap().contains("D is a power of N"));
+        let mut flat = study(&[1e18, 1e19], 6, 4.0, 0.0, 1);
+        for p in &mut flat {
+            p.loss = 3.0;
+        }
+        assert!(reason(&flat).unwrap().contains("same loss"));
+        assert_eq!(reason(&study(&[1e18, 1e19], 6, 4.0, 0.0, 1)), None);
+    }
+
+    #[test]
+    fn the_law_of_a_row_is_the_law() {
+        let points = study(&[1e18, 1e20], 6, 4.0, 0.0, 1);
+        let sample = Sample::new(&points);
+        for r in sample.residuals(&TRUTH) {
+            assert!(r.abs() < 1e-14, "{r}");
+        }
+    }
+}

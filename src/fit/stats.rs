@@ -1,0 +1,179 @@
+//! Small statistics that every part of the fit shares: percentiles, straight lines, random numbers.
+//!
+//! Knows nothing of laws or tables. Read by: the rest of `fit`, `predict`.
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+/// A straight line y = intercept + slope x.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Line {
+    pub(crate) intercept: f64,
+    pub(crate) slope: f64,
+}
+
+/// Least-squares line through `(x, y)`, or nothing when x takes fewer than two values.
+pub(crate) fn line(points: &[(f64, f64)]) -> Option<Line> {
+    let n = points.len() as f64;
+    let (sx, sy) = points.iter().fold((0.0, 0.0), |s, p| (s.0 + p.0, s.1 + p.1));
+    let (mx, my) = (sx / n, sy / n);
+    let (sxx, sxy) = points.iter().fold((0.0, 0.0), |s, p| {
+        let d = p.0 - mx;
+        (s.0 + d * d, s.1 + d * (p.1 - my))
+    });
+    // Relative to the size of x, so that equal budgets with rounding noise do not make a slope.
+    if !sxx.is_finite() || sxx <= 1e-18 * (1.0 + mx * mx) * n {
+        return None;
+    }
+    let slope = sxy / sxx;
+    Some(Line { intercept: my - slope * mx, slope })
+}
+
+/// The central interval at `level` of `values`, by linear interpolation between order statistics
+/// (type 7 of Hyndman & Fan 1996, doi:10.2307/2684934). Nothing under 20 values: the tails of fewer
+/// draws are not an interval.
+pub(crate) fn percentile_interval(values: &[f64], level: f64) -> Option<[f64; 2]> {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    if sorted.len() < 20 {
+        return None;
+    }
+    sorted.sort_by(f64::total_cmp);
+    let tail = 0.5 * (1.0 - level);
+    Some([quantile(&sorted, tail), quantile(&sorted, 1.0 - tail)])
+}
+
+/// Quantile `p` of values that are sorted and not empty.
+pub(crate) fn quantile(sorted: &[f64], p: f64) -> f64 {
+    let position = p.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
+    let below = position.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
+}
+
+/// Interval at `level` of a value that is drawn from `centres` and then multiplied by exp(sd t), t
+/// from Student's distribution with `dof` degrees of freedom, since sd itself was estimated from that
+/// many. The exact quantiles of that mixture, so no second round of random numbers.
+pub(crate) fn noisy_interval(centres: &[f64], sd: f64, dof: f64, level: f64) -> Option<[f64; 2]> {
+    let plain = percentile_interval(centres, level)?;
+    let standard = StudentsT::new(0.0, 1.0, dof.max(1.0)).ok()?;
+    if !(sd.is_finite() && sd > 0.0) {
+        return Some(plain);
+    }
+    let logs: Vec<f64> =
+        centres.iter().filter(|c| c.is_finite() && **c > 0.0).map(|c| c.ln()).collect();
+    if logs.len() < 20 {
+        return None;
+    }
+    let below =
+        |x: f64| logs.iter().map(|m| standard.cdf((x - m) / sd)).sum::<f64>() / logs.len() as f64;
+    let (least, most) =
+        logs.iter().fold((f64::MAX, f64::MIN), |(l, m), v| (l.min(*v), m.max(*v)));
+    let solve = |p: f64| {
+        let (mut lo, mut hi) = (least - 100.0 * sd, most + 100.0 * sd);
+        for _ in 0..60 {
+            let mid = 0.5 * (lo + hi);
+            if below(mid) < p { lo = mid } else { hi = mid }
+        }
+        (0.5 * (lo + hi)).exp()
+    };
+    let tail = 0.5 * (1.0 - level);
+    Some([solve(tail), solve(1.0 - tail)])
+}
+
+/// A counter-based random stream: every (seed, draw) has its own, so the order in which threads take
+/// the draws cannot change a bit.
+///
+/// splitmix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195, fig. 16). Good enough to choose
+/// rows and to make noise; not for secrets.
+#[derive(Debug, Clone)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64, draw: u64) -> Self {
+        let mut key = Self(seed ^ 0x6973_6f66_6c6f_7001);
+        let first = key.bits();
+        let mut mixed = Self(first ^ draw.wrapping_mul(0xd1b5_4a32_d192_ed03));
+        Self(mixed.bits())
+    }
+
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A whole number below `n`, by the high bits of a 128-bit product (bias below n / 2^64).
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        ((u128::from(self.bits()) * n as u128) >> 64) as usize
+    }
+
+    /// Uniform in (0, 1), neither end included.
+    fn unit(&mut self) -> f64 {
+        ((self.bits() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+    }
+
+    /// Standard normal, by Box and Muller 1958 (doi:10.1214/aoms/1177706645).
+    pub(crate) fn normal(&mut self) -> f64 {
+        let (u, v) = (self.unit(), self.unit());
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+
+    /// sqrt(dof / chi^2_dof): what to multiply an estimated standard deviation by so that normal draws
+    /// with the product are Student's draws.
+    pub(crate) fn scale(&mut self, dof: usize) -> f64 {
+        let dof = dof.max(1);
+        let sum: f64 = (0..dof).map(|_| self.normal().powi(2)).sum();
+        (dof as f64 / sum).sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vigna's reference splitmix64.c (prng.di.unimi.it): from state 1234567 the first outputs.
+    #[test]
+    fn the_stream_is_splitmix64() {
+        let mut random = Random(1234567);
+        assert_eq!(random.bits(), 6457827717110365317);
+        assert_eq!(random.bits(), 3203168211198807973);
+        assert_eq!(random.bits(), 9817491932198370423);
+    }
+
+    #[test]
+    fn normals_have_the_moments_of_a_normal() {
+        let mut random = Random::new(7, 3);
+        let n = 20_000;
+        let draws: Vec<f64> = (0..n).map(|_| random.normal()).collect();
+        let mean = draws.iter().sum::<f64>() / f64::from(n);
+        let variance = draws.iter().map(|d| d * d).sum::<f64>() / f64::from(n);
+        assert!(mean.abs() < 0.025 && (variance - 1.0).abs() < 0.04, "{mean} {variance}");
+    }
+
+    /// R's `quantile(1:21, c(.05, .95))` (type 7, its default) is 2 and 20.
+    #[test]
+    fn percentiles_agree_with_r() {
+        let values: Vec<f64> = (1..=21).rev().map(f64::from).collect();
+        let [lo, hi] = percentile_interval(&values, 0.9).unwrap();
+        assert!((lo - 2.0).abs() < 1e-12 && (hi - 20.0).abs() < 1e-12, "{lo} {hi}");
+        assert_eq!(percentile_interval(&values[..19], 0.9), None);
+    }
+
+    /// With no spread in the centres the interval is Student's own: 1.8124611 sd at 90% and 10
+    /// degrees of freedom (any table of t).
+    #[test]
+    fn noise_alone_gives_students_interval() {
+        let [lo, hi] = noisy_interval(&[2.0; 50], 0.01, 10.0, 0.9).unwrap();
+        assert!((lo - 2.0 * (-0.018124611_f64).exp()).abs() < 1e-9);
+        assert!((hi - 2.0 * (0.018124611_f64).exp()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_line_needs_two_different_x() {
+        assert_eq!(line(&[(1.0, 2.0), (1.0, 3.0)]), None);
+        assert_eq!(line(&[(44.0, 2.0), (44.0 + 1e-14, 3.0)]), None);
+        let l = line(&[(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]).unwrap();
+        assert_eq!((l.intercept, l.slope), (1.0, 2.0));
+    }
+}

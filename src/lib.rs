@@ -1,0 +1,29 @@
+//! isoflop: a scaling-law experiment harness.
+//!
+//! ```text
+//! sweeps/x.toml ─ plan ─ run ─ fit ─ predict ─▶ the run worth buying
+//!                        │     │
+//!                        │     └ report (one page, figures, fit.json)
+//!                        └ status (live)
+//! ```
+//!
+//! Data flows one way; a module reads only from its left:
+//! `spec → shape → plan → data → model → train → ledger → exec`, and
+//! `points → fit → predict → figure → report`, with `cli` on top of both.
+//!
+//! Words: a *sweep* is the study in one TOML file, a *cell* one point of its grid, an *attempt* one try
+//! at training a cell, a *run log* the record of an attempt, the *ledger* the fold of all run logs, a
+//! *law* a formula for the loss, a *fit* a law with numbers, intervals and diagnostics.
+
+pub mod data;
+pub mod error;
+pub mod fs;
+pub mod model;
+pub mod ops;
+pub mod plan;
+pub mod points;
+pub mod random;
+pub mod shape;
+pub mod spec;
+pub mod train;
+pub mod units;

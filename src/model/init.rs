@@ -1,0 +1,114 @@
+//! Initial weights, and why they have the scale they have.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::Role;
+use crate::random::Stream;
+use crate::shape::Shape;
+
+/// Draws initial weights from a stream of their own, by name.
+pub(super) struct Maker<'a> {
+    shape: Shape,
+    embedding_std: f64,
+    seed: u64,
+    device: &'a Device,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(shape: Shape, embedding_std: f64, seed: u64, device: &'a Device) -> Self {
+        Self { shape, embedding_std, seed, device }
+    }
+
+    /// One weight, `[rows, columns]`.
+    pub(super) fn weight(
+        &mut self,
+        name: &str,
+        role: Role,
+        rows: usize,
+        columns: usize,
+    ) -> Tensor<2> {
+        let std = self.std(name, role, rows);
+        let stream = Stream::new(self.seed, name);
+        let values: Vec<f32> = (0..(rows * columns) as u64)
+            .map(|n| if role == Role::Gain { 1.0 } else { (std * stream.normal(n)) as f32 })
+            .collect();
+        Tensor::from_data(TensorData::new(values, [rows, columns]), self.device).require_grad()
+    }
+
+    /// Standard deviation of a weight with `fan_in` rows.
+    fn std(&self, name: &str, role: Role, fan_in: usize) -> f64 {
+        let preserving = 1.0 / (fan_in as f64).sqrt();
+        match role {
+            // Tied, the matrix is also the head, and takes the head's scale.
+            Role::Embedding if self.shape.tied => 1.0 / self.shape.width as f64,
+            // The stream starts at this scale; RMSNorm makes the first block see unit variance.
+            Role::Embedding => self.embedding_std,
+            // Each block adds two terms to the stream; dividing by sqrt(2 L) keeps its variance from
+            // growing with depth (Radford et al. 2019, GPT-2, section 2.3).
+            Role::Matrix if name.ends_with(".out") || name.ends_with(".down") => {
+                preserving / (2.0 * self.shape.layers as f64).sqrt()
+            }
+            // Variance preserving, 1/sqrt(fan-in): muP's rule for hidden matrices (Yang et al. 2022,
+            // 2203.03466, table 8).
+            Role::Matrix => preserving,
+            // 1/fan-in: muP's rule for the output, so that initial logits shrink with width (ibid.).
+            Role::Head => 1.0 / fan_in as f64,
+            Role::Gain => 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Transformer;
+    use super::*;
+    use crate::ops::Kernels;
+
+    #[test]
+    fn weights_have_the_scale_their_role_asks_for() {
+        let shape = Shape {
+            vocab: 256,
+            context: 8,
+            width: 64,
+            layers: 2,
+            heads: 4,
+            ff: 176,
+            qk_norm: false,
+            tied: false,
+        };
+        let device = Device::flex().autodiff();
+        let mut model = Transformer::new(shape, 0.5, 1, &device, Kernels::Fused);
+        let want = |name: &str| match name {
+            "embed" => 0.5,
+            "head" => 1.0 / 64.0,
+            "blocks.0.qkv" | "blocks.1.gate_up" => 1.0 / 8.0,
+            "blocks.0.out" => 1.0 / 16.0,
+            "blocks.1.down" => 1.0 / (2.0 * 176_f64.sqrt()),
+            _ => f64::NAN,
+        };
+        let mut checked = 0;
+        for (name, weight) in model.weights_mut() {
+            let values = weight.value.clone().into_data().to_vec::<f32>().unwrap();
+            let std = (values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>()
+                / values.len() as f64)
+                .sqrt();
+            if want(&name).is_finite() {
+                assert!((std / want(&name) - 1.0).abs() < 0.05, "{name}: {std}");
+                checked += 1;
+            }
+        }
+        assert_eq!(checked, 6);
+    }
+
+    #[test]
+    fn another_seed_gives_other_weights_and_the_same_seed_the_same() {
+        let shape = super::super::tests::shape(false, false);
+        let first = |seed| {
+            let device = Device::flex().autodiff();
+            let mut model = Transformer::new(shape, 0.5, seed, &device, Kernels::Fused);
+            model.weights_mut()[2].1.value.clone().into_data().to_vec::<f32>().unwrap()
+        };
+        assert_eq!(first(1), first(1));
+        assert_ne!(first(1), first(2));
+    }
+}

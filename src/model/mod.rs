@@ -1,0 +1,244 @@
+//! The decoder-only Transformer: pre-norm RMSNorm, rotary attention, SwiGLU, no biases: the shapes of
+//! Llama, and of Qwen3 with `qk_norm`.
+//!
+//! Weights are plain tensors with a role; the optimiser and the record walk them by name. Linear layers
+//! are `[in, out]`, gains `[1, width]`.
+//!
+//! Reads: `shape`, `ops`, `random`. Read by: `train`.
+
+mod init;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::data::Batch;
+use crate::ops::{self, Heads, Kernels, Rope};
+use crate::shape::Shape;
+
+/// What a weight is for: decides its initial scale, learning rate and weight decay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Rows are looked up, never multiplied.
+    Embedding,
+    /// A hidden matrix: fan-in and fan-out grow with the width.
+    Matrix,
+    /// From the width to the vocabulary.
+    Head,
+    /// The gain of a norm.
+    Gain,
+}
+
+/// One trainable tensor.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    /// What it is for.
+    pub role: Role,
+    /// Its values, tracked by autodiff.
+    pub value: Tensor<2>,
+}
+
+/// One block: attention and MLP, each on a normed copy of the stream and added to it.
+#[derive(Debug, Clone)]
+struct Block {
+    norm1: Weight,
+    qkv: Weight,
+    qk_norm: Option<[Weight; 2]>,
+    out: Weight,
+    norm2: Weight,
+    gate_up: Weight,
+    down: Weight,
+}
+
+/// A model with its weights on one device.
+#[derive(Debug, Clone)]
+pub struct Transformer {
+    shape: Shape,
+    kernels: Kernels,
+    rope: Rope,
+    embed: Weight,
+    blocks: Vec<Block>,
+    norm_f: Weight,
+    /// `None` when tied to the embedding.
+    head: Option<Weight>,
+}
+
+impl Transformer {
+    /// A model with fresh weights, a pure function of the shape, `embedding_std` and the seed.
+    pub fn new(
+        shape: Shape,
+        embedding_std: f64,
+        seed: u64,
+        device: &Device,
+        kernels: Kernels,
+    ) -> Self {
+        let mut make = init::Maker::new(shape, embedding_std, seed, device);
+        let mut weight = |name: &str, role, rows, columns| Weight {
+            role,
+            value: make.weight(name, role, rows, columns),
+        };
+        let Shape { width: d, ff, vocab, .. } = shape;
+        let hd = shape.head_dim();
+        let embed = weight("embed", Role::Embedding, vocab, d);
+        let blocks = (0..shape.layers)
+            .map(|i| {
+                let mut part = |name, role, rows, columns| {
+                    weight(&format!("blocks.{i}.{name}"), role, rows, columns)
+                };
+                Block {
+                    norm1: part("norm1", Role::Gain, 1, d),
+                    qkv: part("qkv", Role::Matrix, d, 3 * d),
+                    qk_norm: shape.qk_norm.then(|| {
+                        [part("q_norm", Role::Gain, 1, hd), part("k_norm", Role::Gain, 1, hd)]
+                    }),
+                    out: part("out", Role::Matrix, d, d),
+                    norm2: part("norm2", Role::Gain, 1, d),
+                    gate_up: part("gate_up", Role::Matrix, d, 2 * ff),
+                    down: part("down", Role::Matrix, ff, d),
+                }
+            })
+            .collect();
+        let norm_f = weight("norm_f", Role::Gain, 1, d);
+        let head = (!shape.tied).then(|| weight("head", Role::Head, d, vocab));
+        let rope = Rope::new(shape.context, hd);
+        Self { shape, kernels, rope, embed, blocks, norm_f, head }
+    }
+
+    /// Dimensions.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Every weight with its name, in the order of the forward pass.
+    pub fn weights_mut(&mut self) -> Vec<(String, &mut Weight)> {
+        let mut out = vec![("embed".to_owned(), &mut self.embed)];
+        for (i, block) in self.blocks.iter_mut().enumerate() {
+            let mut push = |name: &str, weight| out.push((format!("blocks.{i}.{name}"), weight));
+            push("norm1", &mut block.norm1);
+            push("qkv", &mut block.qkv);
+            if let Some([q, k]) = &mut block.qk_norm {
+                push("q_norm", q);
+                push("k_norm", k);
+            }
+            push("out", &mut block.out);
+            push("norm2", &mut block.norm2);
+            push("gate_up", &mut block.gate_up);
+            push("down", &mut block.down);
+        }
+        out.push(("norm_f".to_owned(), &mut self.norm_f));
+        out.extend(self.head.as_mut().map(|head| ("head".to_owned(), head)));
+        out
+    }
+
+    /// A copy whose forward pass records no graph, for evaluation.
+    #[must_use]
+    pub fn frozen(&self) -> Self {
+        let mut copy = self.clone();
+        for (_, weight) in copy.weights_mut() {
+            weight.value = weight.value.clone().detach();
+        }
+        copy
+    }
+
+    /// Mean next-token loss of a batch [nats/token], shape `[1]`.
+    pub fn loss(&self, batch: &Batch) -> Tensor<1> {
+        ops::cross_entropy(self.logits(batch), &batch.targets, self.kernels)
+    }
+
+    /// `[sequences x context, vocab]`.
+    fn logits(&self, batch: &Batch) -> Tensor<2> {
+        let device = self.embed.value.device();
+        let ids = TensorData::new(batch.inputs.clone(), [batch.inputs.len()]);
+        let ids = Tensor::<1, Int>::from_data(ids, &device);
+        let heads = Heads {
+            sequences: batch.sequences,
+            context: batch.context,
+            heads: self.shape.heads,
+            head_dim: self.shape.head_dim(),
+        };
+        let norm = |x, gain: &Weight| ops::rms_norm(x, gain.value.clone(), self.kernels);
+        let linear = |x: Tensor<2>, weight: &Weight| x.matmul(weight.value.clone());
+
+        let mut x = self.embed.value.clone().select(0, ids);
+        for block in &self.blocks {
+            let qkv = linear(norm(x.clone(), &block.norm1), &block.qkv);
+            let qkv = match &block.qk_norm {
+                Some(gains) => self.norm_heads(qkv, gains),
+                None => qkv,
+            };
+            let seen = ops::attention(qkv, heads, &self.rope, self.kernels);
+            x = x + linear(seen, &block.out);
+            let hidden = linear(norm(x.clone(), &block.norm2), &block.gate_up);
+            x = x + linear(ops::swiglu(hidden, self.kernels), &block.down);
+        }
+        let x = norm(x, &self.norm_f);
+        match &self.head {
+            Some(head) => linear(x, head),
+            None => x.matmul(self.embed.value.clone().transpose()),
+        }
+    }
+
+    /// RMSNorm over each head of the queries and keys (Henry et al. 2020, 2010.04245; as in Qwen3).
+    fn norm_heads(&self, qkv: Tensor<2>, gains: &[Weight; 2]) -> Tensor<2> {
+        let [rows, _] = qkv.dims();
+        let (d, hd) = (self.shape.width, self.shape.head_dim());
+        let normed = |i: usize, gain: &Weight| {
+            let part = qkv.clone().slice([0..rows, i * d..(i + 1) * d]);
+            let part = part.reshape([rows * self.shape.heads, hd]);
+            ops::rms_norm(part, gain.value.clone(), self.kernels).reshape([rows, d])
+        };
+        let v = qkv.clone().slice([0..rows, 2 * d..3 * d]);
+        Tensor::cat(vec![normed(0, &gains[0]), normed(1, &gains[1]), v], 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn shape(qk_norm: bool, tied: bool) -> Shape {
+        Shape { vocab: 31, context: 8, width: 12, layers: 2, heads: 3, ff: 24, qk_norm, tied }
+    }
+
+    fn model(shape: Shape, kernels: Kernels) -> Transformer {
+        Transformer::new(shape, 0.5, 3, &Device::flex().autodiff(), kernels)
+    }
+
+    #[test]
+    fn the_counts_of_the_config_are_the_tensors_that_exist() {
+        for (qk_norm, tied) in [(false, false), (true, false), (false, true), (true, true)] {
+            let shape = shape(qk_norm, tied);
+            let mut model = model(shape, Kernels::Fused);
+            let count = |filter: &dyn Fn(Role) -> bool, model: &mut Transformer| -> usize {
+                let weights = model.weights_mut();
+                let kept = weights.iter().filter(|(_, w)| filter(w.role));
+                kept.map(|(_, w)| w.value.dims().iter().product::<usize>()).sum()
+            };
+            let counts = shape.counts();
+            assert_eq!(counts.total, count(&|_| true, &mut model) as f64);
+            let block = count(&|r| matches!(r, Role::Matrix | Role::Gain), &mut model);
+            assert_eq!(counts.non_embedding, block as f64);
+            let head = if tied { Role::Embedding } else { Role::Head };
+            let matmul = count(&|r| r == Role::Matrix || r == head, &mut model);
+            assert_eq!(counts.matmul, matmul as f64);
+        }
+    }
+
+    #[test]
+    fn a_fresh_model_knows_nothing_and_says_so() {
+        let ids: Vec<i32> = (0..8 * 50).map(|i| i * 7 % 31).collect();
+        let batch = Batch { inputs: ids.clone(), targets: ids, sequences: 50, context: 8 };
+        let loss: f32 = model(shape(false, false), Kernels::Fused).loss(&batch).into_scalar();
+        assert!((loss - 31_f32.ln()).abs() < 0.1, "{loss} against ln 31 = {}", 31_f32.ln());
+    }
+
+    #[test]
+    fn both_kernels_give_the_same_loss() {
+        let ids: Vec<i32> = (0..24).map(|i| i * 5 % 31).collect();
+        let batch = Batch { inputs: ids.clone(), targets: ids, sequences: 3, context: 8 };
+        for (qk_norm, tied) in [(false, false), (true, true)] {
+            let loss = |kernels| -> f32 {
+                model(shape(qk_norm, tied), kernels).loss(&batch).into_scalar()
+            };
+            assert!((loss(Kernels::Fused) - loss(Kernels::Composed)).abs() < 2e-6);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One point of the grid: everything that determines a training run, and its identity.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::shape::Shape;
+use crate::spec::{Schedule, Source, Tokenizer};
+
+/// Raised when the same recipe would train differently: old results are then no longer reused.
+const RECIPE_VERSION: u32 = 1;
+
+/// Everything that determines the weights and the loss of a run. Two equal recipes give the same bits on
+/// one machine with one binary; where the run happens and how often it is evaluated are not part of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Version of the meaning of these fields.
+    pub version: u32,
+    /// Source of the data.
+    pub source: Source,
+    /// How text becomes ids.
+    pub tokenizer: Tokenizer,
+    /// Hash of the training and held-out token ids, or of the generator's parameters.
+    pub data_sha256: String,
+    /// Dimensions.
+    pub shape: Shape,
+    /// Standard deviation of the initial embedding.
+    pub embedding_std: f64,
+    /// Reference width of the learning rate for matrices, 0 for no width scaling.
+    pub reference_width: usize,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Sequences of `shape.context` tokens in one step.
+    pub batch_sequences: u64,
+    /// Peak learning rate [1/step].
+    pub learning_rate: f64,
+    /// Decay rates of the moments.
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay on matrices.
+    pub weight_decay: f64,
+    /// Largest global gradient norm, 0 for none.
+    pub clip: f64,
+    /// Learning rate over time.
+    pub schedule: Schedule,
+    /// Held-out tokens of the evaluation.
+    pub eval_tokens: u64,
+    /// Seed of weights and data order.
+    pub seed: u64,
+}
+
+impl Recipe {
+    /// The version this code trains.
+    pub fn current_version() -> u32 {
+        RECIPE_VERSION
+    }
+
+    /// The first 16 hexadecimal digits of the SHA-256 of the recipe's JSON. The layout of the sweep file
+    /// and the cell's place in the grid do not matter; every field that changes the run does.
+    pub fn id(&self) -> String {
+        let json = serde_json::to_vec(self).expect("a recipe has no map with other keys than text");
+        hex(&Sha256::digest(json))[..16].to_owned()
+    }
+
+    /// Training tokens of one step [tokens/step].
+    pub fn batch_tokens(&self) -> u64 {
+        self.batch_sequences * self.shape.context as u64
+    }
+
+    /// Training tokens D [tokens].
+    pub fn tokens(&self) -> u64 {
+        self.steps * self.batch_tokens()
+    }
+
+    /// Training compute C, exact [FLOP].
+    pub fn flops(&self) -> f64 {
+        self.shape.flops_per_token().total() * self.tokens() as f64
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut out, b| {
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+/// One planned run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// [`Recipe::id`].
+    pub id: String,
+    /// The budget it spends, in an IsoFLOP grid [FLOP].
+    pub budget: Option<f64>,
+    /// What is trained.
+    pub recipe: Recipe,
+}
+
+impl Cell {
+    /// A cell with the identity of its recipe.
+    pub fn new(budget: Option<f64>, recipe: Recipe) -> Self {
+        Self { id: recipe.id(), budget, recipe }
+    }
+
+    /// N, matmul convention [parameters].
+    pub fn params(&self) -> f64 {
+        self.recipe.shape.counts().matmul
+    }
+}

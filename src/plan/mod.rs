@@ -1,0 +1,282 @@
+//! From the sweep file to the cells: every dimension, count, step and rate, before anything runs.
+//!
+//! Pure: no disk, no device. Reads: `spec`, `shape`, `units`. Read by: `data`, `train`, `ledger`, `exec`.
+
+mod cell;
+pub mod cost;
+mod warn;
+
+pub use cell::{Cell, Recipe, hex};
+
+use crate::shape::Shape;
+use crate::spec::{Grid, Rule, Spec};
+
+/// What the plan must know of the data, found out by `data`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataFacts {
+    /// Number of token ids.
+    pub vocab: usize,
+    /// Distinct training tokens; `None` for a source that never ends [tokens].
+    pub train_tokens: Option<u64>,
+    /// Held-out tokens that can be evaluated [tokens].
+    pub held_out_tokens: u64,
+    /// Hash of the token ids or of the generator.
+    pub sha256: String,
+    /// Mean bytes of a held-out token, for bits per byte [bytes/token].
+    pub bytes_per_token: Option<f64>,
+    /// Exact entropy, where known [nats/token].
+    pub entropy: Option<f64>,
+}
+
+/// The expanded grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Name of the sweep.
+    pub name: String,
+    /// Cells, the most expensive first, so that workers finish together.
+    pub cells: Vec<Cell>,
+    /// What a user should know before spending the compute.
+    pub warnings: Vec<String>,
+}
+
+/// A run to be planned: sizes and tokens before rounding to a shape and to steps.
+struct Wish {
+    budget: Option<f64>,
+    params: f64,
+    tokens: Tokens,
+    learning_rate: Option<f64>,
+    batch_tokens: Option<f64>,
+}
+
+/// How many tokens a wish asks for.
+enum Tokens {
+    /// This many.
+    Count(f64),
+    /// This many for each parameter of the shape that is built.
+    PerParam(f64),
+    /// What the budget leaves at the shape's FLOPs per token.
+    Budget(f64),
+}
+
+impl Plan {
+    /// Expands a sweep. The same spec and data give the same plan.
+    pub fn new(spec: &Spec, data: &DataFacts) -> Self {
+        let mut cells = Vec::new();
+        for wish in wishes(&spec.grid) {
+            for seed in 0..*spec.seeds.get_ref() {
+                let cell = cell(spec, data, &wish, seed);
+                // Two wishes may round to one shape: a smaller family than asked for, said in `warn`.
+                if !cells.iter().any(|c: &Cell| c.id == cell.id) {
+                    cells.push(cell);
+                }
+            }
+        }
+        cells.sort_by(|l, r| {
+            r.recipe.flops().total_cmp(&l.recipe.flops()).then_with(|| l.id.cmp(&r.id))
+        });
+        let warnings = warn::warnings(spec, data, &cells);
+        Self { name: spec.name.get_ref().clone(), cells, warnings }
+    }
+
+    /// Planned compute of all cells [FLOP].
+    pub fn flops(&self) -> f64 {
+        self.cells.iter().map(|c| c.recipe.flops()).sum()
+    }
+}
+
+fn wishes(grid: &Grid) -> Vec<Wish> {
+    let plain = |params, tokens| Wish {
+        budget: None,
+        params,
+        tokens,
+        learning_rate: None,
+        batch_tokens: None,
+    };
+    match grid {
+        Grid::Isoflop(grid) => {
+            let sizes = *grid.sizes.get_ref();
+            let mut out = Vec::new();
+            for budget in grid.budgets.get_ref() {
+                let centre = centre(grid, budget.0);
+                for i in 0..sizes {
+                    // From -1 to 1 over the sizes of a budget; a single size sits at the centre.
+                    let place =
+                        if sizes == 1 { 0.0 } else { 2.0 * i as f64 / (sizes - 1) as f64 - 1.0 };
+                    let params = centre * grid.span.get_ref().powf(place);
+                    out.push(Wish {
+                        budget: Some(budget.0),
+                        ..plain(params, Tokens::Budget(budget.0))
+                    });
+                }
+            }
+            out
+        }
+        Grid::Product(grid) => {
+            let mut out = Vec::new();
+            for params in grid.params.get_ref() {
+                for t in grid.tokens.iter().flat_map(|t| t.get_ref()) {
+                    out.push(plain(params.0, Tokens::Count(t.0)));
+                }
+                for r in grid.tokens_per_param.iter().flat_map(|r| r.get_ref()) {
+                    out.push(plain(params.0, Tokens::PerParam(r.0)));
+                }
+            }
+            out
+        }
+        Grid::Cells(cells) => cells
+            .get_ref()
+            .iter()
+            .map(|c| Wish {
+                learning_rate: c.learning_rate,
+                batch_tokens: c.batch_tokens.map(|b| b.0),
+                ..plain(c.params.get_ref().0, Tokens::Count(c.tokens.get_ref().0))
+            })
+            .collect(),
+    }
+}
+
+/// The guessed optimum of a budget [parameters]: from C = 6 N D and D/N at the geometric mean of the
+/// budgets, moved along N* ~ C^exponent.
+fn centre(grid: &crate::spec::Isoflop, budget: f64) -> f64 {
+    let budgets = grid.budgets.get_ref();
+    let pivot = (budgets.iter().map(|b| b.0.ln()).sum::<f64>() / budgets.len() as f64).exp();
+    let at_pivot = (pivot / (6.0 * grid.tokens_per_param.get_ref())).sqrt();
+    at_pivot * (budget / pivot).powf(*grid.exponent.get_ref())
+}
+
+fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seed: u64) -> Cell {
+    let shape = Shape::of_params(wish.params, data.vocab, &spec.model);
+    let params = shape.counts().matmul;
+    let tokens = match wish.tokens {
+        Tokens::Count(n) => n,
+        Tokens::PerParam(ratio) => ratio * params,
+        Tokens::Budget(flops) => flops / shape.flops_per_token().total(),
+    };
+    let rule = |rule: &Rule, given: Option<f64>| given.unwrap_or_else(|| rule.at(params, tokens));
+    let batch = rule(spec.optim.batch_tokens.get_ref(), wish.batch_tokens);
+    let batch_sequences = (batch / shape.context as f64).round().max(1.0) as u64;
+    let steps = (tokens / (batch_sequences * shape.context as u64) as f64).round().max(1.0) as u64;
+    let window = shape.context as u64;
+    let eval = (spec.eval.tokens.get_ref().0 as u64).min(data.held_out_tokens) / window * window;
+    Cell::new(
+        wish.budget,
+        Recipe {
+            version: Recipe::current_version(),
+            source: spec.data.source.get_ref().clone(),
+            tokenizer: spec.data.tokenizer.get_ref().clone(),
+            data_sha256: data.sha256.clone(),
+            shape,
+            embedding_std: spec.model.embedding_std,
+            reference_width: spec.model.reference_width,
+            steps,
+            batch_sequences,
+            learning_rate: rule(spec.optim.learning_rate.get_ref(), wish.learning_rate),
+            betas: *spec.optim.betas.get_ref(),
+            eps: *spec.optim.eps.get_ref(),
+            weight_decay: *spec.optim.weight_decay.get_ref(),
+            clip: *spec.optim.clip.get_ref(),
+            schedule: spec.schedule.clone(),
+            eval_tokens: eval.max(window),
+            seed,
+        },
+    )
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const SWEEP: &str = r#"
+name = "t"
+[data]
+source = "pd-prose"
+[grid.isoflop]
+budgets = [3e10, 1e11, 3e11, 1e12]
+sizes = 6
+span = 4.0
+tokens_per_param = 60.0
+[optim]
+learning_rate = 0.01
+batch_tokens = 1024
+[schedule.cosine]
+warmup = 0.1
+end = 0.02
+"#;
+
+    pub(crate) fn facts() -> DataFacts {
+        DataFacts {
+            vocab: 256,
+            train_tokens: Some(25_000_000),
+            held_out_tokens: 500_000,
+            sha256: "00".into(),
+            bytes_per_token: Some(1.0),
+            entropy: None,
+        }
+    }
+
+    fn plan(text: &str) -> Plan {
+        Plan::new(&Spec::parse(text).unwrap(), &facts())
+    }
+
+    #[test]
+    fn every_cell_of_a_budget_spends_it() {
+        let plan = plan(SWEEP);
+        assert!((20..=24).contains(&plan.cells.len()), "{}", plan.cells.len());
+        for cell in &plan.cells {
+            let miss = (cell.recipe.flops() / cell.budget.unwrap() - 1.0).abs();
+            assert!(miss < 0.01, "{}: {miss}", cell.recipe.shape.short());
+        }
+        assert!(plan.cells.is_sorted_by(|l, r| l.recipe.flops() >= r.recipe.flops()));
+    }
+
+    #[test]
+    fn identity_follows_content_and_not_layout() {
+        let ids = |text: &str| plan(text).cells.into_iter().map(|c| c.id).collect::<Vec<_>>();
+        let base = ids(SWEEP);
+        let moved = SWEEP
+            .replace(
+                "learning_rate = 0.01\nbatch_tokens = 1024",
+                "batch_tokens = 1_024 # x\nlearning_rate = 1e-2",
+            )
+            .replace("budgets = [3e10, 1e11,", "budgets = [1e11, 30_000_000_000,")
+            + "[eval]\ntimes = 9\n";
+        let (mut left, mut right) = (base.clone(), ids(&moved));
+        left.sort();
+        right.sort();
+        assert_eq!(left, right);
+        for (from, to) in [
+            ("learning_rate = 0.01", "learning_rate = 0.010000000000000002"),
+            ("warmup = 0.1", "warmup = 0.11"),
+            ("batch_tokens = 1024", "batch_tokens = 1024\nweight_decay = 0.1"),
+        ] {
+            let changed = SWEEP.replace(from, to);
+            assert_ne!(changed, SWEEP);
+            assert!(ids(&changed).iter().all(|id| !base.contains(id)), "{to}");
+        }
+    }
+
+    #[test]
+    fn seeds_repeat_the_grid_with_other_identities() {
+        let two = plan(&format!("seeds = 2\n{SWEEP}"));
+        let one = plan(SWEEP);
+        assert_eq!(two.cells.len(), 2 * one.cells.len());
+        assert!(
+            one.cells.iter().all(|c| two.cells.contains(c)),
+            "the first seed is the same study"
+        );
+    }
+
+    #[test]
+    fn a_ratio_grid_is_warned_about_because_it_cannot_separate_n_from_d() {
+        let grid = "[grid.product]\nparams = [1e4, 3e4, 1e5]\ntokens_per_param = [20.0]\n";
+        let start = SWEEP.find("[grid").unwrap();
+        let text = format!("{}{grid}{}", &SWEEP[..start], &SWEEP[SWEEP.find("[optim]").unwrap()..]);
+        let plan = plan(&text);
+        assert_eq!(plan.cells.len(), 3);
+        assert!(
+            plan.warnings.iter().any(|w| w.contains("D is proportional to N")),
+            "{:?}",
+            plan.warnings
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! Designs that cannot answer the question, said before the compute is spent.
+
+use crate::plan::{Cell, DataFacts};
+use crate::spec::{Grid, Spec};
+use crate::units::{count, flops};
+
+/// Below this many budgets the frontier's exponent has no residual to judge it by.
+const MIN_BUDGETS: usize = 3;
+/// Fewer steps than this and warmup, not scale, decides the loss.
+const MIN_STEPS: u64 = 100;
+/// How far the sampled sizes may sit off the wished centre, as a factor.
+const OFF_CENTRE: f64 = 1.3;
+
+/// All warnings for a plan, each one sentence.
+pub(super) fn warnings(spec: &Spec, data: &DataFacts, cells: &[Cell]) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Grid::Isoflop(grid) = &spec.grid {
+        let budgets = grid.budgets.get_ref().len();
+        if budgets < MIN_BUDGETS {
+            out.push(format!(
+                "{budgets} budgets: at least {MIN_BUDGETS} are needed to see a power law, 5 over two decades are better"
+            ));
+        }
+        let asked = *grid.sizes.get_ref();
+        for budget in grid.budgets.get_ref() {
+            out.extend(off_centre(super::centre(grid, budget.0), budget.0, asked, cells));
+        }
+        if asked < 5 {
+            out.push(format!(
+                "{asked} sizes in a budget: a parabola with an interval wants 5 or more"
+            ));
+        }
+    }
+    out.extend(collinear(cells));
+    let starved = cells.iter().filter(|c| c.recipe.steps < MIN_STEPS).count();
+    if starved > 0 {
+        out.push(format!(
+            "{starved} cells have fewer than {MIN_STEPS} steps: lower optim.batch_tokens, or their loss says more about warmup than about scale"
+        ));
+    }
+    if let Some(unique) = data.train_tokens {
+        let most = cells.iter().map(|c| c.recipe.tokens()).max().unwrap_or(0);
+        if most > unique {
+            let over = cells.iter().filter(|c| c.recipe.tokens() > unique).count();
+            out.push(format!(
+                "{over} cells want more tokens than the corpus holds ({} of {}, {:.1} epochs): repeated tokens are worth less (Muennighoff et al. 2023) and no law fitted here knows that",
+                count(most as f64),
+                count(unique as f64),
+                most as f64 / unique as f64
+            ));
+        }
+    }
+    let asked = spec.eval.tokens.get_ref().0;
+    if asked > data.held_out_tokens as f64 {
+        out.push(format!(
+            "eval.tokens asks for {}, the held-out set has {}: all of it is used",
+            count(asked),
+            count(data.held_out_tokens as f64)
+        ));
+    }
+    out
+}
+
+/// A budget whose sizes are not where they were wished, because the family has no such shapes.
+fn off_centre(centre: f64, budget: f64, asked: u64, cells: &[Cell]) -> Option<String> {
+    let mut sizes: Vec<f64> =
+        cells.iter().filter(|c| c.budget == Some(budget)).map(Cell::params).collect();
+    sizes.sort_by(f64::total_cmp);
+    sizes.dedup();
+    let (low, high) = (*sizes.first()?, *sizes.last()?);
+    if (sizes.len() as u64) < asked {
+        return Some(format!(
+            "budget {}: the family has only {} distinct shapes for the {asked} sizes asked for",
+            flops(budget),
+            sizes.len()
+        ));
+    }
+    let offset = (low * high).sqrt() / centre;
+    (offset.max(1.0 / offset) > OFF_CENTRE && sizes.len() > 1).then(|| {
+        format!(
+            "budget {}: sizes {} to {} sit {offset:.2}x off the wished centre {}",
+            flops(budget),
+            count(low),
+            count(high),
+            count(centre)
+        )
+    })
+}
+
+/// D proportional to N over the whole grid: the exponents of N and D cannot be told apart.
+fn collinear(cells: &[Cell]) -> Option<String> {
+    let ratio = |c: &Cell| (c.recipe.tokens() as f64 / c.params()).ln();
+    let spread = |values: Vec<f64>| {
+        let (low, high) = values
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+        high - low
+    };
+    let sizes = spread(cells.iter().map(|c| c.params().ln()).collect());
+    (cells.len() > 1 && sizes > 0.1 && spread(cells.iter().map(ratio).collect()) < 0.1).then(|| {
+        "D is proportional to N throughout: the exponents of N and D cannot be told apart; vary tokens per parameter"
+            .to_owned()
+    })
+}

@@ -1,0 +1,88 @@
+//! The table a fit reads: one row for each finished run, from our own ledger or from anybody's CSV.
+//!
+//! A [`Table`] knows nothing of files or devices. `ledger` makes one from run logs, `import` makes one
+//! from a CSV. Read by: `fit`, `predict`, `figure`, `report`.
+
+use serde::{Deserialize, Serialize};
+
+/// One trained run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Cell id, or `row 17` for an imported table.
+    pub id: String,
+    /// Runs that share noise (branches of one trunk) carry the same cluster and are resampled together.
+    pub cluster: String,
+    /// Model size N under [`Convention::params`] [parameters].
+    pub params: f64,
+    /// Training tokens D [tokens].
+    pub tokens: f64,
+    /// Training compute C under [`Convention::flops`] [FLOP].
+    pub flops: f64,
+    /// Final loss on held-out data [nats/token].
+    pub loss: f64,
+    /// The planned budget this run belongs to, if the study has budgets [FLOP].
+    pub budget: Option<f64>,
+    /// The same model counted otherwise, where that is known.
+    pub counts: Option<Counts>,
+}
+
+/// One model under every convention of N [parameters].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Every parameter, embeddings included.
+    pub total: f64,
+    /// Without input embedding and without output head.
+    pub non_embedding: f64,
+    /// Matrices that multiply activations: blocks and output head, no input embedding.
+    pub matmul: f64,
+    /// Training FLOPs per token over 6, attention included: C = 6ND holds exactly for this N.
+    pub flops_over_6: f64,
+}
+
+/// A run that the fit does not use, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exclusion {
+    /// Cell id, or `row 17`.
+    pub id: String,
+    /// What the run was: `N 3.7k, D 1.2M`.
+    pub what: String,
+    /// Why it is left out, as a person reads it.
+    pub reason: String,
+}
+
+/// Which N and which C the numbers of a table mean. Printed with every result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Convention {
+    /// `matmul` (blocks and head), `total`, `non_embedding`, `flops_over_6` or `as given`.
+    pub params: String,
+    /// `exact` (every matrix product and attention counted), `6ND` or `as given`.
+    pub flops: String,
+}
+
+/// All runs of one study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// Where the rows come from: a sweep's name, or a file's path.
+    pub source: String,
+    /// What N and C mean.
+    pub convention: Convention,
+    /// Rows the fit uses.
+    pub points: Vec<Point>,
+    /// Rows it does not, each with its reason. Nothing is dropped in silence.
+    pub excluded: Vec<Exclusion>,
+    /// Exact entropy of the data, where the source's truth is known [nats/token].
+    pub entropy: Option<f64>,
+    /// Mean bytes per token of the held-out text, for bits per byte [bytes/token].
+    pub bytes_per_token: Option<f64>,
+}
+
+/// The loss of one run on its way, for the figure of loss against compute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Cell id.
+    pub id: String,
+    /// Model size N, under the same convention as the table [parameters].
+    pub params: f64,
+    /// (compute so far [FLOP], training loss smoothed [nats/token]), by compute.
+    pub points: Vec<(f64, f64)>,
+}

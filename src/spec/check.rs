@@ -1,0 +1,335 @@
+//! What the types cannot say: ranges, caps and names, each refusal with its place in the file.
+
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::{Grid, MAX_CELLS, Product, Rule, Schedule, Source, Spec, Tokenizer};
+use crate::error::SpecError;
+
+/// Longest name of a sweep.
+const MAX_NAME: usize = 64;
+/// More ids than any tokenizer in use; token ids are stored as u32.
+const MAX_VOCAB: u64 = 1 << 20;
+
+/// Checks a parsed sweep file. The size of the grid is checked before anything is expanded.
+pub(super) fn check(spec: &Spec) -> Result<(), SpecError> {
+    name(&spec.name)?;
+    grid(spec)?;
+    data(spec)?;
+    model(spec)?;
+    optim(spec)?;
+    schedule(&spec.schedule)?;
+    let eval = &spec.eval;
+    ensure(eval.tokens.get_ref().0 >= 1.0 && eval.tokens.get_ref().0 <= 1e9, || {
+        out_of_range("eval.tokens", &eval.tokens, "a number between 1 and 1e9", "131072 is usual")
+    })?;
+    ensure((1..=1000).contains(eval.times.get_ref()), || {
+        out_of_range(
+            "eval.times",
+            &eval.times,
+            "a number between 1 and 1000",
+            "the end counts as one",
+        )
+    })?;
+    let workers = &spec.device.workers;
+    ensure(*workers.get_ref() <= 1024, || {
+        out_of_range("device.workers", workers, "at most 1024", "0 asks for what suits the device")
+    })?;
+    fit(spec)
+}
+
+fn ensure(holds: bool, error: impl FnOnce() -> SpecError) -> Result<(), SpecError> {
+    if holds { Ok(()) } else { Err(error()) }
+}
+
+fn out_of_range<T: std::fmt::Debug>(
+    field: &'static str,
+    value: &Spanned<T>,
+    want: &'static str,
+    hint: &'static str,
+) -> SpecError {
+    let got = format!("{:?}", value.get_ref());
+    let got = got.strip_prefix("Quantity(").and_then(|g| g.strip_suffix(')')).unwrap_or(&got);
+    SpecError::OutOfRange { field, span: value.span(), got: got.to_owned(), want, hint }
+}
+
+/// A finite number above zero.
+fn positive(
+    field: &'static str,
+    span: Range<usize>,
+    value: f64,
+    hint: &'static str,
+) -> Result<(), SpecError> {
+    ensure(value.is_finite() && value > 0.0, || SpecError::OutOfRange {
+        field,
+        span,
+        got: value.to_string(),
+        want: "a finite number above 0",
+        hint,
+    })
+}
+
+fn name(name: &Spanned<String>) -> Result<(), SpecError> {
+    let text = name.get_ref();
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    let good = (1..=MAX_NAME).contains(&text.len())
+        && text.chars().all(plain)
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    ensure(good, || {
+        out_of_range(
+            "name",
+            name,
+            "1 to 64 lower-case letters, digits, `-` and `_`, the first a letter or digit",
+            "the name becomes a directory under results/ and analysis/",
+        )
+    })
+}
+
+fn grid(spec: &Spec) -> Result<(), SpecError> {
+    const BUDGET: &str = "budgets are FLOPs, such as 3e10 or 1e18";
+    const SIZE: &str = "sizes are parameters, such as 3e4 or \"30M\"";
+    const TOKENS: &str = "tokens, such as 5e6 or \"2B\"";
+    const RATIO: &str = "Chinchilla's optimum is near 20; a small byte-level study's is near 60";
+    let (axes, span): (Vec<u64>, _) = match &spec.grid {
+        Grid::Isoflop(g) => {
+            (vec![g.budgets.get_ref().len() as u64, *g.sizes.get_ref()], g.sizes.span())
+        }
+        Grid::Product(p) => {
+            let tokens = tokens_axis(p)?;
+            (vec![p.params.get_ref().len() as u64, tokens.get_ref().len() as u64], p.params.span())
+        }
+        Grid::Cells(cells) => (vec![cells.get_ref().len() as u64], cells.span()),
+    };
+    let seeds = *spec.seeds.get_ref();
+    let cells = axes.iter().try_fold(seeds, |n, axis| n.checked_mul(*axis));
+    ensure(cells.is_some_and(|n| (1..=MAX_CELLS).contains(&n)), || {
+        let span = if seeds > MAX_CELLS || seeds == 0 { spec.seeds.span() } else { span };
+        SpecError::GridSize { span, cells, max: MAX_CELLS }
+    })?;
+    match &spec.grid {
+        Grid::Isoflop(g) => {
+            for budget in g.budgets.get_ref() {
+                positive("grid.isoflop.budgets", g.budgets.span(), budget.0, BUDGET)?;
+            }
+            ensure(
+                g.span.get_ref().is_finite() && (1.0..=100.0).contains(g.span.get_ref()),
+                || {
+                    let hint = "4 is usual: from a quarter of the centre to four times it";
+                    out_of_range("grid.isoflop.span", &g.span, "a number between 1 and 100", hint)
+                },
+            )?;
+            let ratio = &g.tokens_per_param;
+            positive("grid.isoflop.tokens_per_param", ratio.span(), *ratio.get_ref(), RATIO)?;
+            let exponent = &g.exponent;
+            ensure((0.0..=1.0).contains(exponent.get_ref()), || {
+                let hint = "N* grows as C^0.5 in most studies";
+                out_of_range("grid.isoflop.exponent", exponent, "a number between 0 and 1", hint)
+            })
+        }
+        Grid::Product(p) => {
+            for size in p.params.get_ref() {
+                positive("grid.product.params", p.params.span(), size.0, SIZE)?;
+            }
+            let tokens = tokens_axis(p)?;
+            for value in tokens.get_ref() {
+                positive("grid.product.tokens", tokens.span(), value.0, TOKENS)?;
+            }
+            Ok(())
+        }
+        Grid::Cells(cells) => {
+            for cell in cells.get_ref() {
+                positive("grid.cells.params", cell.params.span(), cell.params.get_ref().0, SIZE)?;
+                positive("grid.cells.tokens", cell.tokens.span(), cell.tokens.get_ref().0, TOKENS)?;
+                for (field, value) in [
+                    ("grid.cells.learning_rate", cell.learning_rate),
+                    ("grid.cells.batch_tokens", cell.batch_tokens.map(|q| q.0)),
+                ] {
+                    positive(
+                        field,
+                        cells.span(),
+                        value.unwrap_or(1.0),
+                        "leave it out to use the rule",
+                    )?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn tokens_axis(product: &Product) -> Result<&Spanned<Vec<crate::units::Quantity>>, SpecError> {
+    match (&product.tokens, &product.tokens_per_param) {
+        (Some(axis), None) | (None, Some(axis)) => Ok(axis),
+        _ => Err(SpecError::OutOfRange {
+            field: "grid.product",
+            span: product.params.span(),
+            got: "given both `tokens` and `tokens_per_param`, or neither".to_owned(),
+            want: "exactly one of the two",
+            hint: "several `tokens` values let the fit separate N from D; one ratio does not",
+        }),
+    }
+}
+
+fn data(spec: &Spec) -> Result<(), SpecError> {
+    let source = &spec.data.source;
+    let refuse = |got: String, want, hint| {
+        Err(SpecError::OutOfRange { field: "data.source", span: source.span(), got, want, hint })
+    };
+    match source.get_ref() {
+        Source::PdProse => {}
+        Source::Files { paths } => {
+            if paths.is_empty() {
+                return refuse(
+                    "an empty list of files".into(),
+                    "at least one path",
+                    "paths = [\"a.txt\"]",
+                );
+            }
+        }
+        Source::ZipfFact(z) => {
+            let good = (2..=1 << 24).contains(&z.keys)
+                && (2..=MAX_VOCAB).contains(&z.values)
+                && (1..=8).contains(&z.key_tokens)
+                && z.a.is_finite()
+                && z.a > 0.0
+                && (0.0..1.0).contains(&z.noise);
+            if !good {
+                let want = "keys 2..2^24, values 2..2^20, key_tokens 1..8, a > 0, noise in [0, 1)";
+                return refuse(format!("{z:?}"), want, "see sweeps/zipf-fact.toml");
+            }
+            if (z.values as f64).powi(z.key_tokens.cast_signed()) < z.keys as f64 {
+                let want = "values^key_tokens >= keys, so that every key has a spelling";
+                return refuse(format!("{z:?}"), want, "raise key_tokens by one");
+            }
+            let record = z.key_tokens as usize + 1;
+            if !spec.model.context.is_multiple_of(record) {
+                let want = "model.context a multiple of key_tokens + 1";
+                let hint = "else windows cut records and the loss cannot reach the entropy";
+                return refuse(format!("a record of {record} tokens"), want, hint);
+            }
+        }
+        Source::GraphWalk(g) => {
+            if !((2..=MAX_VOCAB).contains(&g.nodes)
+                && (1..=g.nodes.min(4096)).contains(&g.degree)
+                && g.skew.is_finite()
+                && (0.0..=8.0).contains(&g.skew))
+            {
+                let want = "nodes 2..2^20, degree 1..4096 and at most nodes, skew in [0, 8]";
+                return refuse(format!("{g:?}"), want, "see sweeps/graph-walk.toml");
+            }
+        }
+    }
+    let tokenizer = &spec.data.tokenizer;
+    if let Tokenizer::Bpe { vocab } = tokenizer.get_ref() {
+        ensure((257..=65_536).contains(vocab), || {
+            let hint = "256 byte ids and at least one merge";
+            out_of_range("data.tokenizer", tokenizer, "a vocabulary of 257 to 65536", hint)
+        })?;
+        if matches!(source.get_ref(), Source::ZipfFact(_) | Source::GraphWalk(_)) {
+            return refuse(
+                "synthetic, with ids of its own".into(),
+                "no tokenizer",
+                "drop the line",
+            );
+        }
+    }
+    Ok(())
+}
+
+fn model(spec: &Spec) -> Result<(), SpecError> {
+    let m = &spec.model;
+    let good = (2..=1 << 17).contains(&m.context)
+        && (2..=4096).contains(&m.width_multiple)
+        && m.width_multiple.is_multiple_of(2)
+        && m.aspect.is_finite()
+        && m.aspect >= 1.0
+        && (1..=1000).contains(&m.min_layers)
+        && (2..=1024).contains(&m.head_dim)
+        && (0.25..=16.0).contains(&m.ff_ratio)
+        && m.embedding_std.is_finite()
+        && m.embedding_std > 0.0
+        && m.reference_width <= 1 << 17;
+    ensure(good, || SpecError::OutOfRange {
+        field: "model",
+        span: 0..0,
+        got: format!("{m:?}"),
+        want: "context 2..131072, an even width_multiple 2..4096, aspect >= 1, min_layers 1..1000, \
+               head_dim 2..1024, ff_ratio 0.25..16, embedding_std > 0",
+        hint: "leave a field out to have its default",
+    })
+}
+
+fn optim(spec: &Spec) -> Result<(), SpecError> {
+    let o = &spec.optim;
+    let good_rule = |r: &Rule| {
+        [r.value, r.params_ref, r.tokens_ref].iter().all(|v| v.is_finite() && *v > 0.0)
+            && [r.params_exponent, r.tokens_exponent]
+                .iter()
+                .all(|v| v.is_finite() && v.abs() <= 4.0)
+    };
+    let want = "positive values and references, exponents between -4 and 4";
+    ensure(good_rule(o.learning_rate.get_ref()), || {
+        out_of_range(
+            "optim.learning_rate",
+            &o.learning_rate,
+            want,
+            "0.01 suits width 32 with AdamW",
+        )
+    })?;
+    ensure(good_rule(o.batch_tokens.get_ref()), || {
+        out_of_range("optim.batch_tokens", &o.batch_tokens, want, "1024 suits the smallest models")
+    })?;
+    ensure(o.betas.get_ref().iter().all(|b| (0.0..1.0).contains(b)), || {
+        out_of_range("optim.betas", &o.betas, "two numbers in [0, 1)", "[0.9, 0.95] is usual")
+    })?;
+    positive("optim.eps", o.eps.span(), *o.eps.get_ref(), "1e-8 is usual")?;
+    ensure((0.0..=100.0).contains(o.weight_decay.get_ref()), || {
+        out_of_range(
+            "optim.weight_decay",
+            &o.weight_decay,
+            "a number between 0 and 100",
+            "0.1 is usual",
+        )
+    })?;
+    ensure((0.0..=1e6).contains(o.clip.get_ref()), || {
+        out_of_range(
+            "optim.clip",
+            &o.clip,
+            "a number between 0 and 1e6",
+            "1.0 is usual, 0 turns it off",
+        )
+    })
+}
+
+fn schedule(schedule: &Schedule) -> Result<(), SpecError> {
+    let (warmup, decay, end) = match *schedule {
+        Schedule::Cosine { warmup, end } => (warmup, 0.5, end),
+        Schedule::Wsd { warmup, decay, end } => (warmup, decay, end),
+    };
+    let good = (0.0..1.0).contains(&warmup)
+        && decay > 0.0
+        && (0.0..=1.0).contains(&end)
+        && (matches!(schedule, Schedule::Cosine { .. }) || warmup + decay <= 1.0);
+    ensure(good, || SpecError::OutOfRange {
+        field: "schedule",
+        span: 0..0,
+        got: format!("{schedule:?}"),
+        want: "shares of all steps: warmup in [0, 1), decay in (0, 1], end in [0, 1], warmup + decay <= 1",
+        hint: "[schedule.cosine] warmup = 0.1, end = 0.02",
+    })
+}
+
+fn fit(spec: &Spec) -> Result<(), SpecError> {
+    let f = &spec.fit;
+    ensure(*f.bootstrap.get_ref() <= 100_000, || {
+        out_of_range("fit.bootstrap", &f.bootstrap, "at most 100000", "1000 is usual")
+    })?;
+    ensure(*f.level.get_ref() > 0.0 && *f.level.get_ref() < 1.0, || {
+        out_of_range("fit.level", &f.level, "a number between 0 and 1", "0.9 is usual")
+    })?;
+    for compute in f.predict.get_ref() {
+        positive("fit.predict", f.predict.span(), compute.0, "FLOPs, such as 1e13")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,379 @@
+//! What a person writes: the sweep file, as typed values.
+//!
+//! A [`Spec`] says what to vary and what to hold fixed. It knows nothing of tensors, disks or clusters.
+//! The only way to make one is [`Spec::parse`], so a `Spec` in hand is a valid `Spec`. Derived numbers
+//! (steps, widths, learning rates) live in the plan, never here.
+//!
+//! Reads: `units`, `error`. Read by: `shape`, `plan`, `data`, `train`.
+
+mod check;
+mod rule;
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::error::SpecError;
+use crate::units::Quantity;
+pub use rule::Rule;
+
+/// Largest sweep file that is read [bytes].
+pub const MAX_FILE: usize = 1 << 20;
+/// Largest grid one file may ask for. A slip of the keyboard must fail in a millisecond.
+pub const MAX_CELLS: u64 = 10_000;
+
+/// One sweep: a grid of training runs that share data, a model family and a recipe.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Name of the sweep; becomes a directory under `results/` and `analysis/`.
+    pub name: Spanned<String>,
+    /// How often the whole grid is repeated, each time with other weights and another data order.
+    #[serde(default = "one")]
+    pub seeds: Spanned<u64>,
+    /// What the models read.
+    pub data: DataSpec,
+    /// Which models: the family and its shape rule.
+    #[serde(default)]
+    pub model: ModelSpec,
+    /// Which sizes on how many tokens.
+    pub grid: Grid,
+    /// The recipe.
+    pub optim: OptimSpec,
+    /// The learning rate over time.
+    pub schedule: Schedule,
+    /// How the loss is measured.
+    #[serde(default)]
+    pub eval: EvalSpec,
+    /// Where cells run.
+    #[serde(default)]
+    pub device: DeviceSpec,
+    /// How the law is fitted.
+    #[serde(default)]
+    pub fit: FitSpec,
+}
+
+/// What the models read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSpec {
+    /// Where the text comes from.
+    pub source: Spanned<Source>,
+    /// How text becomes token ids. Synthetic sources have their own ids and take none.
+    #[serde(default = "bytes")]
+    pub tokenizer: Spanned<Tokenizer>,
+}
+
+/// A source of text or of token ids.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Source {
+    /// The embedded public-domain English prose, 25 MB.
+    PdProse,
+    /// UTF-8 text files; one file is one document.
+    Files {
+        /// Paths, relative to the directory the command runs in.
+        paths: Vec<String>,
+    },
+    /// Records (key, value) with Zipf-distributed keys and a fixed random map: exact entropy, and
+    /// exponents known in advance (docs/DESIGN.md).
+    ZipfFact(ZipfFact),
+    /// A random walk on a fixed random graph: exact entropy.
+    GraphWalk(GraphWalk),
+}
+
+/// Parameters of the Zipf-fact source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZipfFact {
+    /// Number of keys K.
+    pub keys: u64,
+    /// Zipf exponent: `p_k` falls as k^-(1+a).
+    pub a: f64,
+    /// Number of values M, which is also the vocabulary.
+    pub values: u64,
+    /// Tokens that spell a key.
+    pub key_tokens: u32,
+    /// Probability that a value is replaced by another one.
+    pub noise: f64,
+}
+
+/// Parameters of the graph-walk source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphWalk {
+    /// Number of nodes, which is also the vocabulary.
+    pub nodes: u64,
+    /// Edges out of every node.
+    pub degree: u64,
+    /// Zipf exponent of the transition probabilities; 0 for equal ones.
+    pub skew: f64,
+}
+
+/// How text becomes token ids.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Tokenizer {
+    /// One id a byte; V = 256.
+    #[default]
+    Bytes,
+    /// Byte-level BPE trained on the training documents.
+    Bpe {
+        /// Number of ids, at least 257.
+        vocab: u32,
+    },
+}
+
+/// The family of models and its shape rule. `shape.rs` says how dimensions follow from one dial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSpec {
+    /// Sequence length T [tokens].
+    pub context: usize,
+    /// Widths are multiples of this.
+    pub width_multiple: usize,
+    /// Width over layers: the aspect ratio that the family keeps.
+    pub aspect: f64,
+    /// No model is shallower.
+    pub min_layers: usize,
+    /// Head dimension to aim for.
+    pub head_dim: usize,
+    /// Hidden width of SwiGLU over width; 8/3 gives 8 d^2 parameters as in Llama.
+    pub ff_ratio: f64,
+    /// RMSNorm on queries and keys.
+    pub qk_norm: bool,
+    /// Share the embedding with the output head.
+    pub tied: bool,
+    /// Standard deviation of the initial embedding.
+    pub embedding_std: f64,
+    /// Width at which `optim.learning_rate` is meant for matrices; it is scaled by reference/width
+    /// elsewhere (Yang et al. 2022, muP, table 8). 0 turns the scaling off.
+    pub reference_width: usize,
+}
+
+impl Default for ModelSpec {
+    fn default() -> Self {
+        Self {
+            context: 128,
+            width_multiple: 8,
+            aspect: 16.0,
+            min_layers: 2,
+            head_dim: 16,
+            ff_ratio: 8.0 / 3.0,
+            qk_norm: false,
+            tied: false,
+            embedding_std: 0.5,
+            reference_width: 32,
+        }
+    }
+}
+
+/// Which sizes on how many tokens.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Grid {
+    /// Budgets x sizes: every budget is spent on several sizes around a guessed optimum.
+    Isoflop(Isoflop),
+    /// Sizes x token counts.
+    Product(Product),
+    /// One entry a run.
+    Cells(Spanned<Vec<ExplicitCell>>),
+}
+
+/// Budgets x sizes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Isoflop {
+    /// Training compute of each budget, exact FLOPs with attention and head [FLOP].
+    pub budgets: Spanned<Vec<Quantity>>,
+    /// Sizes at each budget, spaced evenly in ln N.
+    pub sizes: Spanned<u64>,
+    /// Sizes reach from centre / span to centre x span.
+    pub span: Spanned<f64>,
+    /// Guessed D*/N* at the geometric mean of the budgets [tokens/parameter].
+    pub tokens_per_param: Spanned<f64>,
+    /// Guessed exponent of N* ~ C^a around that point.
+    #[serde(default = "half")]
+    pub exponent: Spanned<f64>,
+}
+
+/// Sizes x token counts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    /// Matmul parameters to aim for [parameters].
+    pub params: Spanned<Vec<Quantity>>,
+    /// Training tokens [tokens].
+    #[serde(default)]
+    pub tokens: Option<Spanned<Vec<Quantity>>>,
+    /// Training tokens over parameters, instead of `tokens` [tokens/parameter].
+    #[serde(default)]
+    pub tokens_per_param: Option<Spanned<Vec<Quantity>>>,
+}
+
+/// One run, spelled out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplicitCell {
+    /// Matmul parameters to aim for [parameters].
+    pub params: Spanned<Quantity>,
+    /// Training tokens [tokens].
+    pub tokens: Spanned<Quantity>,
+    /// Instead of the rule [1/step].
+    #[serde(default)]
+    pub learning_rate: Option<f64>,
+    /// Instead of the rule [tokens/step].
+    #[serde(default)]
+    pub batch_tokens: Option<Quantity>,
+}
+
+/// The recipe: AdamW (Loshchilov and Hutter 2019) with global gradient-norm clipping.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimSpec {
+    /// Peak learning rate as a rule in (N, D) [1/step].
+    pub learning_rate: Spanned<Rule>,
+    /// Batch size as a rule in (N, D), rounded to whole sequences [tokens/step].
+    pub batch_tokens: Spanned<Rule>,
+    /// Decay rates of the two moments.
+    #[serde(default = "betas")]
+    pub betas: Spanned<[f64; 2]>,
+    /// Added to the root of the second moment.
+    #[serde(default = "eps")]
+    pub eps: Spanned<f64>,
+    /// Decoupled weight decay on matrices, times the learning rate.
+    #[serde(default = "zero")]
+    pub weight_decay: Spanned<f64>,
+    /// Largest global gradient norm; 0 turns clipping off.
+    #[serde(default = "clip")]
+    pub clip: Spanned<f64>,
+}
+
+/// The learning rate over one cell's steps. Both kinds end at the cell's own horizon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Schedule {
+    /// Linear warmup, then half a cosine.
+    Cosine {
+        /// Share of all steps [0, 1).
+        warmup: f64,
+        /// Last learning rate over the peak [0, 1].
+        end: f64,
+    },
+    /// Warmup, stable, decay: constant, then falling as 1 - sqrt (Haegele et al. 2024).
+    Wsd {
+        /// Share of all steps [0, 1).
+        warmup: f64,
+        /// Share of all steps that decay (0, 1].
+        decay: f64,
+        /// Last learning rate over the peak [0, 1].
+        end: f64,
+    },
+}
+
+/// How the loss is measured.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalSpec {
+    /// Held-out tokens, the same for every cell [tokens].
+    pub tokens: Spanned<Quantity>,
+    /// How many times on the way, the end included.
+    pub times: Spanned<u64>,
+}
+
+impl Default for EvalSpec {
+    fn default() -> Self {
+        Self { tokens: unspanned(Quantity(131_072.0)), times: unspanned(4) }
+    }
+}
+
+/// Where cells run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeviceSpec {
+    /// `cpu` or `cuda`.
+    pub kind: DeviceKind,
+    /// Cells side by side; 0 asks for what suits the device (one for each CPU core).
+    pub workers: Spanned<u64>,
+}
+
+impl Default for DeviceSpec {
+    fn default() -> Self {
+        Self { kind: DeviceKind::Cpu, workers: unspanned(0) }
+    }
+}
+
+/// A kind of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceKind {
+    /// Any CPU.
+    Cpu,
+    /// An NVIDIA GPU, through burn-cuda.
+    Cuda,
+}
+
+/// How the law is fitted.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FitSpec {
+    /// Largest budgets kept out of the hold-out test.
+    pub holdout: Spanned<u64>,
+    /// Bootstrap refits.
+    pub bootstrap: Spanned<u64>,
+    /// Level of intervals (0, 1).
+    pub level: Spanned<f64>,
+    /// Compute to predict in the report; ten times the largest budget when empty [FLOP].
+    pub predict: Spanned<Vec<Quantity>>,
+}
+
+impl Default for FitSpec {
+    fn default() -> Self {
+        Self {
+            holdout: unspanned(1),
+            bootstrap: unspanned(1000),
+            level: unspanned(0.9),
+            predict: unspanned(Vec::new()),
+        }
+    }
+}
+
+fn unspanned<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+fn one() -> Spanned<u64> {
+    unspanned(1)
+}
+fn bytes() -> Spanned<Tokenizer> {
+    unspanned(Tokenizer::Bytes)
+}
+fn half() -> Spanned<f64> {
+    unspanned(0.5)
+}
+fn zero() -> Spanned<f64> {
+    unspanned(0.0)
+}
+fn clip() -> Spanned<f64> {
+    unspanned(1.0)
+}
+fn eps() -> Spanned<f64> {
+    unspanned(1e-8)
+}
+fn betas() -> Spanned<[f64; 2]> {
+    unspanned([0.9, 0.95])
+}
+
+impl Spec {
+    /// Parses and checks a sweep file.
+    ///
+    /// # Errors
+    ///
+    /// [`SpecError`], which points into `text` and says what to try.
+    pub fn parse(text: &str) -> Result<Self, SpecError> {
+        if text.len() > MAX_FILE {
+            return Err(SpecError::TooLong { bytes: text.len(), max: MAX_FILE });
+        }
+        let spec: Self = toml::from_str(text).map_err(|e| SpecError::Syntax(Box::new(e)))?;
+        check::check(&spec)?;
+        Ok(spec)
+    }
+}

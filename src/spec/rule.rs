@@ -1,0 +1,87 @@
+//! A hyperparameter as a function of model size and tokens.
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+/// `value * (N / params_ref)^params_exponent * (D / tokens_ref)^tokens_exponent`: the form in which the
+/// literature states laws for learning rate and batch size (for example Step Law, 2503.04715, eq. 1).
+///
+/// In a sweep file either a plain number, or a table of these fields.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rule {
+    /// Value at the reference point.
+    pub value: f64,
+    /// Exponent of N [-].
+    pub params_exponent: f64,
+    /// Reference N, matmul convention [parameters].
+    pub params_ref: f64,
+    /// Exponent of D [-].
+    pub tokens_exponent: f64,
+    /// Reference D [tokens].
+    pub tokens_ref: f64,
+}
+
+impl Rule {
+    /// The same value everywhere.
+    pub fn constant(value: f64) -> Self {
+        Self { value, params_exponent: 0.0, params_ref: 1.0, tokens_exponent: 0.0, tokens_ref: 1.0 }
+    }
+
+    /// The value for a model of `params` parameters on `tokens` tokens.
+    pub fn at(&self, params: f64, tokens: f64) -> f64 {
+        self.value
+            * (params / self.params_ref).powf(self.params_exponent)
+            * (tokens / self.tokens_ref).powf(self.tokens_exponent)
+    }
+}
+
+/// The table form.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    value: f64,
+    #[serde(default)]
+    params_exponent: f64,
+    #[serde(default = "unit")]
+    params_ref: f64,
+    #[serde(default)]
+    tokens_exponent: f64,
+    #[serde(default = "unit")]
+    tokens_ref: f64,
+}
+
+fn unit() -> f64 {
+    1.0
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Rule;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(
+                    "a number, or a table such as { value = 0.01, params_exponent = -0.3, params_ref = 1e6 }",
+                )
+            }
+            fn visit_i64<E>(self, v: i64) -> Result<Rule, E> {
+                Ok(Rule::constant(v as f64))
+            }
+            fn visit_f64<E>(self, v: f64) -> Result<Rule, E> {
+                Ok(Rule::constant(v))
+            }
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Rule, M::Error> {
+                let f = Fields::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Rule {
+                    value: f.value,
+                    params_exponent: f.params_exponent,
+                    params_ref: f.params_ref,
+                    tokens_exponent: f.tokens_exponent,
+                    tokens_ref: f.tokens_ref,
+                })
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}

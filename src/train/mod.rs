@@ -1,0 +1,186 @@
+//! The training loop: one cell, from fresh weights to its final loss.
+//!
+//! Everything that decides the result is in the recipe and the data; what happens on the way is told to
+//! an observer, which may stop the run by failing. Reads: `plan`, `data`, `model`. Read by: `exec`.
+
+mod optim;
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor};
+
+use crate::data::Dataset;
+use crate::model::Transformer;
+use crate::ops::Kernels;
+use crate::plan::Recipe;
+use optim::AdamW;
+
+/// A loss this many times that of a uniform guess, this many steps in a row, has diverged.
+const DIVERGED: (f64, u32) = (3.0, 20);
+/// Tokens of one evaluation batch; a constant, so that sums run in the same order for every cell.
+const EVAL_BATCH: usize = 4096;
+
+/// Where tensors live and which operations they use.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Device with autodiff.
+    pub device: Device,
+    /// Implementation of the operations.
+    pub kernels: Kernels,
+}
+
+/// What an observer is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Progress {
+    /// A step was taken.
+    Step {
+        /// Counted from 0.
+        step: u64,
+        /// Training loss of its batch, before the update [nats/token].
+        loss: f32,
+        /// Global gradient norm before clipping.
+        grad_norm: f32,
+    },
+    /// The held-out loss was measured.
+    Eval {
+        /// Steps taken so far.
+        step: u64,
+        /// Held-out loss [nats/token].
+        loss: f64,
+    },
+}
+
+/// How a cell ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// All steps were taken.
+    Completed {
+        /// Final held-out loss [nats/token].
+        loss: f64,
+        /// Standard error of that loss over evaluation batches [nats/token].
+        loss_se: f64,
+        /// Seconds spent in training steps, evaluation not counted [s].
+        seconds: f64,
+    },
+    /// The loss left the range of numbers or of reason. It would do so again.
+    Diverged {
+        /// Step at which that was seen.
+        step: u64,
+        /// What was seen.
+        why: String,
+    },
+}
+
+/// Trains one cell.
+///
+/// # Errors
+///
+/// Only the observer's: its first error ends the run.
+pub fn train<E>(
+    recipe: &Recipe,
+    data: &Dataset,
+    eval_times: u64,
+    place: &Place,
+    observe: &mut dyn FnMut(Progress) -> Result<(), E>,
+) -> Result<Outcome, E> {
+    let Recipe { shape, steps, .. } = *recipe;
+    let mut model =
+        Transformer::new(shape, recipe.embedding_std, recipe.seed, &place.device, place.kernels);
+    let mut optimiser = AdamW::new(recipe, &mut model);
+    let uniform = (shape.vocab as f64).ln();
+    let (mut seconds, mut bad_steps) = (0.0, 0);
+    let mut last = (f64::NAN, f64::NAN);
+    for step in 0..steps {
+        let started = Instant::now();
+        let batch = data.batch(recipe.seed, step, recipe.batch_sequences as usize);
+        let loss = model.loss(&batch);
+        let mut grads = loss.backward();
+        let loss = scalar(loss);
+        let rate = optim::learning_rate(&recipe.schedule, recipe.learning_rate, step, steps);
+        let grad_norm = optimiser.step(&mut model, &mut grads, step, rate);
+        seconds += started.elapsed().as_secs_f64();
+        observe(Progress::Step { step, loss: loss as f32, grad_norm: grad_norm as f32 })?;
+        if !loss.is_finite() || !grad_norm.is_finite() {
+            let what = if loss.is_finite() { "gradient norm" } else { "loss" };
+            return Ok(Outcome::Diverged { step, why: format!("{what} is not a number") });
+        }
+        bad_steps = if loss > DIVERGED.0 * uniform { bad_steps + 1 } else { 0 };
+        if bad_steps >= DIVERGED.1 {
+            let why = format!("loss {loss:.3} stayed above {:.3}", DIVERGED.0 * uniform);
+            return Ok(Outcome::Diverged { step, why });
+        }
+        if evaluate_after(step, steps, eval_times) {
+            last = evaluate(&model.frozen(), data, recipe.eval_tokens);
+            observe(Progress::Eval { step: step + 1, loss: last.0 })?;
+        }
+    }
+    let (loss, loss_se) = last;
+    if loss.is_finite() {
+        Ok(Outcome::Completed { loss, loss_se, seconds })
+    } else {
+        let why = "final held-out loss is not a number".to_owned();
+        Ok(Outcome::Diverged { step: steps, why })
+    }
+}
+
+/// Seconds of one training step, the median of `repeats` after one to warm up [s].
+pub fn time_step(recipe: &Recipe, data: &Dataset, place: &Place, repeats: usize) -> f64 {
+    let mut model =
+        Transformer::new(recipe.shape, recipe.embedding_std, 0, &place.device, place.kernels);
+    let mut optimiser = AdamW::new(recipe, &mut model);
+    let mut times: Vec<f64> = (0..=repeats as u64)
+        .map(|step| {
+            let started = Instant::now();
+            let batch = data.batch(0, step, recipe.batch_sequences as usize);
+            let loss = model.loss(&batch);
+            let mut grads = loss.backward();
+            scalar(loss);
+            optimiser.step(&mut model, &mut grads, step, 0.0);
+            started.elapsed().as_secs_f64()
+        })
+        .skip(1)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Evenly spaced over the run; the last one is always after the last step.
+fn evaluate_after(step: u64, steps: u64, times: u64) -> bool {
+    let done = |s: u64| s * times / steps;
+    done(step + 1) > done(step)
+}
+
+/// Held-out loss [nats/token] and its standard error over batches.
+fn evaluate(model: &Transformer, data: &Dataset, tokens: u64) -> (f64, f64) {
+    let sequences = (EVAL_BATCH / model.shape().context).max(1);
+    let (mut n, mut sum, mut squares, mut batches) = (0.0, 0.0, 0.0, 0.0);
+    for batch in data.held_out(tokens, sequences) {
+        let loss = scalar(model.loss(&batch));
+        let weight = batch.targets.len() as f64;
+        n += weight;
+        sum += weight * loss;
+        squares += loss * loss;
+        batches += 1.0;
+    }
+    let mean = sum / n;
+    let variance = (squares / batches - mean * mean).max(0.0);
+    (mean, (variance / batches).sqrt())
+}
+
+fn scalar(x: Tensor<1>) -> f64 {
+    f64::from(x.into_scalar::<f32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evaluations_are_as_many_as_asked_and_the_last_is_at_the_end() {
+        for (steps, times, want) in [(100, 4, 4), (7, 3, 3), (3, 10, 3), (1, 1, 1)] {
+            let at: Vec<u64> = (0..steps).filter(|s| evaluate_after(*s, steps, times)).collect();
+            assert_eq!(at.len(), want, "{steps} steps, {times} evaluations");
+            assert_eq!(at.last(), Some(&(steps - 1)));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! AdamW with global gradient-norm clipping, and the learning rate over time.
+
+use burn::tensor::{Gradients, Tensor};
+
+use crate::model::{Role, Transformer};
+use crate::plan::Recipe;
+use crate::spec::Schedule;
+
+/// Moments of every weight, in the model's order.
+#[derive(Debug)]
+pub(super) struct AdamW {
+    betas: [f64; 2],
+    eps: f64,
+    weight_decay: f64,
+    clip: f64,
+    /// Learning rate of hidden matrices over that of the rest.
+    matrix_factor: f64,
+    moments: Vec<[Tensor<2>; 2]>,
+}
+
+impl AdamW {
+    pub(super) fn new(recipe: &Recipe, model: &mut Transformer) -> Self {
+        let zeros = |w: &Tensor<2>| w.clone().inner().zeros_like();
+        let weights = model.weights_mut();
+        Self {
+            betas: recipe.betas,
+            eps: recipe.eps,
+            weight_decay: recipe.weight_decay,
+            clip: recipe.clip,
+            matrix_factor: match recipe.reference_width {
+                0 => 1.0,
+                // Adam's step for a hidden matrix shrinks as 1/width (Yang et al. 2022, table 8).
+                reference => reference as f64 / recipe.shape.width as f64,
+            },
+            moments: weights.iter().map(|(_, w)| [zeros(&w.value), zeros(&w.value)]).collect(),
+        }
+    }
+
+    /// Updates every weight and returns the global gradient norm before clipping [-].
+    ///
+    /// `step` counts from 0. Nothing is updated when the norm is not finite.
+    pub(super) fn step(
+        &mut self,
+        model: &mut Transformer,
+        grads: &mut Gradients,
+        step: u64,
+        rate: f64,
+    ) -> f64 {
+        let weights = model.weights_mut();
+        let grads: Vec<Tensor<2>> = weights
+            .iter()
+            .map(|(_, w)| w.value.grad_remove(grads).expect("every weight is part of the loss"))
+            .collect();
+        let squares = grads.iter().map(|g| g.clone().powi_scalar(2).sum());
+        let total = squares.reduce(|l, r| l + r).expect("a model has weights");
+        let norm = f64::from(total.into_scalar::<f32>()).sqrt();
+        if !norm.is_finite() {
+            return norm;
+        }
+        // The constant is that of torch.nn.utils.clip_grad_norm_.
+        let factor = if self.clip > 0.0 { (self.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        let t = i32::try_from(step + 1).unwrap_or(i32::MAX);
+        let [c1, c2] = self.betas.map(|b| 1.0 - b.powi(t));
+        let [b1, b2] = self.betas;
+        for (((_, weight), grad), moments) in weights.into_iter().zip(grads).zip(&mut self.moments)
+        {
+            let grad = if factor < 1.0 { grad * factor } else { grad };
+            let [m, v] = moments;
+            *m = m.clone() * b1 + grad.clone() * (1.0 - b1);
+            *v = v.clone() * b2 + grad.powi_scalar(2) * (1.0 - b2);
+            let (rate, decay) = match weight.role {
+                Role::Matrix => (rate * self.matrix_factor, self.weight_decay),
+                Role::Head => (rate, self.weight_decay),
+                Role::Embedding | Role::Gain => (rate, 0.0),
+            };
+            let update = m.clone() / ((v.clone() / c2).sqrt() + self.eps) * (rate / c1);
+            let value = weight.value.clone().inner() * (1.0 - rate * decay) - update;
+            weight.value = value.autodiff().require_grad();
+        }
+        norm
+    }
+}
+
+/// The learning rate at a step, counted from 0, of a run of `steps` steps.
+///
+/// Warmup rises linearly and reaches the peak at its last step. The rate reaches `end` of the peak at
+/// the last step, whatever the length: every cell is decayed to its own horizon.
+pub(super) fn learning_rate(schedule: &Schedule, peak: f64, step: u64, steps: u64) -> f64 {
+    let (warmup, end) = match *schedule {
+        Schedule::Cosine { warmup, end } | Schedule::Wsd { warmup, end, .. } => (warmup, end),
+    };
+    let warm = (warmup * steps as f64).round();
+    let at = step as f64 + 1.0;
+    if at <= warm {
+        return peak * at / warm;
+    }
+    let after = |start: f64| {
+        if steps as f64 > start { (at - start) / (steps as f64 - start) } else { 1.0 }
+    };
+    let share = match *schedule {
+        Schedule::Cosine { .. } => {
+            end + (1.0 - end) * 0.5 * (1.0 + (std::f64::consts::PI * after(warm)).cos())
+        }
+        Schedule::Wsd { decay, .. } => {
+            let start = steps as f64 - (decay * steps as f64).round();
+            if at <= start { 1.0 } else { end + (1.0 - end) * (1.0 - after(start).sqrt()) }
+        }
+    };
+    peak * share
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cosine_rises_to_the_peak_and_ends_where_it_should() {
+        let schedule = Schedule::Cosine { warmup: 0.1, end: 0.02 };
+        let rate = |step| learning_rate(&schedule, 2.0, step, 100);
+        assert!((rate(0) - 0.2).abs() < 1e-12);
+        assert!((rate(9) - 2.0).abs() < 1e-12);
+        assert!((rate(54) - (0.04 + 1.96 * 0.5)).abs() < 1e-12, "half way down: {}", rate(54));
+        assert!((rate(99) - 0.04).abs() < 1e-12);
+        assert!((10..99).all(|s| rate(s) < rate(s - 1)));
+    }
+
+    #[test]
+    fn wsd_is_flat_between_warmup_and_decay() {
+        let schedule = Schedule::Wsd { warmup: 0.1, decay: 0.2, end: 0.0 };
+        let rate = |step| learning_rate(&schedule, 1.0, step, 100);
+        assert!((9..80).all(|s| rate(s) == 1.0));
+        assert!((rate(84) - 0.5).abs() < 1e-12, "1 - sqrt(1/4): {}", rate(84));
+        assert_eq!(rate(99), 0.0);
+    }
+
+    #[test]
+    fn a_run_of_one_step_has_a_rate() {
+        for schedule in [
+            Schedule::Cosine { warmup: 0.0, end: 0.0 },
+            Schedule::Wsd { warmup: 0.0, decay: 1.0, end: 0.5 },
+        ] {
+            assert!(learning_rate(&schedule, 1.0, 0, 1).is_finite());
+        }
+    }
+}

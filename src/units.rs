@@ -1,0 +1,164 @@
+//! Numbers as people write and read them: `2.5B` in, `2.50B` out.
+//!
+//! Quantities are `f64` named by what they are (`params`, `tokens`, `flops`), with the unit in the doc.
+//! Reads: nothing in this crate. Read by: everything.
+
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+
+/// Multipliers a person may append to a number. `B` is 1e9, as in "a 7B model".
+const SUFFIXES: [(char, f64); 6] =
+    [('k', 1e3), ('K', 1e3), ('M', 1e6), ('B', 1e9), ('G', 1e9), ('T', 1e12)];
+
+/// Reads `1e18`, `2.5B`, `30M`, `1_000`. `None` when it is not a finite number.
+///
+/// ```
+/// assert_eq!(isoflop::units::parse_quantity("2.5B"), Some(2.5e9));
+/// assert_eq!(isoflop::units::parse_quantity("1e18"), Some(1e18));
+/// assert_eq!(isoflop::units::parse_quantity("many"), None);
+/// ```
+pub fn parse_quantity(text: &str) -> Option<f64> {
+    let text = text.trim().replace('_', "");
+    let (digits, factor) = match SUFFIXES.iter().find(|(suffix, _)| text.ends_with(*suffix)) {
+        Some((suffix, factor)) => (text.strip_suffix(*suffix).unwrap_or(&text), *factor),
+        None => (text.as_str(), 1.0),
+    };
+    let starts_well = digits.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+    let value = digits.parse::<f64>().ok().filter(|_| starts_well)? * factor;
+    value.is_finite().then_some(value)
+}
+
+/// A number in a sweep file: an integer, a float, or text such as `"30M"`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Quantity(pub f64);
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Quantity;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number such as 1e18, 250_000 or \"30M\"")
+            }
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Quantity, E> {
+                Ok(Quantity(v as f64))
+            }
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Quantity, E> {
+                Ok(Quantity(v as f64))
+            }
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Quantity, E> {
+                Ok(Quantity(v))
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<Quantity, E> {
+                parse_quantity(v)
+                    .map(Quantity)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(v), &self))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+/// A count with three significant digits: `940`, `3.68k`, `12.5M`, `1.30T`.
+///
+/// ```
+/// assert_eq!(isoflop::units::count(3_680.0), "3.68k");
+/// assert_eq!(isoflop::units::count(70e9), "70.0B");
+/// ```
+pub fn count(value: f64) -> String {
+    if !value.is_finite() {
+        return "?".to_owned();
+    }
+    for (suffix, scale) in [("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)] {
+        // 999.5 rounds to 1000 with three digits, so the next suffix takes over there.
+        if value.abs() >= 0.9995 * scale {
+            if value.abs() >= 999.5 * scale {
+                break;
+            }
+            return format!("{}{suffix}", digits3(value / scale));
+        }
+    }
+    if value.abs() < 999.5 { digits3(value) } else { format!("{value:.2e}") }
+}
+
+/// Three significant digits, no exponent.
+pub fn digits3(value: f64) -> String {
+    match value.abs() {
+        v if v >= 99.95 || v == 0.0 => format!("{value:.0}"),
+        v if v >= 9.995 => format!("{value:.1}"),
+        v if v >= 0.9995 => format!("{value:.2}"),
+        v if v >= 0.09995 => format!("{value:.3}"),
+        _ => format!("{value:.2e}"),
+    }
+}
+
+/// FLOPs, always in scientific notation: `3.00e11`.
+pub fn flops(value: f64) -> String {
+    format!("{value:.2e}")
+}
+
+/// A span of time: `45s`, `3m20s`, `2h05m`.
+///
+/// ```
+/// assert_eq!(isoflop::units::duration(200.4), "3m20s");
+/// ```
+pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() || seconds < 0.0 {
+        return "?".to_owned();
+    }
+    let s = seconds.round() as u64;
+    match s {
+        0..=9 => format!("{seconds:.1}s"),
+        10..=59 => format!("{s}s"),
+        60..=3599 => format!("{}m{:02}s", s / 60, s % 60),
+        _ => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// Bytes: `1.5 MB`.
+pub fn bytes(value: f64) -> String {
+    match value {
+        v if v >= 1e9 => format!("{:.2} GB", v / 1e9),
+        v if v >= 1e6 => format!("{:.1} MB", v / 1e6),
+        v => format!("{:.0} kB", v / 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_people_write_them() {
+        for (text, want) in [
+            ("30M", 30e6),
+            ("2.5B", 2.5e9),
+            (" 1e18 ", 1e18),
+            ("1_000", 1e3),
+            ("7k", 7e3),
+            ("1T", 1e12),
+        ] {
+            assert_eq!(parse_quantity(text), Some(want), "{text}");
+        }
+        for text in ["", "M", "nan", "inf", "1e999", "1x", "ten", "1MM", "--1"] {
+            assert_eq!(parse_quantity(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_keep_three_digits_across_every_suffix() {
+        for (value, want) in [
+            (0.0, "0"),
+            (7.0, "7.00"),
+            (256.0, "256"),
+            (999.6, "1.00k"),
+            (10_240.0, "10.2k"),
+            (999_600.0, "1.00M"),
+            (1.3e12, "1.30T"),
+            (5.0e18, "5.00e18"),
+        ] {
+            assert_eq!(count(value), want);
+        }
+    }
+}
