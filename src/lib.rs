@@ -17,11 +17,16 @@
 
 pub mod data;
 pub mod error;
+pub mod exec;
+pub mod fit;
 pub mod fs;
+pub mod import;
+pub mod ledger;
 pub mod model;
 pub mod ops;
 pub mod plan;
 pub mod points;
+pub mod predict;
 pub mod random;
 pub mod shape;
 pub mod spec;

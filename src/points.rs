@@ -86,3 +86,36 @@ pub struct Curve {
     /// (compute so far [FLOP], training loss smoothed [nats/token]), by compute.
     pub points: Vec<(f64, f64)>,
 }
+
+/// One planned cell and what came of it, as the report lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellRow {
+    /// Cell id.
+    pub id: String,
+    /// `completed`, `diverged`, `failed`, `damaged` or `missing`.
+    pub state: String,
+    /// Model size N, under the table's convention [parameters].
+    pub params: f64,
+    /// Training tokens D [tokens].
+    pub tokens: f64,
+    /// Training compute C [FLOP].
+    pub flops: f64,
+    /// D/N [tokens/parameter].
+    pub tokens_per_param: f64,
+    /// `d32 L3 H2 ff88`.
+    pub shape: String,
+    /// Peak learning rate [1/step].
+    pub learning_rate: f64,
+    /// Batch size [tokens/step].
+    pub batch_tokens: f64,
+    /// Final held-out loss [nats/token].
+    pub loss: Option<f64>,
+    /// The same per byte of text [bits/byte].
+    pub bits_per_byte: Option<f64>,
+    /// Training speed [tokens/s].
+    pub tokens_per_second: Option<f64>,
+    /// Time in training steps [min].
+    pub minutes: Option<f64>,
+    /// Why there is no loss.
+    pub note: Option<String>,
+}

@@ -142,7 +142,7 @@ mod tests {
     }
 
     pub(super) fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-        x.into_data().to_vec::<f32>().unwrap()
+        x.into_data().try_to_vec::<f32>().unwrap()
     }
 
     /// Values and gradients of a weighted sum of `op`'s output, by one implementation.

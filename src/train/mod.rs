@@ -3,6 +3,8 @@
 //! Everything that decides the result is in the recipe and the data; what happens on the way is told to
 //! an observer, which may stop the run by failing. Reads: `plan`, `data`, `model`. Read by: `exec`.
 
+#[cfg(test)]
+mod golden;
 mod optim;
 
 use std::time::Instant;

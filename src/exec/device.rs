@@ -1,0 +1,123 @@
+//! Which device a cell runs on, and one clear line when there is none.
+
+use burn::tensor::Device;
+
+use crate::error::InputError;
+use crate::ops::Kernels;
+use crate::spec::DeviceKind;
+use crate::train::Place;
+
+/// A device that is there.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// For training.
+    pub place: Place,
+    /// As a person would name it.
+    pub name: String,
+    /// Cells side by side when the sweep does not say.
+    pub default_workers: usize,
+}
+
+/// Finds the device a sweep asks for.
+///
+/// # Errors
+///
+/// [`InputError`] when it is not there; nothing was started then.
+pub fn choose(kind: DeviceKind) -> Result<Chosen, InputError> {
+    match kind {
+        DeviceKind::Cpu => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            Ok(Chosen {
+                place: Place { device: Device::flex().autodiff(), kernels: Kernels::Fused },
+                name: format!("CPU, {cores} cores"),
+                // One cell a core: burn.md's measurements and docs/LOG.md say why.
+                default_workers: cores,
+            })
+        }
+        DeviceKind::Cuda => cuda(),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> Result<Chosen, InputError> {
+    Err(InputError::new(
+        "device `cuda`: this isoflop was built without CUDA",
+        "cargo build --release --features cuda, or use --device cpu",
+    ))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<Chosen, InputError> {
+    driver::probe()?;
+    Ok(Chosen {
+        place: Place { device: Device::cuda(0).autodiff(), kernels: Kernels::Composed },
+        name: "NVIDIA GPU 0".to_owned(),
+        default_workers: 1,
+    })
+}
+
+#[cfg(feature = "cuda")]
+mod driver {
+    //! Asks the NVIDIA driver itself, because burn panics in a worker thread where it is missing.
+
+    use std::ffi::c_int;
+
+    use libloading::{Library, Symbol};
+
+    use crate::error::InputError;
+
+    const DRIVER: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
+    const COMPILER: [&str; 4] =
+        ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "libnvrtc.so.11.2"];
+
+    pub(super) fn probe() -> Result<(), InputError> {
+        const CPU: &str = "use --device cpu";
+        let driver = open(&DRIVER).ok_or_else(|| {
+            InputError::new("device `cuda`: no NVIDIA driver (libcuda.so.1 cannot be loaded)", CPU)
+        })?;
+        let devices = count(&driver).map_err(|code| {
+            InputError::new(
+                format!("device `cuda`: the NVIDIA driver answers with error {code}"),
+                CPU,
+            )
+        })?;
+        if devices == 0 {
+            return Err(InputError::new("device `cuda`: the NVIDIA driver finds no GPU", CPU));
+        }
+        match open(&COMPILER) {
+            Some(_) => Ok(()),
+            None => Err(InputError::new(
+                "device `cuda`: no kernel compiler (libnvrtc cannot be loaded)",
+                "install the CUDA toolkit and set CUDA_PATH and LD_LIBRARY_PATH to it",
+            )),
+        }
+    }
+
+    fn open(names: &[&str]) -> Option<Library> {
+        // SAFETY: loading NVIDIA's libraries runs their initialisers, which is what any CUDA program does.
+        names.iter().find_map(|name| unsafe { Library::new(name) }.ok())
+    }
+
+    fn count(driver: &Library) -> Result<c_int, c_int> {
+        // CUDA_ERROR_NOT_INITIALIZED, for a driver without these two functions.
+        const MISSING: c_int = 3;
+        // SAFETY: the signatures are those of the CUDA driver API, cuInit and cuDeviceGetCount.
+        unsafe {
+            let init: Symbol<'_, unsafe extern "C" fn(u32) -> c_int> =
+                driver.get(b"cuInit\0").map_err(|_| MISSING)?;
+            let get_count: Symbol<'_, unsafe extern "C" fn(*mut c_int) -> c_int> =
+                driver.get(b"cuDeviceGetCount\0").map_err(|_| MISSING)?;
+            // CUDA_ERROR_NO_DEVICE is the driver's way to say zero.
+            match init(0) {
+                0 => {}
+                100 => return Ok(0),
+                code => return Err(code),
+            }
+            let mut devices = 0;
+            match get_count(&mut devices) {
+                0 => Ok(devices),
+                code => Err(code),
+            }
+        }
+    }
+}

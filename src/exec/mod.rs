@@ -1,0 +1,6 @@
+//! Where cells run: devices and local workers.
+//!
+//! Reads: `train`, `ledger`, `data`. Read by: `cli`.
+
+pub mod device;
+pub mod local;

@@ -1,0 +1,81 @@
+//! The lines of a run log, as types. `docs/FORMATS.md` describes the bytes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Cell;
+
+/// Version of the format. A log with a higher version is refused, never written to.
+pub const LOG_VERSION: u32 = 1;
+
+/// What happened to one attempt at training a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Event {
+    /// Always the first line: what is trained, by what, where.
+    Started {
+        /// The cell as planned.
+        cell: Box<Cell>,
+        /// Version of isoflop.
+        isoflop: String,
+        /// Device, as a person would name it.
+        device: String,
+        /// Exact entropy of the data, where known [nats/token].
+        entropy: Option<f64>,
+        /// Bytes per held-out token [bytes/token].
+        bytes_per_token: Option<f64>,
+    },
+    /// The held-out loss was measured.
+    Eval {
+        /// Steps taken.
+        step: u64,
+        /// Tokens seen.
+        tokens: u64,
+        /// Compute spent [FLOP].
+        flops: f64,
+        /// Held-out loss [nats/token].
+        loss: f64,
+    },
+    /// All steps were taken. Nothing follows.
+    Completed {
+        /// Final held-out loss [nats/token].
+        loss: f64,
+        /// Its standard error over evaluation batches [nats/token].
+        loss_se: f64,
+        /// Seconds in training steps [s].
+        seconds: f64,
+        /// Training tokens over those seconds [tokens/s].
+        tokens_per_second: f64,
+    },
+    /// The loss left the range of numbers or of reason. Nothing follows; it would do so again.
+    Diverged {
+        /// Step at which that was seen.
+        step: u64,
+        /// What was seen.
+        why: String,
+    },
+    /// Training stopped on a fault of the program or the device. Nothing follows.
+    Failed {
+        /// The message.
+        why: String,
+    },
+}
+
+impl Event {
+    /// Whether nothing may follow.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Completed { .. } | Self::Diverged { .. } | Self::Failed { .. })
+    }
+}
+
+/// One line of a run log, without its checksum.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`LOG_VERSION`] of the writer.
+    pub v: u32,
+    /// Counted from 0, without gaps.
+    pub seq: u64,
+    /// When, for people only: nothing is ordered by it.
+    pub t: String,
+    /// What.
+    pub event: Event,
+}

@@ -1,0 +1,237 @@
+//! What follows from the ledger: the CSV people open, the table a fit reads, the curves a figure draws.
+
+use serde::Serialize;
+
+use super::{Ledger, State, log};
+use crate::plan::Cell;
+use crate::points::{CellRow, Convention, Curve, Exclusion, Point, Table};
+use crate::units::count;
+
+/// Points of one curve, spaced evenly in the logarithm of compute.
+const CURVE_POINTS: usize = 120;
+
+/// One row of `ledger.csv`: a cell under every convention of N and C.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    id: String,
+    state: String,
+    seed: u64,
+    budget: Option<f64>,
+    /// Matmul convention: blocks and output head.
+    params: f64,
+    params_total: f64,
+    params_non_embedding: f64,
+    params_flops_over_6: f64,
+    tokens: u64,
+    tokens_per_param: f64,
+    /// Exact: every matrix product, attention and head.
+    flops: f64,
+    flops_6nd: f64,
+    flops_6nd_total: f64,
+    flops_6nd_non_embedding: f64,
+    loss: Option<f64>,
+    loss_se: Option<f64>,
+    bits_per_byte: Option<f64>,
+    steps: u64,
+    batch_tokens: u64,
+    learning_rate: f64,
+    vocab: usize,
+    context: usize,
+    width: usize,
+    layers: usize,
+    heads: usize,
+    ff: usize,
+    seconds: Option<f64>,
+    tokens_per_second: Option<f64>,
+    data_sha256: String,
+    note: String,
+}
+
+/// Bits per byte of a loss [bits/byte].
+fn bits_per_byte(loss: f64, bytes_per_token: Option<f64>) -> Option<f64> {
+    bytes_per_token.map(|bytes| loss / std::f64::consts::LN_2 / bytes)
+}
+
+fn row(cell: &Cell, state: &State, bytes_per_token: Option<f64>) -> Row {
+    let (recipe, shape) = (&cell.recipe, &cell.recipe.shape);
+    let (n, d) = (shape.counts(), recipe.tokens());
+    let (loss, loss_se, seconds, rate) = match state {
+        State::Completed { loss, loss_se, seconds, tokens_per_second, .. } => {
+            (Some(*loss), Some(*loss_se), Some(*seconds), Some(*tokens_per_second))
+        }
+        _ => (None, None, None, None),
+    };
+    Row {
+        id: cell.id.clone(),
+        state: state.name().to_owned(),
+        seed: recipe.seed,
+        budget: cell.budget,
+        params: n.matmul,
+        params_total: n.total,
+        params_non_embedding: n.non_embedding,
+        params_flops_over_6: n.flops_over_6,
+        tokens: d,
+        tokens_per_param: d as f64 / n.matmul,
+        flops: recipe.flops(),
+        flops_6nd: 6.0 * n.matmul * d as f64,
+        flops_6nd_total: 6.0 * n.total * d as f64,
+        flops_6nd_non_embedding: 6.0 * n.non_embedding * d as f64,
+        loss,
+        loss_se,
+        bits_per_byte: loss.and_then(|l| bits_per_byte(l, bytes_per_token)),
+        steps: recipe.steps,
+        batch_tokens: recipe.batch_tokens(),
+        learning_rate: recipe.learning_rate,
+        vocab: shape.vocab,
+        context: shape.context,
+        width: shape.width,
+        layers: shape.layers,
+        heads: shape.heads,
+        ff: shape.ff,
+        seconds,
+        tokens_per_second: rate,
+        data_sha256: recipe.data_sha256.clone(),
+        note: neutral(&state.why().unwrap_or_default()),
+    }
+}
+
+/// A text cell that no spreadsheet takes for a formula.
+fn neutral(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// `ledger.csv`, one row for each planned cell.
+///
+/// # Errors
+///
+/// None in practice; the writer's, if a value cannot be written as CSV.
+pub fn csv(ledger: &Ledger) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for (cell, state) in &ledger.cells {
+        writer.serialize(row(cell, state, ledger.truth.bytes_per_token))?;
+    }
+    writer.into_inner().map_err(|e| e.into_error().into())
+}
+
+/// Every cell as the report shows it.
+pub fn cell_rows(ledger: &Ledger) -> Vec<CellRow> {
+    let bytes_per_token = ledger.truth.bytes_per_token;
+    ledger
+        .cells
+        .iter()
+        .map(|(cell, state)| {
+            let row = row(cell, state, bytes_per_token);
+            CellRow {
+                id: row.id,
+                state: row.state,
+                params: row.params,
+                tokens: row.tokens as f64,
+                flops: row.flops,
+                tokens_per_param: row.tokens_per_param,
+                shape: cell.recipe.shape.short(),
+                learning_rate: row.learning_rate,
+                batch_tokens: row.batch_tokens as f64,
+                loss: row.loss,
+                bits_per_byte: row.bits_per_byte,
+                tokens_per_second: row.tokens_per_second,
+                minutes: row.seconds.map(|s| s / 60.0),
+                note: state.why(),
+            }
+        })
+        .collect()
+}
+
+/// The table a fit reads: completed cells, and each other cell as an exclusion with its reason.
+pub fn points(name: &str, ledger: &Ledger) -> Table {
+    let mut table = Table {
+        source: name.to_owned(),
+        convention: Convention { params: "matmul".into(), flops: "exact".into() },
+        points: Vec::new(),
+        excluded: Vec::new(),
+        entropy: ledger.truth.entropy,
+        bytes_per_token: ledger.truth.bytes_per_token,
+    };
+    for (cell, state) in &ledger.cells {
+        let recipe = &cell.recipe;
+        match state {
+            State::Completed { loss, .. } => table.points.push(Point {
+                id: cell.id.clone(),
+                cluster: cell.id.clone(),
+                params: cell.params(),
+                tokens: recipe.tokens() as f64,
+                flops: recipe.flops(),
+                loss: *loss,
+                budget: cell.budget,
+                counts: Some(recipe.shape.counts()),
+            }),
+            other => table.excluded.push(Exclusion {
+                id: cell.id.clone(),
+                what: format!("N {}, D {}", count(cell.params()), count(recipe.tokens() as f64)),
+                reason: other.why().unwrap_or_default(),
+            }),
+        }
+    }
+    table
+}
+
+/// Smoothed training curves of all completed cells, by compute spent.
+pub fn curves(ledger: &Ledger) -> Vec<Curve> {
+    ledger
+        .cells
+        .iter()
+        .filter_map(|(cell, state)| {
+            let State::Completed { dir, .. } = state else { return None };
+            let losses = log::read_losses(dir);
+            let step_flops = cell.recipe.flops() / cell.recipe.steps as f64;
+            Some(Curve {
+                id: cell.id.clone(),
+                params: cell.params(),
+                points: smooth(&losses, step_flops),
+            })
+        })
+        .collect()
+}
+
+/// Means over windows that grow with the step, so that points are even in the logarithm of compute.
+fn smooth(losses: &[f32], step_flops: f64) -> Vec<(f64, f64)> {
+    let mut out = Vec::new();
+    let growth = (losses.len().max(2) as f64).powf(1.0 / CURVE_POINTS as f64);
+    let (mut from, mut edge) = (0, 1.0_f64);
+    while from < losses.len() {
+        edge = (edge * growth).max(from as f64 + 1.0);
+        let to = (edge.round() as usize).clamp(from + 1, losses.len());
+        let window = &losses[from..to];
+        let mean = window.iter().map(|l| f64::from(*l)).sum::<f64>() / window.len() as f64;
+        out.push(((from + to + 1) as f64 / 2.0 * step_flops, mean));
+        from = to;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_covers_all_steps_with_few_points() {
+        let losses: Vec<f32> = (0..10_000).map(|i| 5.0 / (i as f32 + 1.0)).collect();
+        let curve = smooth(&losses, 10.0);
+        assert!((80..=130).contains(&curve.len()), "{}", curve.len());
+        assert_eq!(curve[0], (10.0, 5.0));
+        assert!(curve.last().unwrap().0 > 9.0e4);
+        assert!(curve.is_sorted_by(|l, r| l.0 < r.0 && l.1 >= r.1));
+        assert!(smooth(&[], 1.0).is_empty());
+        assert_eq!(smooth(&[2.0], 1.0), [(1.0, 2.0)]);
+    }
+
+    #[test]
+    fn text_never_becomes_a_formula() {
+        assert_eq!(neutral("=1+1"), "'=1+1");
+        assert_eq!(neutral("@x"), "'@x");
+        assert_eq!(neutral("step 3"), "step 3");
+    }
+}
