@@ -15,9 +15,11 @@
 //! at training a cell, a *run log* the record of an attempt, the *ledger* the fold of all run logs, a
 //! *law* a formula for the loss, a *fit* a law with numbers, intervals and diagnostics.
 
+pub mod cli;
 pub mod data;
 pub mod error;
 pub mod exec;
+pub mod figure;
 pub mod fit;
 pub mod fs;
 pub mod import;
@@ -28,6 +30,7 @@ pub mod plan;
 pub mod points;
 pub mod predict;
 pub mod random;
+pub mod report;
 pub mod shape;
 pub mod spec;
 pub mod train;

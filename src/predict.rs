@@ -136,7 +136,10 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     disagreement(&methods, &leading, &mut warnings);
     for fit in &analysis.fits {
         if fit.draws.is_empty() {
-            warnings.push(format!("{}: no draws, so no interval: its ends repeat the value", fit.method));
+            warnings.push(format!(
+                "{}: no draws, so no interval: its ends repeat the value",
+                fit.method
+            ));
         }
     }
     Ok(Prediction {
@@ -167,6 +170,12 @@ fn by_method(fit: &Fit, compute: &Compute, flops: f64) -> Option<MethodPredictio
         }
         (None, Draws::Surfaces(_)) => (fit.frontier.at(flops), Vec::new()),
     };
+    let loss = fit.params.and_then(|s| loss_of(fit, &s, best));
+    // Laws bent beyond the range of numbers answer nothing, rather than infinity.
+    let numbers = [best.0, best.1, best.1 / best.0, loss.map_or(1.0, |l| l.value)];
+    if !numbers.iter().all(|v| v.is_finite() && *v > 0.0) {
+        return None;
+    }
     let estimate = |of: fn(&(f64, f64)) -> f64| {
         let values: Vec<f64> = drawn.iter().map(of).collect();
         let value = of(&best);
@@ -178,7 +187,7 @@ fn by_method(fit: &Fit, compute: &Compute, flops: f64) -> Option<MethodPredictio
         params: estimate(|d| d.0),
         tokens: estimate(|d| d.1),
         tokens_per_param: estimate(|d| d.1 / d.0),
-        loss: fit.params.and_then(|s| loss_of(fit, &s, best)),
+        loss,
     })
 }
 
@@ -262,7 +271,8 @@ mod tests {
                     params,
                     tokens,
                     flops: c,
-                    loss: EPOCH.loss(params, tokens) * (1.0 + if bootstrap > 0 { noise } else { 0.0 }),
+                    loss: EPOCH.loss(params, tokens)
+                        * (1.0 + if bootstrap > 0 { noise } else { 0.0 }),
                     budget: Some(c),
                     counts: None,
                 });
@@ -329,7 +339,9 @@ mod tests {
         let moved = |f: Frontier| Frontier { n0: f.n0 + 2.0, d0: f.d0 - 2.0, ..f };
         line.frontier = moved(line.frontier);
         if let Draws::Frontiers(draws) = &mut line.draws {
-            draws.iter_mut().for_each(|f| *f = moved(*f));
+            for f in draws {
+                *f = moved(*f);
+            }
         }
         let p = at_flops(&analysis, 1e22).unwrap();
         assert!(

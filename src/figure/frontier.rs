@@ -25,7 +25,13 @@ impl Half {
     }
 }
 
-pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Figure {
+/// The intervals of N* and of D* at one compute.
+type Ends = ([f64; 2], [f64; 2]);
+
+pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Figure> {
+    if analysis.fits.is_empty() {
+        return None;
+    }
     let title = "Compute-optimal frontier".to_owned();
     let mut canvas = Canvas::new(860.0, 700.0);
     let reach = reach(analysis, predictions);
@@ -34,9 +40,17 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Figure {
     let budgets = analysis.isoflop.iter().map(|b| b.flops);
     let x = Scale::log(runs.chain(budgets).chain(shown.iter().map(|p| p.flops)), 0.04);
 
+    // One band for both panels: a draw's optimum is the costly part of this page.
+    let band: Vec<(f64, Ends)> = analysis.fits.first().map_or_else(Vec::new, |fit| {
+        let on = |c: f64| {
+            let [n, d] = law::frontier_band(fit, &analysis.compute, c)?;
+            Some((c, (n, d)))
+        };
+        x.steps(25).into_iter().filter_map(on).collect()
+    });
     for (half, top) in [(Half::Params, 18.0), (Half::Tokens, 350.0)] {
         let frame = Rect { x: 76.0, y: top, w: 560.0, h: 292.0 };
-        panel(&mut canvas, analysis, &shown, frame, x, half);
+        panel(&mut canvas, analysis, &shown, &band, frame, x, half);
     }
 
     let mut notes = vec![
@@ -58,13 +72,14 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Figure {
         notes.push("Stars: predictions.".to_owned());
     }
     notes.push("Grey dashes: 20 tokens per parameter, C = 6ND, for reference.".to_owned());
-    Figure { name: "frontier", svg: canvas.svg(&title), title, caption: notes.join(" ") }
+    Some(Figure { name: "frontier", svg: canvas.svg(&title), title, caption: notes.join(" ") })
 }
 
 fn panel(
     canvas: &mut Canvas,
     analysis: &Analysis,
     shown: &[&Prediction],
+    band: &[(f64, Ends)],
     frame: Rect,
     x: Scale,
     half: Half,
@@ -99,8 +114,9 @@ fn panel(
     let panel = Panel { frame, x, y };
 
     let largest = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
-    if largest > 0.0 {
-        panel.shade_from(canvas, largest, "beyond the runs");
+    let beyond = shown.iter().any(|p| p.flops > 1.01 * largest);
+    if beyond {
+        panel.shade_from(canvas, largest);
     }
     let title = half.of(("N* [parameters]", "D* [tokens]"));
     panel.axes(
@@ -109,15 +125,12 @@ fn panel(
         Axis { title, label: Label::Count },
     );
 
+    if beyond {
+        panel.name_shade(canvas, largest, half == Half::Tokens);
+    }
     if let Some(fit) = analysis.fits.first() {
-        let edges: Vec<_> = grid
-            .iter()
-            .filter_map(|&c| {
-                let [n, d] = law::frontier_band(fit, compute, c)?;
-                let [lo, hi] = half.of((n, d));
-                Some((c, lo, hi))
-            })
-            .collect();
+        let edges: Vec<_> =
+            band.iter().map(|(c, nd)| (*c, half.of(*nd)[0], half.of(*nd)[1])).collect();
         panel.band(canvas, &edges, palette::method(&fit.method).fade(0.16));
     }
     let mut labels = Labels::new(frame);
@@ -138,7 +151,7 @@ fn panel(
         if let Some(&(c, v)) = line.last() {
             let letter = half.of(("a", "b"));
             let exponent = half.of((fit.exponents.a, fit.exponents.b));
-            let text = format!("{}  {letter} = {exponent:.3}", method_name(&fit.method));
+            let text = format!("{}, {letter} = {exponent:.3}", method_name(&fit.method));
             names.push((panel.at(c, v), text, colour));
         }
         for piece in panel.visible(line) {
@@ -146,7 +159,8 @@ fn panel(
         }
     }
     for budget in &analysis.isoflop {
-        let (Some(n), Some(d)) = (budget.params, budget.tokens) else { continue };
+        let Some((n, _)) = law::minimum(budget) else { continue };
+        let d = budget.flops / compute.per_token(n);
         let colour = if budget.excluded.is_some() { DIM } else { palette::method("isoflop") };
         let stroke = Stroke::new(colour, 1.5);
         if let Some(interval) = budget.params_interval {
@@ -168,17 +182,11 @@ fn panel(
         labels.avoid(at, 9.0);
     }
     if !wanted.is_empty() {
-        for share in [0.12, 0.3, 0.5, 0.7] {
-            let c = between(x.lo, x.hi, 101, true)[(share * 100.0) as usize];
-            let at = panel.at(c, thumb(c));
-            if labels.beside(canvas, at, "20 tokens per parameter", Type::new(SMALL, SOFT)) {
-                break;
-            }
-        }
+        let steps = between(x.lo, x.hi, 11, true);
+        let line: Vec<_> =
+            [3, 2, 4, 5, 6, 7, 8].map(|i| panel.at(steps[i], thumb(steps[i]))).into();
+        labels.along(canvas, &line, "20 tokens per parameter", Type::new(SMALL, SOFT));
     }
     panel.edges(canvas);
     in_margin(canvas, &names, frame.right() + 20.0, (frame.y + 8.0, frame.bottom() - 4.0), SMALL);
-    if analysis.fits.is_empty() {
-        panel.say(canvas, "no fit");
-    }
 }

@@ -9,7 +9,7 @@ use super::{Figure, law};
 use crate::fit::{Analysis, BudgetFit};
 use crate::points::Point;
 
-pub(super) fn draw(analysis: &Analysis) -> Figure {
+pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     let title = "IsoFLOP curves".to_owned();
     let mut canvas = Canvas::new(860.0, 520.0);
     let frame = Rect { x: 76.0, y: 18.0, w: 756.0, h: 440.0 };
@@ -24,12 +24,14 @@ pub(super) fn draw(analysis: &Analysis) -> Figure {
     };
 
     let all: Vec<&Point> = budgets.iter().flat_map(|b| runs(b)).collect();
-    let vertices = budgets.iter().filter_map(|b| b.params);
-    let x = Scale::log(all.iter().map(|p| p.params).chain(vertices), 0.04);
+    if all.is_empty() {
+        return None;
+    }
+    let minima: Vec<_> = budgets.iter().filter_map(|b| law::minimum(b)).collect();
+    let x = Scale::log(all.iter().map(|p| p.params).chain(minima.iter().map(|m| m.0)), 0.04);
     // Room on the right for the names of the curves that end there.
-    let x = Scale { hi: x.hi * (x.hi / x.lo).powf(0.17), ..x };
-    let minima = budgets.iter().filter_map(|b| b.loss);
-    let y = Scale::log(all.iter().map(|p| p.loss).chain(minima), 0.05);
+    let x = Scale { hi: x.hi * (x.hi / x.lo).powf(0.14), ..x };
+    let y = Scale::log(all.iter().map(|p| p.loss).chain(minima.iter().map(|m| m.1)), 0.05);
     let panel = Panel { frame, x, y };
     panel.axes(
         &mut canvas,
@@ -52,6 +54,9 @@ pub(super) fn draw(analysis: &Analysis) -> Figure {
                 .collect();
             let stroke = Stroke::new(colour(budget), 1.3).dashed(1.5, 3.0);
             panel.line(&mut canvas, &slice, stroke);
+            for piece in panel.visible(&slice) {
+                labels.avoid_line(&piece);
+            }
         }
     }
     let radius = if all.len() > 80 { 2.8 } else { 4.0 };
@@ -74,7 +79,7 @@ pub(super) fn draw(analysis: &Analysis) -> Figure {
         }
     }
     for budget in &budgets {
-        let (Some(n), Some(loss)) = (budget.params, budget.loss) else { continue };
+        let Some((n, loss)) = law::minimum(budget) else { continue };
         let ink = if budget.excluded.is_some() { DIM } else { INK };
         if let Some(interval) = budget.params_interval {
             panel.interval_x(&mut canvas, loss, interval, Stroke::new(ink, 1.4));
@@ -89,18 +94,17 @@ pub(super) fn draw(analysis: &Analysis) -> Figure {
         let runs = runs(budget);
         let Some(last) = runs.last() else { continue };
         let name = format!("{} FLOP", power(budget.flops));
-        let text = match &budget.excluded {
-            Some(reason) => format!("{name}, not used: {reason}"),
-            None => name,
-        };
         let style = Type::new(SMALL, colour(budget).fade(1.0)).bold();
         let at = panel.at(last.params, last.loss);
-        labels.beside(&mut canvas, at, &text, style);
+        // The reason is in the caption too, so it may be left out where there is no room.
+        let told = budget.excluded.as_ref().is_some_and(|reason| {
+            labels.beside(&mut canvas, at, &format!("{name}, not used: {reason}"), style)
+        });
+        if !told {
+            labels.beside(&mut canvas, at, &name, style);
+        }
     }
     panel.edges(&mut canvas);
-    if all.is_empty() {
-        panel.say(&mut canvas, "no runs grouped by budget");
-    }
 
     let mut notes = vec![
         "Dots: runs; lines: a parabola in ln N for each budget; diamonds: its minimum \
@@ -114,15 +118,18 @@ pub(super) fn draw(analysis: &Analysis) -> Figure {
                 .to_owned(),
         );
     }
-    let unused = budgets.iter().filter(|b| b.excluded.is_some()).count();
-    if unused > 0 {
-        notes.push(format!("Grey: {unused} of {} budgets, not used.", budgets.len()));
+    let unused = budgets.iter().filter_map(|b| {
+        b.excluded.as_ref().map(|reason| format!("{} FLOP ({reason})", power(b.flops)))
+    });
+    let unused: Vec<String> = unused.collect();
+    if !unused.is_empty() {
+        notes.push(format!("Grey, not used: {}.", unused.join(", ")));
     }
     let ungrouped = analysis.points.len() - all.len().min(analysis.points.len());
     if ungrouped > 0 {
         notes.push(format!("{ungrouped} runs belong to no budget and are not shown."));
     }
-    Figure { name: "isoflop", svg: canvas.svg(&title), title, caption: notes.join(" ") }
+    Some(Figure { name: "isoflop", svg: canvas.svg(&title), title, caption: notes.join(" ") })
 }
 
 /// The sizes a budget's curve is drawn over.

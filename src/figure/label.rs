@@ -1,7 +1,7 @@
 //! Labels beside what they name, kept off each other and off the data.
 
 use super::canvas::{Anchor, Canvas, Rect, Stroke, Type, text_width};
-use super::palette::{Colour, WHITE};
+use super::palette::Colour;
 
 /// What is already taken on a sheet.
 pub(super) struct Labels {
@@ -44,7 +44,7 @@ impl Labels {
         text: &str,
         style: Type,
     ) -> bool {
-        self.place(canvas, point, text, style, &[0, 40, -40, 90, -90, 140, -140, 180])
+        self.place(canvas, point, text, style, &[0, 40, -40, 90, -90, 140, -140, 180], 80.0)
     }
 
     /// The same with places below the point, to its left, first: for lines that fall to the right.
@@ -55,10 +55,24 @@ impl Labels {
         text: &str,
         style: Type,
     ) -> bool {
-        self.place(canvas, point, text, style, &[-140, -90, -115, 180, -40, 40, 90])
+        self.place(canvas, point, text, style, &[-140, -90, -115, 180, -40, 40, 90], 80.0)
     }
 
-    /// `turns`: directions to try at each distance, counter-clockwise from the right [degree].
+    /// Writes `text` close to one of some points on a rising line, above it to the left or below it to the
+    /// right.
+    pub(super) fn along(
+        &mut self,
+        canvas: &mut Canvas,
+        line: &[(f64, f64)],
+        text: &str,
+        style: Type,
+    ) -> bool {
+        let turns = &[140, 115, -40, -65];
+        line.iter().any(|p| self.place(canvas, *p, text, style, turns, 20.0))
+    }
+
+    /// `turns`: directions to try at each distance, counter-clockwise from the right [degree];
+    /// `reach`: no further away than this [px].
     fn place(
         &mut self,
         canvas: &mut Canvas,
@@ -66,9 +80,10 @@ impl Labels {
         text: &str,
         style: Type,
         turns: &[i32],
+        reach: f64,
     ) -> bool {
         let (w, h) = (text_width(text, style.size, style.bold), style.size);
-        for distance in [9.0, 16.0, 26.0, 40.0, 58.0, 80.0] {
+        for distance in [9.0, 16.0, 26.0, 40.0, 58.0, 80.0].into_iter().filter(|d| *d <= reach) {
             for turn in turns {
                 let turn = f64::from(*turn).to_radians();
                 let (dx, dy) = (turn.cos(), -turn.sin());
@@ -85,7 +100,6 @@ impl Labels {
                     );
                     canvas.line(vec![point, near], Stroke::new(style.colour.fade(0.5), 0.8));
                 }
-                canvas.rect(place, WHITE.fade(0.75));
                 canvas.text((x, y + 0.86 * h), text, Type { anchor: Anchor::Start, ..style });
                 self.taken.push(place);
                 return true;

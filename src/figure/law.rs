@@ -1,6 +1,6 @@
 //! A fitted law where a figure needs a curve. Nothing is fitted here.
 
-use crate::fit::{Analysis, Compute, Draws, Fit, Surface, stats};
+use crate::fit::{Analysis, BudgetFit, Compute, Draws, Fit, Surface, stats};
 
 /// Loss of a model of size `params` that is given `flops` [nats/token].
 pub(super) fn loss_at(surface: &Surface, compute: &Compute, params: f64, flops: f64) -> f64 {
@@ -30,4 +30,12 @@ pub(super) fn frontier_band(fit: &Fit, compute: &Compute, flops: f64) -> Option<
         .map(|of| drawn.iter().map(of).collect::<Vec<f64>>());
     let interval = |values: &[f64]| stats::percentile_interval(values, fit.level);
     Some([interval(&params)?, interval(&tokens)?])
+}
+
+/// (N, L) at the vertex of a budget's parabola. Nothing when the vertex lies outside the sampled sizes:
+/// such a minimum is a guess, and a mark would give it a weight that it has not.
+pub(super) fn minimum(budget: &BudgetFit) -> Option<(f64, f64)> {
+    let (params, loss) = (budget.params?, budget.loss?);
+    let [lo, hi] = budget.sampled;
+    (budget.excluded.is_none() || (lo..=hi).contains(&params)).then_some((params, loss))
 }

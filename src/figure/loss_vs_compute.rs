@@ -10,7 +10,14 @@ use crate::fit::Analysis;
 use crate::points::Curve;
 use crate::predict::Prediction;
 
-pub(super) fn draw(analysis: &Analysis, curves: &[Curve], predictions: &[Prediction]) -> Figure {
+pub(super) fn draw(
+    analysis: &Analysis,
+    curves: &[Curve],
+    predictions: &[Prediction],
+) -> Option<Figure> {
+    if analysis.points.is_empty() {
+        return None;
+    }
     let title = "Loss against compute".to_owned();
     let mut canvas = Canvas::new(860.0, 520.0);
     let frame = Rect { x: 76.0, y: 18.0, w: 664.0, h: 440.0 };
@@ -37,8 +44,9 @@ pub(super) fn draw(analysis: &Analysis, curves: &[Curve], predictions: &[Predict
     let panel = Panel { frame, x, y };
 
     let largest = points.iter().map(|p| p.flops).fold(0.0, f64::max);
-    if largest > 0.0 {
-        panel.shade_from(&mut canvas, largest, "beyond the runs");
+    let beyond = shown.iter().any(|p| p.flops > 1.01 * largest);
+    if beyond {
+        panel.shade_from(&mut canvas, largest);
     }
     panel.axes(
         &mut canvas,
@@ -46,6 +54,9 @@ pub(super) fn draw(analysis: &Analysis, curves: &[Curve], predictions: &[Predict
         Axis { title: "loss [nats/token]", label: Label::Plain },
     );
 
+    if beyond {
+        panel.name_shade(&mut canvas, largest, true);
+    }
     let mut labels = Labels::new(frame);
     let sizes = Scale::log(points.iter().map(|p| p.params), 0.0);
     for curve in curves {
@@ -109,9 +120,6 @@ pub(super) fn draw(analysis: &Analysis, curves: &[Curve], predictions: &[Predict
     panel.edges(&mut canvas);
     let sizes: Vec<f64> = points.iter().map(|p| p.params).collect();
     key(&mut canvas, &sizes, (frame.right() + 24.0, frame.y + 8.0));
-    if points.is_empty() {
-        panel.say(&mut canvas, "no finished run");
-    }
 
     let mut notes = vec![if curves.is_empty() {
         "Dots: final loss of each run.".to_owned()
@@ -136,7 +144,12 @@ pub(super) fn draw(analysis: &Analysis, curves: &[Curve], predictions: &[Predict
     if shown.len() < predictions.len() {
         notes.push("Predictions further out are in the table only.".to_owned());
     }
-    Figure { name: "loss-vs-compute", svg: canvas.svg(&title), title, caption: notes.join(" ") }
+    Some(Figure {
+        name: "loss-vs-compute",
+        svg: canvas.svg(&title),
+        title,
+        caption: notes.join(" "),
+    })
 }
 
 fn outline(canvas: &mut Canvas, at: (f64, f64), radius: f64) {

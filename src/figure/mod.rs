@@ -1,8 +1,8 @@
 //! Figures of one analysis, as SVG, and as PNG from the same SVG.
 //!
 //! A figure shows values that `fit` and `predict` computed; it evaluates a fitted law on a grid and takes
-//! the percentiles of bootstrap draws that make a band, and fits nothing. Every figure exists for every
-//! input: where there is nothing to show, it says so. The same input gives the same bytes.
+//! the percentiles of bootstrap draws that make a band, and fits nothing. A figure with nothing to show
+//! is left out. The same input gives the same bytes.
 //!
 //! Reads: `points`, `fit`'s result, `predict`'s result. Read by: `report`, `cli`.
 
@@ -52,15 +52,19 @@ pub struct Figure {
 
 /// All figures, in the order in which a page shows them.
 ///
-/// `curves` may be empty (an imported table has none), and so may anything else.
+/// `curves` may be empty (an imported table has none), and so may anything else; a figure that would be
+/// empty is left out.
 pub fn all(analysis: &Analysis, curves: &[Curve], predictions: &[Prediction]) -> Vec<Figure> {
-    vec![
+    [
         loss_vs_compute::draw(analysis, curves, predictions),
         isoflop::draw(analysis),
         frontier::draw(analysis, predictions),
         residuals::draw(analysis),
         valley::draw(analysis, predictions),
     ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A method as a person calls it: `lse-huber` is `surface, LSE-Huber`.
@@ -90,6 +94,20 @@ fn reach(analysis: &Analysis, predictions: &[Prediction]) -> f64 {
     }
 }
 
+/// `95k`, not `95.0k`: a size as one says it, still to three digits.
+fn short(n: f64) -> String {
+    let text = count(n);
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    match digits.split_once('.') {
+        Some((whole, part)) if !text.contains('e') => {
+            let part = part.trim_end_matches('0');
+            let dot = if part.is_empty() { "" } else { "." };
+            format!("{whole}{dot}{part}{}", &text[digits.len()..])
+        }
+        _ => text,
+    }
+}
+
 /// A key of model sizes: each size where there are few, a ramp where there are many.
 fn key(canvas: &mut Canvas, sizes: &[f64], (x, y): (f64, f64)) {
     let mut distinct: Vec<f64> = sizes.iter().copied().filter(|n| *n > 0.0).collect();
@@ -104,7 +122,7 @@ fn key(canvas: &mut Canvas, sizes: &[f64], (x, y): (f64, f64)) {
         for (i, n) in distinct.iter().rev().enumerate() {
             let line = y + 24.0 + 19.0 * i as f64;
             canvas.disc((x + 2.0, line), 4.5, ramp(scale.place(*n)));
-            canvas.text((x + 14.0, line + 0.36 * SMALL), &count(*n), Type::new(SMALL, SOFT));
+            canvas.text((x + 14.0, line + 0.36 * SMALL), &short(*n), Type::new(SMALL, SOFT));
         }
         return;
     }
@@ -134,6 +152,7 @@ mod tests {
             assert!(png.starts_with(b"\x89PNG"));
             assert!(!figure.svg.contains("NaN") && !figure.svg.contains("inf"));
             assert!(!figure.caption.contains("  "), "{}", figure.caption);
+            // To look at them: ISOFLOP_FIGURES=some/folder cargo test figure.
             if let Ok(folder) = std::env::var("ISOFLOP_FIGURES") {
                 let stem = format!("{folder}/{name}-{}", figure.name);
                 std::fs::write(format!("{stem}.svg"), &figure.svg).unwrap();
@@ -146,6 +165,9 @@ mod tests {
     fn the_same_input_gives_the_same_bytes() {
         let (analysis, curves, predictions) = sample::tiny();
         check("tiny", &analysis, &curves, &predictions);
+        let figures = all(&analysis, &curves, &predictions);
+        let want = ["loss-vs-compute", "isoflop", "frontier", "residuals", "valley"];
+        assert_eq!(names(&figures), want);
     }
 
     #[test]
@@ -155,20 +177,19 @@ mod tests {
         check("imported", &analysis, &[], &predictions);
     }
 
-    #[test]
-    fn nothing_at_all_is_drawn_as_nothing_at_all() {
-        check("empty", &sample::empty(), &[], &[]);
-        let svg = &all(&sample::empty(), &[], &[])[0].svg;
-        assert!(svg.contains("no finished run"));
+    fn names(figures: &[Figure]) -> Vec<&str> {
+        figures.iter().map(|f| f.name).collect()
     }
 
     #[test]
-    fn one_cell_is_enough_for_a_picture() {
+    fn what_has_nothing_to_show_is_left_out() {
+        assert!(all(&sample::empty(), &[], &[]).is_empty());
         let (mut analysis, mut curves, _) = sample::tiny();
         analysis.points.truncate(1);
         curves.truncate(1);
         analysis = Analysis { points: analysis.points, ..sample::empty() };
         check("one", &analysis, &curves, &[]);
+        assert_eq!(names(&all(&analysis, &curves, &[])), ["loss-vs-compute"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One pair of axes: frame, grid, ticks and titles, and drawing that stays within.
 
 use super::canvas::{Anchor, Canvas, Rect, Stroke, Type, text_width};
-use super::palette::{Colour, GRID, INK, RULE, SHADE, SOFT, WHITE};
+use super::palette::{Colour, GRID, INK, RULE, SHADE, SOFT};
 use super::scale::{Label, Scale};
 
 /// Size of tick labels and notes [px].
@@ -38,7 +38,8 @@ impl Panel {
     pub(super) fn axes(&self, canvas: &mut Canvas, x: Axis, y: Axis) {
         let f = self.frame;
         let tick = Stroke::new(RULE, 1.0);
-        for v in self.x.minor(f.w) {
+        let minor = if x.label == Label::Ratio { Vec::new() } else { self.x.minor(f.w) };
+        for v in minor {
             let at = self.at(v, self.y.lo).0;
             canvas.line(vec![(at, f.bottom()), (at, f.bottom() + 3.0)], tick);
         }
@@ -78,15 +79,24 @@ impl Panel {
         canvas.line(corner, Stroke::new(SOFT, 1.0));
     }
 
-    /// Shades everything to the right of `x`: compute at which nothing was measured.
-    pub(super) fn shade_from(&self, canvas: &mut Canvas, x: f64, note: &str) {
+    /// Shades everything to the right of `x`: compute at which nothing was measured. Drawn before the
+    /// axes, and named after them by [`Panel::name_shade`].
+    pub(super) fn shade_from(&self, canvas: &mut Canvas, x: f64) {
         let f = self.frame;
-        let from = self.at(x, self.y.lo).0.max(f.x);
-        if from + 2.0 < f.right() {
-            canvas.rect(Rect { x: from, w: f.right() - from, ..f }, SHADE);
-            if text_width(note, SMALL, false) + 12.0 < f.right() - from {
-                canvas.text((from + 6.0, f.bottom() - 8.0), note, Type::new(SMALL, SOFT));
-            }
+        let from = self.at(x, self.y.lo).0.clamp(f.x, f.right());
+        canvas.rect(Rect { x: from, w: f.right() - from, ..f }, SHADE);
+    }
+
+    /// Says what the shade means in its left corner, the upper one if `high`, if there is room.
+    pub(super) fn name_shade(&self, canvas: &mut Canvas, x: f64, high: bool) {
+        let f = self.frame;
+        let from = self.at(x, self.y.lo).0.clamp(f.x, f.right()) + 7.0;
+        let y = if high { f.y + 17.0 } else { f.bottom() - 9.0 };
+        let text = "beyond the runs";
+        let w = text_width(text, SMALL, false) + 6.0;
+        if from + w < f.right() {
+            canvas.rect(Rect { x: from - 3.0, y: y - SMALL, w, h: SMALL + 4.0 }, SHADE);
+            canvas.text((from, y), text, Type::new(SMALL, SOFT));
         }
     }
 
@@ -153,16 +163,6 @@ impl Panel {
                 canvas.line(vec![(cap.0, cap.1 - 3.5), (cap.0, cap.1 + 3.5)], stroke);
             }
         }
-    }
-
-    /// A sentence in the middle of an empty frame.
-    pub(super) fn say(&self, canvas: &mut Canvas, text: &str) {
-        let f = self.frame;
-        let style = Type::new(TITLE, SOFT).anchor(Anchor::Middle);
-        let w = text_width(text, TITLE, false) + 16.0;
-        let middle = (f.x + f.w / 2.0, f.y + f.h / 2.0);
-        canvas.rect(Rect { x: middle.0 - w / 2.0, y: middle.1 - 16.0, w, h: 24.0 }, WHITE);
-        canvas.text(middle, text, style);
     }
 }
 

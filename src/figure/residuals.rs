@@ -3,7 +3,7 @@
 use super::canvas::{Anchor, Canvas, Rect, Stroke, Type};
 use super::palette::{ACCENT, INK, SOFT, ramp};
 use super::panel::{Axis, Panel, SMALL};
-use super::scale::{Label, Scale};
+use super::scale::{Label, Scale, power};
 use super::{Figure, law, method_name};
 use crate::fit::Analysis;
 
@@ -16,10 +16,15 @@ struct Row {
     held_out: Option<[f64; 2]>,
 }
 
-pub(super) fn draw(analysis: &Analysis) -> Figure {
+pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
+    let (fit, _) = law::lead(analysis)?;
     let title = "Measured against predicted loss".to_owned();
     let mut canvas = Canvas::new(860.0, 430.0);
     let rows = rows(analysis);
+    if rows.is_empty() {
+        return None;
+    }
+    let held = rows.iter().filter(|r| r.held_out.is_some()).count();
     let flops = Scale::log(rows.iter().map(|r| r.flops), 0.0);
     let radius = if rows.len() > 80 { 2.8 } else { 4.0 };
 
@@ -45,24 +50,23 @@ pub(super) fn draw(analysis: &Analysis) -> Figure {
         }
     }
     panel.edges(&mut canvas);
-    if rows.is_empty() {
-        panel.say(&mut canvas, "no surface fit");
-    } else {
-        let (x, y) = (frame.x + 14.0, frame.y + 16.0);
-        canvas.disc((x, y), radius, ramp(0.5));
-        canvas.text((x + 12.0, y + 4.3), "fitted", Type::new(SMALL, INK));
-        if rows.iter().any(|r| r.held_out.is_some()) {
-            canvas.diamond((x, y + 20.0), radius + 1.0, Stroke::new(ACCENT, 1.5));
-            let text = "kept out, and its interval";
-            canvas.text((x + 12.0, y + 24.3), text, Type::new(SMALL, INK));
-        }
+    let (x, y) = (frame.x + 14.0, frame.y + 16.0);
+    canvas.disc((x, y), radius, ramp(0.5));
+    canvas.text((x + 12.0, y + 4.3), "fitted", Type::new(SMALL, INK));
+    if held > 0 {
+        canvas.diamond((x, y + 20.0), radius + 1.0, Stroke::new(ACCENT, 1.5));
+        let text = "kept out, and its interval";
+        canvas.text((x + 12.0, y + 24.3), text, Type::new(SMALL, INK));
     }
 
     let frame = Rect { x: 506.0, y: 18.0, w: 326.0, h: 350.0 };
     let percent = |measured: f64, predicted: f64| 100.0 * (measured / predicted - 1.0);
     let values = rows.iter().map(|r| percent(r.measured, r.predicted));
-    let most = values.fold(0.0_f64, |m, v| if v.is_finite() { m.max(v.abs()) } else { m });
-    let most = if most > 0.0 { 1.15 * most } else { 1.0 };
+    let bounds = rows.iter().filter_map(|r| Some(r.held_out?.map(|v| percent(v, r.predicted))));
+    let most = values
+        .chain(bounds.flatten())
+        .fold(0.0_f64, |m, v| if v.is_finite() { m.max(v.abs()) } else { m });
+    let most = if most > 0.0 { 1.3 * most } else { 1.0 };
     let panel = Panel {
         frame,
         x: Scale::log(rows.iter().map(|r| r.flops), 0.06),
@@ -75,6 +79,12 @@ pub(super) fn draw(analysis: &Analysis) -> Figure {
     );
     panel.line(&mut canvas, &[(panel.x.lo, 0.0), (panel.x.hi, 0.0)], Stroke::new(SOFT, 1.2));
     for row in &rows {
+        if let Some(interval) = row.held_out {
+            let [lo, hi] = interval.map(|v| panel.at(row.flops, percent(v, row.predicted)));
+            canvas.line(vec![lo, hi], Stroke::new(ACCENT.fade(0.6 / held as f64), 14.0));
+        }
+    }
+    for row in &rows {
         let at = panel.at(row.flops, percent(row.measured, row.predicted));
         if row.held_out.is_some() {
             canvas.diamond(at, radius + 1.0, Stroke::new(ACCENT, 1.5));
@@ -83,32 +93,24 @@ pub(super) fn draw(analysis: &Analysis) -> Figure {
         }
     }
     panel.edges(&mut canvas);
-    if rows.is_empty() {
-        panel.say(&mut canvas, "no surface fit");
-    } else {
-        let note = Type::new(SMALL, SOFT).anchor(Anchor::End);
-        let right = frame.right() - 6.0;
-        canvas.text((right, frame.y + 14.0), "worse than predicted", note);
-        canvas.text((right, frame.bottom() - 8.0), "better than predicted", note);
-    }
+    let note = Type::new(SMALL, SOFT).anchor(Anchor::End);
+    let right = frame.right() - 6.0;
+    canvas.text((right, frame.y + 14.0), "worse than predicted", note);
+    canvas.text((right, frame.bottom() - 8.0), "better than predicted", note);
 
-    let mut notes = vec![match law::lead(analysis) {
-        Some((fit, _)) => format!(
-            "Left: every run against the leading surface ({}), dashes where they agree; right: the same \
-             as relative error against compute. Dots, coloured by compute: runs under the fit to all of \
-             them.",
-            method_name(&fit.method)
-        ),
-        None => "No surface was fitted, so there is nothing to compare the runs with.".to_owned(),
-    }];
+    let mut notes = vec![format!(
+        "Left: every run against the leading fit, {}; dashes where they agree; right: the same as \
+         relative error against compute. Dots, coloured by compute: runs under the fit to all of them.",
+        method_name(&fit.method)
+    )];
     if let Some(holdout) = &analysis.holdout {
         notes.push(format!(
-            "Diamonds: {} runs from {:.1e} FLOP on, predicted by a fit that did not see them.",
+            "Diamonds: {} runs from {} FLOP on, predicted by a fit that did not see them.",
             holdout.runs.len(),
-            holdout.from_flops
+            power(holdout.from_flops)
         ));
     }
-    Figure { name: "residuals", svg: canvas.svg(&title), title, caption: notes.join(" ") }
+    Some(Figure { name: "residuals", svg: canvas.svg(&title), title, caption: notes.join(" ") })
 }
 
 fn rows(analysis: &Analysis) -> Vec<Row> {

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use crate::fit::{Analysis, Compute, FIT_VERSION, Options, Surface, analyse};
-use crate::points::{Convention, Curve, Exclusion, Point, Table};
+use crate::points::{Convention, Counts, Curve, Exclusion, Point, Table};
 use crate::predict::{Prediction, at_flops};
 
 /// A value in -1..1 that depends on `i` alone.
@@ -45,7 +45,12 @@ fn run(i: usize, s: &Surface, compute: &Compute, (params, flops): (f64, f64), sd
         flops,
         loss: s.loss(params, tokens) * (sd * noise(i)).exp(),
         budget: Some(flops),
-        counts: None,
+        counts: Some(Counts {
+            total: 1.35 * params + 2e3,
+            non_embedding: 0.8 * params,
+            matmul: params,
+            flops_over_6: compute.per_token(params) / 6.0,
+        }),
     }
 }
 

@@ -26,15 +26,8 @@ impl Scale {
     /// each side. Without values: one decade.
     pub(super) fn log(values: impl IntoIterator<Item = f64>, pad: f64) -> Self {
         let logs = values.into_iter().filter(|v| v.is_finite() && *v > 0.0).map(f64::ln);
-        let (lo, hi) = padded(logs, pad, 0.1).unwrap_or((0.0, std::f64::consts::LN_10));
+        let (lo, hi) = padded(logs, pad).unwrap_or((0.0, std::f64::consts::LN_10));
         Self { lo: lo.exp(), hi: hi.exp(), log: true }
-    }
-
-    /// A linear axis, likewise. Without values: 0 to 1.
-    pub(super) fn linear(values: impl IntoIterator<Item = f64>, pad: f64) -> Self {
-        let finite = values.into_iter().filter(|v| v.is_finite());
-        let (lo, hi) = padded(finite, pad, 1e-3).unwrap_or((0.0, 1.0));
-        Self { lo, hi, log: false }
     }
 
     /// Place along the axis: 0 at `lo`, 1 at `hi`.
@@ -71,10 +64,11 @@ impl Scale {
             });
             (apart && !named.is_empty()).then_some(named)
         };
+        let least = if label == Label::Plain { 5 } else { 4 };
         let mut best: Vec<(f64, String)> = Vec::new();
         for candidate in self.candidates(label) {
             if let Some(named) = fits(&candidate) {
-                let enough = (4..=9).contains(&named.len());
+                let enough = (least..=9).contains(&named.len());
                 if enough || best.len() < named.len().min(9) {
                     best = named;
                 }
@@ -146,12 +140,13 @@ pub(super) fn between(lo: f64, hi: f64, n: usize, log: bool) -> Vec<f64> {
         .collect()
 }
 
-fn padded(values: impl Iterator<Item = f64>, pad: f64, least: f64) -> Option<(f64, f64)> {
+/// Ends of some logarithms with room to spare; a single value gets a tenth of itself.
+fn padded(values: impl Iterator<Item = f64>, pad: f64) -> Option<(f64, f64)> {
     let ends = |range: Option<(f64, f64)>, v: f64| {
         Some(range.map_or((v, v), |(lo, hi): (f64, f64)| (lo.min(v), hi.max(v))))
     };
     let (lo, hi) = values.fold(None, ends)?;
-    let least = least * lo.abs().max(1.0);
+    let least = 0.1 * lo.abs().max(1.0);
     let room = if hi - lo < least { 0.5 * least } else { pad * (hi - lo) };
     Some((lo - room, hi + room))
 }
@@ -264,7 +259,7 @@ mod tests {
     fn losses_read_in_even_steps() {
         let scale = Scale::log([1.62, 2.65], 0.03);
         assert_eq!(labels(scale, Label::Plain, 400.0), ["1.6", "1.8", "2.0", "2.2", "2.4", "2.6"]);
-        let scale = Scale::linear([-1.2, 0.9], 0.05);
+        let scale = Scale { lo: -1.3, hi: 1.0, log: false };
         assert_eq!(labels(scale, Label::Plain, 300.0), ["−1.0", "−0.5", "0.0", "0.5", "1.0"]);
     }
 
@@ -274,7 +269,8 @@ mod tests {
             [(1.0, 1.001), (1e-3, 1e30), (1.7, 1.7), (5.0, 11.0), (1e17, 1e22), (0.9, 9.3)]
         {
             for label in [Label::Power, Label::Count, Label::Plain] {
-                for scale in [Scale::log([lo, hi], 0.02), Scale::linear([lo, hi], 0.02)] {
+                let wider = hi + 0.1 * (hi - lo) + 1e-3;
+                for scale in [Scale::log([lo, hi], 0.02), Scale { lo, hi: wider, log: false }] {
                     let ticks = scale.ticks(label, 300.0, |_| 40.0);
                     assert!(!ticks.is_empty(), "{lo} {hi} {label:?} {scale:?}");
                     for w in ticks.windows(2) {
@@ -289,6 +285,5 @@ mod tests {
     #[test]
     fn an_axis_without_values_is_still_an_axis() {
         assert_eq!(Scale::log([f64::NAN, -1.0, 0.0], 0.1).place(1.0), 0.0);
-        assert_eq!(Scale::linear([], 0.1), Scale { lo: 0.0, hi: 1.0, log: false });
     }
 }

@@ -14,7 +14,7 @@ const WIDTH: f64 = 8.0;
 /// At most this many predicted computes.
 const SHOWN: usize = 2;
 
-pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Figure {
+pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Figure> {
     let title = "The flat valley around N*".to_owned();
     let mut canvas = Canvas::new(860.0, 400.0);
     let frame = Rect { x: 76.0, y: 18.0, w: 640.0, h: 322.0 };
@@ -40,28 +40,32 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Figure {
             Some((c, line))
         })
         .collect();
+    if curves.is_empty() {
+        return None;
+    }
     let most = curves.iter().flat_map(|c| &c.1).map(|v| v.1).filter(|v| v.is_finite());
     let most = most.fold(0.1_f64, f64::max);
     let panel = Panel { frame, x, y: Scale { lo: -0.04 * most, hi: 1.04 * most, log: false } };
 
-    if let Some(p) = predictions.first().filter(|_| !curves.is_empty()) {
-        let [lo, hi] = [p.params.lo, p.params.hi].map(|n| panel.at(n / p.params.value, 0.0).0);
-        let [lo, hi] = [lo, hi].map(|v| v.clamp(frame.x, frame.right()));
+    let led = predictions.first();
+    let interval = led.map(|p| {
+        let ends = [p.params.lo, p.params.hi].map(|n| panel.at(n / p.params.value, 0.0).0);
+        ends.map(|v| v.clamp(frame.x, frame.right()))
+    });
+    if let Some([lo, hi]) = interval {
         canvas.rect(Rect { x: lo, w: hi - lo, ..frame }, ACCENT.fade(0.10));
-        let style = Type::new(SMALL, ACCENT).anchor(Anchor::Middle);
-        let middle = f64::midpoint(lo, hi);
-        canvas.text((middle, frame.y + 14.0), &format!("{:.0}% interval", 100.0 * p.level), style);
-        let text = format!("of N* at {}", power(p.flops));
-        canvas.text((middle, frame.y + 30.0), &text, style);
     }
     panel.axes(
         &mut canvas,
-        Axis {
-            title: "model size over the optimum, N / N*, at the same compute",
-            label: Label::Ratio,
-        },
+        Axis { title: "N / N* at the same compute", label: Label::Ratio },
         Axis { title: "loss above the optimum [%]", label: Label::Plain },
     );
+    if let (Some(p), Some([lo, hi])) = (led, interval) {
+        let style = Type::new(SMALL, ACCENT).anchor(Anchor::Middle);
+        let (middle, level) = (f64::midpoint(lo, hi), 100.0 * p.level);
+        canvas.text((middle, frame.y + 14.0), &format!("{level:.0}% interval"), style);
+        canvas.text((middle, frame.y + 30.0), &format!("of N* at {}", power(p.flops)), style);
+    }
     let order = Scale::log(computes.iter().copied(), 0.0);
     let mut names = Vec::new();
     for (c, line) in curves.iter().rev() {
@@ -74,7 +78,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Figure {
             names.push((panel.at(r, regret), format!("{} FLOP", power(*c)), colour));
         }
     }
-    for p in predictions.iter().take(SHOWN).filter(|_| !curves.is_empty()) {
+    for p in predictions.iter().take(SHOWN) {
         for (ratio, regret) in [(0.5, p.regret_half), (2.0, p.regret_twice)] {
             let at = panel.at(ratio, 100.0 * regret);
             if panel.shows(at) {
@@ -82,7 +86,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Figure {
             }
         }
     }
-    if let Some(p) = predictions.first().filter(|_| !curves.is_empty()) {
+    if let Some(p) = led {
         for (ratio, regret, anchor, dx) in
             [(0.5, p.regret_half, Anchor::End, -10.0), (2.0, p.regret_twice, Anchor::Start, 10.0)]
         {
@@ -93,18 +97,13 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Figure {
     }
     panel.edges(&mut canvas);
     in_margin(&mut canvas, &names, frame.right() + 20.0, (frame.y, frame.bottom()), SMALL);
-    if curves.is_empty() {
-        panel.say(&mut canvas, "no surface fit with an interior optimum");
-    } else {
-        let at = panel.at(WIDTH, 0.0);
-        let style = Type::new(SMALL, SOFT).anchor(Anchor::End);
-        canvas.text((at.0 - 6.0, at.1 - 8.0), "larger model, fewer tokens", style);
-        let at = panel.at(1.0 / WIDTH, 0.0);
-        canvas.text((at.0 + 8.0, at.1 - 8.0), "smaller model, more tokens", Type::new(SMALL, SOFT));
-    }
+    let y = frame.bottom() + 42.0;
+    let style = Type::new(SMALL, SOFT);
+    canvas.text((frame.x, y), "← smaller model, more tokens", style);
+    canvas.text((frame.right(), y), "larger model, fewer tokens →", style.anchor(Anchor::End));
     let caption = "Loss of a run of the same compute with another split between size and tokens, over \
                    the loss at N*, under the leading surface. Dashed: beyond the runs. Rings: half and \
                    twice N*. The valley is flat, so N* itself is known less well than the loss it gives."
         .to_owned();
-    Figure { name: "valley", svg: canvas.svg(&title), title, caption }
+    Some(Figure { name: "valley", svg: canvas.svg(&title), title, caption })
 }

@@ -3,6 +3,33 @@
 //! Each draw has its own random stream, keyed by (seed, draw), so the result is the same for any
 //! number of threads. Every refit starts from the full-data optimum and from an independent place, and
 //! runs to convergence: a refit that stops at its warm start makes the interval too narrow.
+//!
+//! Two schemes, chosen by the number of clusters and nothing else:
+//!
+//! - From [`MANY`] clusters on, **cases**: robust to scatter that differs from run to run. On Epoch's
+//!   240 Chinchilla runs it gives the published standard errors (alpha .015, beta .021, a .020), where
+//!   equal noise on every run would claim .014, .012 and .013.
+//! - Below, **noise**: the fitted law plus normal noise on ln L, its standard deviation from the
+//!   residuals with n - 5 degrees of freedom and itself drawn from its sampling distribution; runs of a
+//!   cluster share the part of it that their residuals share.
+//!
+//! Measured (synthetic IsoFLOP studies on Chinchilla's law, two decades, six sizes within a factor 4 of
+//! the optimum, sd of ln L .003, 400 studies of 400 draws, standard error 1.5%), share of nominal 90%
+//! intervals that hold the truth, for a / N* and D* / the loss of a new run, the last three at ten times
+//! the largest budget, under the noise scheme:
+//!
+//! | budgets | lse-huber | varpro |
+//! |---|---|---|
+//! | 4 | .902 / .927 / .915 | .875 / .892 / .900 |
+//! | 5 | .912 / .907 / .907 | .910 / .895 / .907 |
+//! | 6 | .915 / .925 / .910 | .910 / .895 / .895 |
+//!
+//! Over 200 other studies of 200 draws (4 and 6 budgets) cases held a, N* and D* in .94-.97
+//! (lse-huber) and .87-.92 (varpro), with intervals up to a third wider: resampling so few runs leaves
+//! designs that the full one is not. Not measured: 37 to 239 runs, other laws, other reaches.
+//!
+//! Limits: the noise scheme takes scatter to be the same for every run and independent between
+//! clusters; neither scheme knows that the form may be wrong.
 
 use rayon::prelude::*;
 
@@ -79,7 +106,8 @@ impl Clusters {
     }
 }
 
-/// Clusters from which on whole cases are resampled.
+/// Clusters from which on whole cases are resampled; between the designs that were measured, 36 runs
+/// at most, and the 240 for which cases are the published choice.
 pub(super) const MANY: usize = 100;
 
 /// Refitted surfaces of both methods, in the order of the draws; nothing where a refit has no frontier.
@@ -122,8 +150,10 @@ pub(super) fn surfaces(
                         let logs = (0..sample.len())
                             .map(|i| {
                                 sample.log_law(&fit.surface, i)
-                                    + scale * sd * (shared.sqrt() * common[clusters.of[i]]
-                                        + (1.0 - shared).sqrt() * own[i])
+                                    + scale
+                                        * sd
+                                        * (shared.sqrt() * common[clusters.of[i]]
+                                            + (1.0 - shared).sqrt() * own[i])
                             })
                             .collect();
                         sample.with_log_loss(logs)

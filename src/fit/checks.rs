@@ -64,26 +64,20 @@ pub(super) fn design(
     compute: &Compute,
     warnings: &mut Vec<String>,
 ) {
-    if groups.is_empty() {
-        warnings.push(
-            "no compute budgets found in the table (none planned, and no four sizes within 15% of \
-             one compute): approach 2 was not fitted"
-                .into(),
-        );
-    } else {
+    if !groups.is_empty() {
         let usable = budgets.iter().filter(|b| b.excluded.is_none()).count();
-        if usable < 3 {
+        if usable == 2 {
             warnings.push(format!(
-                "{usable} of {} budgets have an interior minimum, approach 2 needs 3 for an interval",
+                "2 of {} budgets have an interior minimum, approach 2 needs 3 for an interval",
                 budgets.len()
             ));
         }
         let span = (groups[groups.len() - 1].flops / groups[0].flops).log10();
         if groups.len() < 5 || span < 2.0 {
             warnings.push(format!(
-                "{} budgets over {span:.1} decades of compute: a study to extrapolate from wants at \
-                 least 5 over 2 decades",
-                groups.len()
+                "{} over {span:.1} decades of compute: a study to extrapolate from wants at least 5 \
+                 budgets over 2 decades",
+                count(groups.len(), "budget")
             ));
         }
         off_budget(points, groups, warnings);
@@ -97,6 +91,11 @@ pub(super) fn design(
             100.0 * max_error
         ));
     }
+}
+
+/// `1 budget`, `2 budgets`.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn off_budget(points: &[Point], groups: &[Group], warnings: &mut Vec<String>) {
@@ -160,8 +159,8 @@ pub(super) fn surface(fit: &Fit, sample: &Sample, points: &[Point], warnings: &m
         let named: Vec<String> =
             far.iter().take(5).map(|(r, id)| format!("{id} ({:+.1}%)", 100.0 * r)).collect();
         warnings.push(format!(
-            "{method}: {} runs lie more than 6 robust standard deviations from the law: {}{}",
-            far.len(),
+            "{method}: {} more than 6 robust standard deviations from the law: {}{}",
+            count(far.len(), "run"),
             named.join(", "),
             if far.len() > 5 { ", ..." } else { "" }
         ));

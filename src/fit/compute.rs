@@ -33,7 +33,8 @@ impl Compute {
             let logs: Vec<(f64, f64)> =
                 rows.iter().map(|(n, c)| (n.ln(), (c - 6.0 * n).ln())).collect();
             q = stats::line(&logs).map_or(FIXED_ASPECT, |l| l.slope);
-            k = (logs.iter().map(|(n, extra)| extra - q * n).sum::<f64>() / logs.len() as f64).exp();
+            k = (logs.iter().map(|(n, extra)| extra - q * n).sum::<f64>() / logs.len() as f64)
+                .exp();
             // A share that falls with size, or grows faster than N^2, is not attention but scatter.
             if !(0.0..=2.0).contains(&q) || !k.is_finite() {
                 (k, q) = proportional(&rows);
@@ -42,10 +43,8 @@ impl Compute {
             (k, q) = proportional(&rows);
         }
         let form = Self::Attention { k, q, max_error: 0.0 };
-        let max_error = rows
-            .iter()
-            .map(|(n, c)| (form.per_token(*n) / c - 1.0).abs())
-            .fold(0.0, f64::max);
+        let max_error =
+            rows.iter().map(|(n, c)| (form.per_token(*n) / c - 1.0).abs()).fold(0.0, f64::max);
         Self::Attention { k, q, max_error }
     }
 
@@ -107,7 +106,8 @@ mod tests {
 
     #[test]
     fn one_size_takes_the_exponent_of_a_fixed_aspect() {
-        let Compute::Attention { q, max_error, .. } = Compute::fit(&[(1e6, 7e6), (1e6, 7e6)]) else {
+        let Compute::Attention { q, max_error, .. } = Compute::fit(&[(1e6, 7e6), (1e6, 7e6)])
+        else {
             panic!()
         };
         assert!((q - 2.0 / 3.0).abs() < 1e-12 && max_error < 1e-12);
@@ -129,7 +129,8 @@ mod tests {
             let (ln, slope) = c.log_per_token(f64::ln(n));
             assert!((ln.exp() / c.per_token(n) - 1.0).abs() < 1e-12);
             let h = 1e-5;
-            let by = (c.per_token(n * f64::exp(h)) / c.per_token(n * f64::exp(-h))).ln() / (2.0 * h);
+            let by =
+                (c.per_token(n * f64::exp(h)) / c.per_token(n * f64::exp(-h))).ln() / (2.0 * h);
             assert!((slope - by).abs() < 1e-8);
         }
     }

@@ -135,7 +135,11 @@ mod tests {
         let mut points = Vec::new();
         for i in 0..6 {
             let c = 1e18 * 4.0_f64.powi(i);
-            points.push(point(0.1 * c.sqrt(), c, 30.0 * c.powf(-0.05) * (1.0 - 1e-6 * f64::from(i * (6 - i)))));
+            points.push(point(
+                0.1 * c.sqrt(),
+                c,
+                30.0 * c.powf(-0.05) * (1.0 - 1e-6 * f64::from(i * (6 - i))),
+            ));
             points.push(point(0.3 * c.sqrt(), c * 1.1, 33.0 * c.powf(-0.05)));
         }
         points.sort_by(|l, r| l.flops.total_cmp(&r.flops));

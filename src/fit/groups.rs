@@ -23,16 +23,16 @@ const WINDOW: f64 = 0.15;
 /// Sizes within 3% are one size, for the same reason.
 const SAME_SIZE: f64 = 0.03;
 
-/// A window with fewer sizes than this share of the fullest one is background (trunks that happen to
-/// pass the same compute). On the digitised Chinchilla runs the nine budgets hold 8 to 18 sizes and
-/// the fullest window of the rest 6.
-const SHARE: f64 = 0.4;
+/// A window with fewer sizes than this share of the second fullest one is background (trunks that
+/// happen to pass the same compute). On the digitised Chinchilla runs the nine budgets hold 18, 16, 14,
+/// ..., 8 sizes and the fullest window of the rest 6. The second, as one budget may be sampled twice.
+const SHARE: f64 = 0.45;
 
 /// The budgets of `points`, by compute. Points must be sorted by compute.
 ///
 /// Planned budgets are taken as they are, and runs without one are left out. Where no run has one:
 /// the window of 15% with the most distinct sizes (at least four) is a budget; its runs are taken out
-/// and the search goes on until a window holds fewer than 40% of the first one's sizes. Windows that
+/// and the search goes on until a window holds fewer than 45% of the second one's sizes. Windows that
 /// would touch a budget already found are its fringe, not another budget.
 pub(super) fn budgets(points: &[Point]) -> Vec<Group> {
     let mut groups =
@@ -59,8 +59,7 @@ fn planned(points: &[Point]) -> Vec<Group> {
 fn found(points: &[Point]) -> Vec<Group> {
     let width = WINDOW.ln_1p();
     let mut free: Vec<usize> = (0..points.len()).collect();
-    let mut groups: Vec<Group> = Vec::new();
-    let mut fullest = 0;
+    let (mut groups, mut many_sizes): (Vec<Group>, Vec<usize>) = (Vec::new(), Vec::new());
     loop {
         let mut best: Option<(usize, f64, Vec<usize>)> = None;
         for (first, &start) in free.iter().enumerate() {
@@ -78,7 +77,8 @@ fn found(points: &[Point]) -> Vec<Group> {
             }
         }
         let Some((many, _, rows)) = best else { break };
-        if many < 4 || (many as f64) < SHARE * fullest as f64 {
+        let typical = many_sizes.get(1).copied().unwrap_or(0);
+        if many < 4 || (many as f64) < SHARE * typical as f64 {
             break;
         }
         free.retain(|i| !rows.contains(i));
@@ -86,7 +86,7 @@ fn found(points: &[Point]) -> Vec<Group> {
         if groups.iter().any(|g| (g.flops / candidate.flops).ln().abs() < 1.5 * width) {
             continue;
         }
-        fullest = fullest.max(many);
+        many_sizes.push(many);
         groups.push(candidate);
     }
     groups
@@ -136,7 +136,13 @@ mod tests {
     #[test]
     fn planned_budgets_are_taken_as_planned() {
         let points: Vec<Point> = (0..8)
-            .map(|i| point(1e6 * f64::from(1 + i % 4), 1e15 * (1.0 + 0.01 * f64::from(i)), Some(if i < 4 { 1e15 } else { 1.05e15 })))
+            .map(|i| {
+                point(
+                    1e6 * f64::from(1 + i % 4),
+                    1e15 * (1.0 + 0.01 * f64::from(i)),
+                    Some(if i < 4 { 1e15 } else { 1.05e15 }),
+                )
+            })
             .collect();
         let groups = budgets(&points);
         assert_eq!(groups.iter().map(|g| g.label).collect::<Vec<_>>(), [1e15, 1.05e15]);

@@ -44,8 +44,7 @@ pub(super) fn predict(
     };
     let clusters = Clusters::new(fitted.iter().map(|p| p.cluster.as_str()));
     let plan = (options.bootstrap, options.seed ^ 0x0003, clusters.scheme());
-    let refits =
-        bootstrap::surfaces(&sample, &clusters, &huber, &squares, options.delta, plan);
+    let refits = bootstrap::surfaces(&sample, &clusters, &huber, &squares, options.delta, plan);
     let draws = if method == "lse-huber" { refits.lse } else { refits.varpro };
     let sd = sample::residual_sd(&sample.residuals(&lead.surface));
     let dof = sample.len() as f64 - 5.0;

@@ -180,10 +180,8 @@ pub(super) fn fit(
         }
     }
 
-    let vertices: Vec<(f64, f64)> = usable
-        .iter()
-        .filter_map(|s| Some((s.group.flops, s.parabola?.vertex()?)))
-        .collect();
+    let vertices: Vec<(f64, f64)> =
+        usable.iter().filter_map(|s| Some((s.group.flops, s.parabola?.vertex()?))).collect();
     let Some(line) = frontier(&vertices, compute).filter(|_| vertices.len() >= 2) else {
         return (budgets, None);
     };

@@ -141,9 +141,9 @@ fn vector_of(sample: &Sample, s: &Surface) -> Vector {
 
 fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
     let finite = || minima.iter().filter(|m| m.value.is_finite());
-    let best = finite()
-        .min_by(|l, r| l.value.total_cmp(&r.value))
-        .expect("the objective is finite in the box, and a fit has one start at least");
+    let Some(best) = finite().min_by(|l, r| l.value.total_cmp(&r.value)) else {
+        return SurfaceFit::none(minima.len());
+    };
     let reach = best.value * (1.0 + 1e-6) + 1e-20 * sample.len() as f64;
     let (least, _) = sample.loss_range();
     // Within a factor e of the floor: the descent stops there when nothing is left to gain.
@@ -184,7 +184,10 @@ mod tests {
         let sample = Sample::new(&study(&budgets(8), 16, 8.0, 0.0, 1));
         let fit = fit(&sample, 1e-3, &[]);
         let s = fit.surface;
-        assert!((s.alpha - TRUTH.alpha).abs() < 1e-6 && (s.beta - TRUTH.beta).abs() < 1e-6, "{s:?}");
+        assert!(
+            (s.alpha - TRUTH.alpha).abs() < 1e-6 && (s.beta - TRUTH.beta).abs() < 1e-6,
+            "{s:?}"
+        );
         assert!((s.a / TRUTH.a - 1.0).abs() < 1e-4 && (s.b / TRUTH.b - 1.0).abs() < 1e-4, "{s:?}");
         assert!(fit.at_bound.is_empty() && 2 * fit.starts_at_best > fit.starts, "{fit:?}");
     }

@@ -191,9 +191,18 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         isoflop.clear();
     } else if let Some(line) = line {
         fits.push(line);
+    } else if groups.is_empty() {
+        lacking.push(
+            "isoflop: no compute budgets in the table (none planned, and no four sizes within 15% of \
+             one compute)"
+                .into(),
+        );
     } else {
         let usable = isoflop.iter().filter(|b| b.excluded.is_none()).count();
-        lacking.push(format!("isoflop: {usable} budgets with an interior minimum, a line needs 2"));
+        lacking.push(format!(
+            "isoflop: {usable} of {} budgets with an interior minimum, a line needs 2",
+            isoflop.len()
+        ));
     }
     let (mut envelope, line) = envelope::fit(&points, &clusters, plan);
     if !wants(Method::Envelope) {
@@ -282,7 +291,8 @@ fn surfaces(
             ),
             _ => (&squares, &refits.varpro, "sum over runs of (fitted - measured)^2".into()),
         };
-        let dressed = dress(method, fit, draws, objective_is, &sample, compute, (range, options.level));
+        let dressed =
+            dress(method, fit, draws, objective_is, &sample, compute, (range, options.level));
         match dressed {
             Some(dressed) => {
                 checks::surface(&dressed, &sample, points, warnings);
@@ -313,11 +323,8 @@ fn dress(
         return None;
     }
     let frontier = fit.surface.frontier(compute, from, to)?;
-    let kept: Vec<(Surface, Frontier)> = draws
-        .iter()
-        .flatten()
-        .filter_map(|s| Some((*s, s.frontier(compute, from, to)?)))
-        .collect();
+    let kept: Vec<(Surface, Frontier)> =
+        draws.iter().flatten().filter_map(|s| Some((*s, s.frontier(compute, from, to)?))).collect();
     let mut intervals = BTreeMap::new();
     let named: [(&str, Of); 7] = [
         ("E", |d| d.0.e),

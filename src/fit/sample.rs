@@ -96,7 +96,9 @@ impl Sample {
         for (what, column) in [("sizes N", &self.x), ("token counts D", &self.y)] {
             let distinct = distinct(column);
             if distinct < 3 {
-                return Some(format!("{distinct} distinct {what}: an offset and an exponent need 3"));
+                return Some(format!(
+                    "{distinct} distinct {what}: an offset and an exponent need 3"
+                ));
             }
         }
         let total: f64 = self.weight.iter().sum();
@@ -157,6 +159,20 @@ pub(super) struct SurfaceFit {
 }
 
 impl SurfaceFit {
+    /// What is left when no start has a finite objective: terms whose range overflows.
+    pub(super) fn none(starts: usize) -> Self {
+        Self {
+            surface: Surface { e: 0.0, a: 0.0, b: 0.0, alpha: 0.0, beta: 0.0 },
+            objective: f64::MAX,
+            gradient: 0.0,
+            condition: 1.0,
+            iterations: 0,
+            starts,
+            starts_at_best: 0,
+            at_bound: NAMES.iter().map(|n| (*n).into()).collect(),
+        }
+    }
+
     /// Whether both terms are there and fall, so that a compute-optimal size exists.
     pub(super) fn has_frontier(&self) -> bool {
         is_law(&self.surface)

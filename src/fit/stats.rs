@@ -65,8 +65,7 @@ pub(crate) fn noisy_interval(centres: &[f64], sd: f64, dof: f64, level: f64) -> 
     }
     let below =
         |x: f64| logs.iter().map(|m| standard.cdf((x - m) / sd)).sum::<f64>() / logs.len() as f64;
-    let (least, most) =
-        logs.iter().fold((f64::MAX, f64::MIN), |(l, m), v| (l.min(*v), m.max(*v)));
+    let (least, most) = logs.iter().fold((f64::MAX, f64::MIN), |(l, m), v| (l.min(*v), m.max(*v)));
     let solve = |p: f64| {
         let (mut lo, mut hi) = (least - 100.0 * sd, most + 100.0 * sd);
         for _ in 0..60 {

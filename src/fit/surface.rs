@@ -43,7 +43,8 @@ impl Surface {
                 // Sign of dL/d ln N on the constraint, by the logarithms of its two parts.
                 let slope = |n: f64| {
                     let (ln_per_token, growth) = compute.log_per_token(n);
-                    (self.b * self.beta * growth).ln() - self.beta * (ln_c - ln_per_token)
+                    (self.b * self.beta * growth).ln()
+                        - self.beta * (ln_c - ln_per_token)
                         - (self.a * self.alpha).ln()
                         + self.alpha * n
                 };

@@ -128,12 +128,13 @@ impl Transformer {
         out
     }
 
-    /// A copy whose forward pass records no graph, for evaluation.
+    /// A copy without autodiff, for evaluation. (A detached copy would still leave nodes behind that burn
+    /// frees at the next backward only: a gigabyte for one evaluation.)
     #[must_use]
     pub fn frozen(&self) -> Self {
         let mut copy = self.clone();
         for (_, weight) in copy.weights_mut() {
-            weight.value = weight.value.clone().detach();
+            weight.value = weight.value.clone().inner();
         }
         copy
     }

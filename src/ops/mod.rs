@@ -43,20 +43,32 @@ pub enum Kernels {
 
 type Cpu = Autodiff<Flex, NoCheckpointing>;
 
-/// A contiguous f32 tensor of the CPU backend with its place in the autodiff graph.
-type CpuTensor = FloatTensor<Cpu>;
+/// An f32 tensor of the CPU backend, with its place in the autodiff graph where it has one.
+enum CpuTensor {
+    /// For training.
+    Tracked(FloatTensor<Cpu>),
+    /// For evaluation: nothing is recorded, so nothing is kept.
+    Plain(FlexTensor),
+}
 
 /// The backward of one fused operation: gradient of the output in, gradients of the parents out.
 type Pullback<const N: usize> = Arc<dyn Fn(&[f32]) -> [Vec<f32>; N] + Send + Sync>;
 
 fn lower<const D: usize>(x: Tensor<D>) -> CpuTensor {
-    x.try_into_primitive::<Cpu>()
-        .expect("fused kernels are chosen only for the CPU backend with autodiff")
+    const CHOSEN: &str = "fused kernels are chosen only for the CPU backend";
+    if x.device().is_autodiff() {
+        CpuTensor::Tracked(x.try_into_primitive::<Cpu>().expect(CHOSEN))
+    } else {
+        CpuTensor::Plain(x.try_into_primitive::<Flex>().expect(CHOSEN))
+    }
 }
 
 /// The values of a tensor, row-major. Copies only when the layout is not contiguous.
 fn contiguous(x: &CpuTensor) -> FlexTensor {
-    x.primitive().to_contiguous()
+    match x {
+        CpuTensor::Tracked(x) => x.primitive().to_contiguous(),
+        CpuTensor::Plain(x) => x.to_contiguous(),
+    }
 }
 
 fn slice(x: &FlexTensor) -> &[f32] {
@@ -67,16 +79,27 @@ fn from_vec(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
 }
 
-/// Registers `output` as computed from `parents`, with `pullback` as its derivative.
+/// Registers `output` as computed from `parents`, with `pullback` as its derivative. All parents are
+/// tracked, or none.
 fn register<const N: usize, const D: usize>(
     parents: [CpuTensor; N],
     output: FlexTensor,
     pullback: Pullback<N>,
 ) -> Tensor<D> {
+    let tracked: Vec<FloatTensor<Cpu>> = parents
+        .into_iter()
+        .filter_map(|p| match p {
+            CpuTensor::Tracked(x) => Some(x),
+            CpuTensor::Plain(_) => None,
+        })
+        .collect();
+    let Ok(parents) = <[FloatTensor<Cpu>; N]>::try_from(tracked) else {
+        return Tensor::from_primitive::<Flex>(output);
+    };
     let shapes = parents.each_ref().map(|p| dims(p.primitive()));
     let state = State { pullback, shapes };
     let prepared = Fused::<N>
-        .prepare::<NoCheckpointing>(parents.each_ref().map(CpuTensor::node))
+        .prepare::<NoCheckpointing>(parents.each_ref().map(FloatTensor::<Cpu>::node))
         .compute_bound()
         .stateful();
     let tensor = match prepared {

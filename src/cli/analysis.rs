@@ -1,0 +1,167 @@
+//! From a table of runs to files: fit.json, figures and the report, for our own sweeps and for anybody's.
+
+use std::path::Path;
+
+use super::study::Recorded;
+use super::{Failure, show};
+use crate::figure;
+use crate::fit::{self, Analysis, Compute, Options};
+use crate::fs::{create_dirs, write_atomic};
+use crate::ledger::{self, Ledger};
+use crate::points::{Curve, Table};
+use crate::predict::{Prediction, at_flops};
+use crate::report;
+use crate::spec::Spec;
+
+/// Where to predict when nobody says: this many times the largest compute of the table.
+const PREDICT_AHEAD: f64 = 10.0;
+
+/// What is analysed.
+pub(super) struct Study {
+    pub(super) name: String,
+    pub(super) table: Table,
+    /// For a sweep of ours.
+    pub(super) ledger: Option<Ledger>,
+    spec: Option<Spec>,
+    text: Option<String>,
+    curves: Vec<Curve>,
+}
+
+impl Study {
+    /// A sweep's results.
+    pub(super) fn recorded(recorded: Recorded) -> Self {
+        Self {
+            table: ledger::points(&recorded.name, &recorded.ledger),
+            curves: ledger::curves(&recorded.ledger),
+            name: recorded.name,
+            ledger: Some(recorded.ledger),
+            spec: Some(recorded.spec),
+            text: Some(recorded.text),
+        }
+    }
+
+    /// Anybody's table.
+    pub(super) fn imported(name: String, table: Table) -> Self {
+        Self { name, table, ledger: None, spec: None, text: None, curves: Vec::new() }
+    }
+
+    /// Fit options of the sweep file, where there is one.
+    pub(super) fn options(&self) -> Options {
+        let defaults = Options::default();
+        self.spec.as_ref().map_or(defaults.clone(), |spec| Options {
+            bootstrap: *spec.fit.bootstrap.get_ref() as usize,
+            level: *spec.fit.level.get_ref(),
+            holdout: *spec.fit.holdout.get_ref() as usize,
+            ..defaults
+        })
+    }
+}
+
+/// Fits all methods.
+pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Failure> {
+    let rows: Vec<(f64, f64)> =
+        study.table.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect();
+    Ok(fit::analyse(&study.table, Compute::fit(&rows), options)?)
+}
+
+/// The same, where a refusal is a result too: an analysis with the runs, no fit, and the reason.
+pub(super) fn analyse_or_refuse(study: &Study, options: &Options) -> (Analysis, Option<String>) {
+    match analyse(study, options) {
+        Ok(analysis) => (analysis, None),
+        Err(refusal) => {
+            let table = study.table.clone();
+            let analysis = Analysis {
+                version: fit::FIT_VERSION,
+                source: table.source,
+                convention: table.convention,
+                compute: Compute::SixNd,
+                points: table.points,
+                excluded: table.excluded,
+                fits: Vec::new(),
+                isoflop: Vec::new(),
+                envelope: Vec::new(),
+                holdout: None,
+                conventions: Vec::new(),
+                entropy: table.entropy,
+                bytes_per_token: table.bytes_per_token,
+                warnings: vec![format!("no law could be fitted: {}", refusal.message)],
+            };
+            (analysis, Some(refusal.message))
+        }
+    }
+}
+
+/// The runs to predict: those the sweep names, else ten times the largest compute.
+pub(super) fn predictions(study: &Study, analysis: &Analysis) -> Vec<Prediction> {
+    let named: Vec<f64> =
+        study.spec.iter().flat_map(|s| s.fit.predict.get_ref()).map(|q| q.0).collect();
+    let largest = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
+    let computes = if named.is_empty() { vec![PREDICT_AHEAD * largest] } else { named };
+    // A fit that cannot predict says so among its warnings.
+    computes.into_iter().filter_map(|c| at_flops(analysis, c).ok()).collect()
+}
+
+/// What the terminal shows of an analysis.
+pub(super) fn text(analysis: &Analysis, predictions: &[Prediction]) -> String {
+    let mut out = show::fits(analysis);
+    for prediction in predictions {
+        out += "\n";
+        out += &show::prediction(prediction);
+    }
+    out
+}
+
+/// Writes fit.json, every figure as SVG and PNG, and the report.
+pub(super) fn write(
+    dir: &Path,
+    study: &Study,
+    analysis: &Analysis,
+    predictions: &[Prediction],
+) -> Result<(), Failure> {
+    create_dirs(&dir.join("figures"))?;
+    let json = serde_json::to_vec(analysis).expect("a fit has no map with other keys than text");
+    write_atomic(&dir.join("fit.json"), &json)?;
+    let figures = figure::all(analysis, &study.curves, predictions);
+    for figure in &figures {
+        let path = |ending: &str| dir.join("figures").join(format!("{}.{ending}", figure.name));
+        write_atomic(&path("svg"), figure.svg.as_bytes())?;
+        let png = figure::png(&figure.svg).map_err(|e| Failure {
+            message: format!("cannot draw {}: {e}", figure.name),
+            code: crate::error::exit::BUG,
+        })?;
+        write_atomic(&path("png"), &png)?;
+    }
+    let cells = study.ledger.as_ref().map(ledger::cell_rows).unwrap_or_default();
+    let html = report::html(&report::Input {
+        analysis,
+        figures: &figures,
+        predictions,
+        sweep_toml: study.text.as_deref(),
+        cells: &cells,
+        provenance: &provenance(study),
+    });
+    write_atomic(&dir.join("report.html"), html.as_bytes())?;
+    Ok(())
+}
+
+/// Where the numbers come from, for the end of the report.
+fn provenance(study: &Study) -> Vec<(String, String)> {
+    let mut out = vec![("isoflop".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
+    let mut push = |name: &str, value: String| out.push((name.to_owned(), value));
+    push("source of the runs", study.table.source.clone());
+    if let Some((cell, _)) = study.ledger.as_ref().and_then(|l| l.cells.first()) {
+        let recipe = &cell.recipe;
+        push("data", format!("{:?}, tokenizer {:?}", recipe.source, recipe.tokenizer));
+        push("SHA-256 of the data", recipe.data_sha256.clone());
+        push(
+            "held-out evaluation",
+            format!("{} tokens, the same for every cell", recipe.eval_tokens),
+        );
+        push("precision", "f32 weights, activations and moments".to_owned());
+        push(
+            "seeds",
+            "weights and data order are drawn from the cell's seed by counter".to_owned(),
+        );
+    }
+    out
+}

@@ -1,0 +1,113 @@
+//! The commands: thin glue between the library's parts, one file a verb.
+//!
+//! Data goes to stdout, progress and notes to stderr.
+
+mod analysis;
+pub mod args;
+mod fit;
+mod plan;
+mod predict;
+mod run;
+mod show;
+mod status;
+mod study;
+mod watch;
+
+use std::io::Write as _;
+
+use crate::data::DataError;
+use crate::error::{FileError, InputError, exit};
+use crate::fit::FitError;
+use crate::import::ImportError;
+use crate::predict::PredictError;
+use args::{Cli, Verb};
+
+/// A command that could not do its work, as a person reads it.
+#[derive(Debug)]
+pub struct Failure {
+    /// What is wrong, without `error:`; may have several lines, the last a hint.
+    pub message: String,
+    /// One of [`exit`].
+    pub code: u8,
+}
+
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Self {
+        let hint = error.hint.as_ref().map_or_else(String::new, |h| format!("\nhint: {h}"));
+        Self { message: format!("{error}{hint}"), code: error.code }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        use std::io::ErrorKind as K;
+        let hint = match error.source.kind() {
+            K::NotFound => "check the path; paths are relative to where the command runs",
+            K::PermissionDenied | K::ReadOnlyFilesystem => {
+                "choose a directory that can be written, with --results, --analysis or --out"
+            }
+            K::StorageFull | K::QuotaExceeded => "free some space; the same command then goes on",
+            _ => "nothing that was recorded is lost; mend the cause and repeat the command",
+        };
+        Self { message: format!("{error}\nhint: {hint}"), code: error.code() }
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::File(e) => e.into(),
+            DataError::Input(e) => e.into(),
+        }
+    }
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::File(e) => e.into(),
+            ImportError::Input(e) => e.into(),
+        }
+    }
+}
+
+impl From<FitError> for Failure {
+    fn from(error: FitError) -> Self {
+        Self { message: error.to_string(), code: exit::INPUT }
+    }
+}
+
+impl From<PredictError> for Failure {
+    fn from(error: PredictError) -> Self {
+        Self { message: error.to_string(), code: exit::INPUT }
+    }
+}
+
+/// Does what the command line asks; the exit code when it could.
+///
+/// # Errors
+///
+/// [`Failure`], for `main` to print.
+pub fn execute(cli: Cli) -> Result<u8, Failure> {
+    match cli.verb {
+        Verb::Plan(args) => plan::execute(&args),
+        Verb::Run(args) => run::execute(&args),
+        Verb::Status(args) => status::execute(&args),
+        Verb::Fit(args) => fit::execute(&args),
+        Verb::Predict(args) => predict::execute(&args),
+        Verb::Report(args) => run::report(&args),
+    }
+}
+
+/// Prints to stdout. A reader that has gone away (`| head`) is not an error.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a value as JSON to stdout.
+fn print_json<T: serde::Serialize>(value: &T) {
+    let json =
+        serde_json::to_string_pretty(value).expect("results have no map with other keys than text");
+    print(&(json + "\n"));
+}

@@ -1,0 +1,124 @@
+//! `isoflop run` and `isoflop report`: the main job, and its last step again.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::analysis::{self, Study as Analysed};
+use super::args::{ReportArgs, RunArgs};
+use super::study::{Lock, Recorded, Study, write_plan};
+use super::watch::Terminal;
+use super::{Failure, print, show};
+use crate::error::exit;
+use crate::exec::device;
+use crate::exec::local::{self, Job};
+use crate::fs::{create_dirs, write_atomic};
+use crate::ledger::{self, Ledger, State};
+use crate::plan::Cell;
+use crate::units::{count, duration, flops};
+
+pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
+    let started = Instant::now();
+    // The device and every directory are tried before any work is done.
+    let spec = super::study::read_spec(&args.sweep)?.0;
+    let device = device::choose(args.device.unwrap_or(spec.device.kind))?;
+    if args.dry_run {
+        let study = Study::open(&args.sweep, None)?;
+        let ledger = Ledger::read(&args.dirs.results.join(&study.plan.name), &study.plan.cells)?;
+        print(&format!("{}\n{}", show::plan(&study.plan.cells, None), summary(&study, &ledger)));
+        eprint!("{}", show::warnings(&study.plan.warnings));
+        return Ok(0);
+    }
+    let results = args.dirs.results.join(spec.name.get_ref());
+    let out = args.dirs.analysis.join(spec.name.get_ref());
+    let _lock = Lock::take(&results)?;
+    create_dirs(&out)?;
+    let study = Study::open(&args.sweep, Some(&args.dirs.results))?;
+    write_plan(&results, &study)?;
+
+    let before = Ledger::read(&results, &study.plan.cells)?;
+    eprint!("{}{}", summary(&study, &before), show::warnings(&study.plan.warnings));
+    eprint!("{}", show::warnings(&before.notes));
+    let todo: Vec<&Cell> = before
+        .cells
+        .iter()
+        .filter(|(_, state)| match state {
+            State::Missing { .. } => true,
+            State::Failed { .. } | State::Damaged { .. } => args.retry,
+            State::Completed { .. } | State::Diverged { .. } => false,
+        })
+        .map(|(cell, _)| cell)
+        .collect();
+    if !todo.is_empty() {
+        let workers = super::plan::workers(&study, &device, args.workers).min(todo.len());
+        eprintln!("Training on {}, {workers} cells side by side.", device.name);
+        let watch = Terminal::new(workers, &todo);
+        let job = Job {
+            results: &results,
+            data: &study.data,
+            eval_times: *study.spec.eval.times.get_ref(),
+            device: &device,
+            workers,
+        };
+        let trained = local::run(job, &todo, &watch);
+        watch.finish();
+        trained?;
+    }
+    finish(Recorded::open(&results, &args.dirs.results)?, &out, started)
+}
+
+pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {
+    let recorded = Recorded::open(&args.sweep, &args.dirs.results)?;
+    let out = args.dirs.analysis.join(&recorded.name);
+    finish(recorded, &out, Instant::now())
+}
+
+/// The ledger, the fit, the figures and the report, from what is recorded.
+fn finish(recorded: Recorded, out: &Path, started: Instant) -> Result<u8, Failure> {
+    let csv = ledger::csv(&recorded.ledger).map_err(|e| Failure {
+        message: format!("cannot write the ledger as CSV: {e}"),
+        code: exit::BUG,
+    })?;
+    let file = recorded.dir.join("ledger.csv");
+    write_atomic(&file, &csv)?;
+    print(&format!("\nRuns of {}\n{}", recorded.name, show::ledger(&recorded.ledger)));
+    let code = if recorded.ledger.count("damaged") > 0 {
+        exit::DAMAGED
+    } else {
+        u8::from(recorded.ledger.has_failures())
+    };
+    let study = Analysed::recorded(recorded);
+    let (analysis, refusal) = analysis::analyse_or_refuse(&study, &study.options());
+    let predictions = analysis::predictions(&study, &analysis);
+    analysis::write(out, &study, &analysis, &predictions)?;
+    match &refusal {
+        None => print(&format!("\nFits\n{}", analysis::text(&analysis, &predictions))),
+        Some(why) => print(&format!("\nNo fit: {why}\n")),
+    }
+    eprint!("{}", show::warnings(&analysis.warnings));
+    print(&format!(
+        "\nDone in {}.\n  report   {}\n  figures  {}\n  fit      {}\n  ledger   {}\n",
+        duration(started.elapsed().as_secs_f64()),
+        out.join("report.html").display(),
+        out.join("figures").display(),
+        out.join("fit.json").display(),
+        file.display()
+    ));
+    Ok(code)
+}
+
+/// One line about the sweep and what is left of it.
+fn summary(study: &Study, ledger: &Ledger) -> String {
+    let done = ledger.count("completed");
+    let corpus = study
+        .data
+        .facts
+        .train_tokens
+        .map_or_else(String::new, |t| format!("; corpus of {} tokens", count(t as f64)));
+    format!(
+        "Sweep {}: {} cells, {} FLOP{corpus}. {done} completed, {} to go.\n",
+        study.plan.name,
+        study.plan.cells.len(),
+        flops(study.plan.flops()),
+        ledger.count("missing")
+    )
+}

@@ -1,0 +1,282 @@
+//! Tables for the terminal.
+
+use comfy_table::presets;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+
+use crate::fit::{Analysis, Fit};
+use crate::ledger::{Ledger, State};
+use crate::plan::{Cell, cost};
+use crate::predict::{Estimate, Prediction};
+use crate::units::{bytes, count, digits3, duration, flops};
+
+/// A table with a header; columns from `left` on are numbers and sit right.
+fn table(header: &[&str], left: usize, rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    for (i, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if i >= left {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let text: Vec<String> = table.lines().map(|l| format!("  {}", l.trim_end())).collect();
+    text.join("\n") + "\n"
+}
+
+/// Warnings, one a line.
+pub(super) fn warnings(warnings: &[String]) -> String {
+    warnings.iter().map(|w| format!("warning: {w}\n")).collect()
+}
+
+/// Every planned cell, smallest budget first, with times if they are known.
+pub(super) fn plan(cells: &[Cell], probe: Option<&cost::Probe>) -> String {
+    let mut cells: Vec<&Cell> = cells.iter().collect();
+    cells.sort_by(|l, r| {
+        let key = |c: &Cell| c.budget.unwrap_or_else(|| c.recipe.flops());
+        key(l).total_cmp(&key(r)).then(l.params().total_cmp(&r.params()))
+    });
+    let rows = cells.iter().map(|cell| {
+        let (recipe, shape) = (&cell.recipe, &cell.recipe.shape);
+        let (n, per_token) = (shape.counts(), shape.flops_per_token());
+        let share = |part: f64| format!("{:.0}%", 100.0 * part / per_token.total());
+        vec![
+            cell.id[..8].to_owned(),
+            shape.short(),
+            flops(recipe.flops()),
+            count(n.matmul),
+            count(n.total),
+            count(n.non_embedding),
+            count(recipe.tokens() as f64),
+            digits3(recipe.tokens() as f64 / n.matmul),
+            count(per_token.total()),
+            count(6.0 * n.matmul),
+            share(per_token.attention),
+            share(per_token.head),
+            recipe.steps.to_string(),
+            count(recipe.batch_tokens() as f64),
+            format!("{:.2e}", recipe.learning_rate),
+            bytes(cost::memory_bytes(cell)),
+            probe.map_or_else(|| "-".to_owned(), |p| duration(p.cell_seconds(cell))),
+        ]
+    });
+    let header = [
+        "cell",
+        "shape",
+        "C",
+        "N",
+        "N total",
+        "N non-emb",
+        "D",
+        "D/N",
+        "FLOP/tok",
+        "6N",
+        "attn",
+        "head",
+        "steps",
+        "batch",
+        "lr",
+        "memory",
+        "time",
+    ];
+    table(&header, 2, rows.collect())
+        + "\n  N: matrices of blocks and head (matmul). C = FLOP/tok x D, exact: attention (causal) and\n  \
+           head counted, input embedding not. 6N beside it is what C = 6ND would take for FLOP/tok.\n"
+}
+
+/// Every cell of a ledger by budget and size, with its loss or why there is none.
+pub(super) fn ledger(ledger: &Ledger) -> String {
+    let mut cells: Vec<&(Cell, State)> = ledger.cells.iter().collect();
+    cells.sort_by(|(l, _), (r, _)| {
+        let key = |c: &Cell| c.budget.unwrap_or_else(|| c.recipe.flops());
+        key(l).total_cmp(&key(r)).then(l.params().total_cmp(&r.params()))
+    });
+    // The best loss of each budget is what an IsoFLOP study looks for.
+    let best = |budget: Option<f64>| {
+        let losses = ledger.cells.iter().filter(|(c, _)| c.budget == budget && budget.is_some());
+        losses.filter_map(|(_, s)| loss(s)).fold(f64::INFINITY, f64::min)
+    };
+    let bits = |loss: f64| {
+        ledger.truth.bytes_per_token.map_or_else(
+            || "-".to_owned(),
+            |bytes| format!("{:.3}", loss / std::f64::consts::LN_2 / bytes),
+        )
+    };
+    let rows = cells.iter().map(|(cell, state)| {
+        let d = cell.recipe.tokens() as f64;
+        let measured = loss(state);
+        let mark = measured.is_some_and(|l| l == best(cell.budget));
+        let (seconds, rate) = match state {
+            State::Completed { seconds, tokens_per_second, .. } => {
+                (duration(*seconds), count(*tokens_per_second))
+            }
+            _ => ("-".to_owned(), "-".to_owned()),
+        };
+        vec![
+            cell.id[..8].to_owned(),
+            state.name().to_owned(),
+            flops(cell.recipe.flops()),
+            count(cell.params()),
+            count(d),
+            digits3(d / cell.params()),
+            measured
+                .map_or_else(|| "-".into(), |l| format!("{l:.4}{}", if mark { "*" } else { " " })),
+            measured.map_or_else(|| "-".into(), bits),
+            rate,
+            seconds,
+        ]
+    });
+    let header = ["cell", "state", "C", "N", "D", "D/N", "loss ", "bits/byte", "tok/s", "time"];
+    let mut out = table(&header, 2, rows.collect());
+    if ledger.cells.iter().any(|(c, _)| c.budget.is_some()) {
+        out += "  * lowest loss of its budget [nats/token, held-out]\n";
+    }
+    for (cell, state) in cells {
+        if let Some(why) = state.why() {
+            out += &format!("  {} {why}\n", &cell.id[..8]);
+        }
+    }
+    out
+}
+
+fn loss(state: &State) -> Option<f64> {
+    match state {
+        State::Completed { loss, .. } => Some(*loss),
+        _ => None,
+    }
+}
+
+/// All fits, the methods under one another so that their disagreement is seen.
+pub(super) fn fits(analysis: &Analysis) -> String {
+    let mut out = String::new();
+    let level = analysis.fits.first().map_or(0.9, |f| f.level);
+    let with = |fit: &Fit, name: &str, value: f64| {
+        let value = short(value);
+        fit.intervals.get(name).map_or_else(
+            || value.clone(),
+            |[lo, hi]| format!("{value} ({}..{})", short(*lo), short(*hi)),
+        )
+    };
+    let rows = analysis.fits.iter().map(|fit| {
+        let mut row = vec![fit.method.clone(), fit.n.to_string()];
+        row.push(with(fit, "a", fit.exponents.a));
+        row.push(with(fit, "b", fit.exponents.b));
+        match fit.params {
+            Some(p) => {
+                for (name, value) in [("E", p.e), ("alpha", p.alpha), ("beta", p.beta)] {
+                    row.push(with(fit, name, value));
+                }
+                row.extend([short(p.a), short(p.b)]);
+            }
+            None => row.extend(std::iter::repeat_n("-".to_owned(), 5)),
+        }
+        row.push(fit.objective.map_or_else(|| "-".to_owned(), |o| format!("{o:.6e}")));
+        row
+    });
+    let header =
+        ["method", "n", "a: N* ~ C^a", "b: D* ~ C^b", "E", "alpha", "beta", "A", "B", "objective"];
+    out += &table(&header, 1, rows.collect());
+    out += &format!(
+        "  N: {}, C: {}; intervals at {:.0}%.\n",
+        analysis.convention.params,
+        analysis.convention.flops,
+        100.0 * level
+    );
+    if let (Some(entropy), Some(p)) =
+        (analysis.entropy, analysis.fits.iter().find_map(|f| f.params))
+    {
+        out += &format!(
+            "  The data's exact entropy is {entropy:.4} nats/token; fitted E is {:.4} ({:+.1}%).\n",
+            p.e,
+            100.0 * (p.e / entropy - 1.0)
+        );
+    }
+    let edges: Vec<&_> = analysis.isoflop.iter().filter(|b| b.excluded.is_some()).collect();
+    if !analysis.isoflop.is_empty() {
+        out += &format!(
+            "  IsoFLOP: {} of {} budgets have an interior minimum",
+            analysis.isoflop.len() - edges.len(),
+            analysis.isoflop.len()
+        );
+        for edge in edges {
+            out += &format!(
+                "; {} left out: {}",
+                flops(edge.flops),
+                edge.excluded.as_deref().unwrap_or_default()
+            );
+        }
+        out += ".\n";
+    }
+    if let Some(h) = &analysis.holdout {
+        out += &format!(
+            "  Hold-out: {} runs from {} FLOP on, predicted from the rest by {}: error {:+.2}% on average, {:.2}% at most; {} of {} inside their interval.\n",
+            h.runs.len(),
+            flops(h.from_flops),
+            h.method,
+            100.0 * h.mean_error,
+            100.0 * h.max_error,
+            h.covered,
+            h.runs.len()
+        );
+    }
+    if !analysis.conventions.is_empty() {
+        let parts: Vec<String> = analysis
+            .conventions
+            .iter()
+            .map(|c| {
+                format!("{} a {:.3}, D/N {}", c.params, c.exponents.a, digits3(c.tokens_per_param))
+            })
+            .collect();
+        out += &format!("  Counted otherwise (C = 6ND of that N): {}.\n", parts.join("; "));
+    }
+    out
+}
+
+/// Four significant digits, exponents for the very large and small.
+fn short(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        v if !(1e-3..1e5).contains(&v) => format!("{value:.3e}"),
+        v if v >= 100.0 => format!("{value:.1}"),
+        v if v >= 10.0 => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+fn estimate(e: Estimate, show: impl Fn(f64) -> String) -> String {
+    format!("{} ({}..{})", show(e.value), show(e.lo), show(e.hi))
+}
+
+/// One predicted run, and what every method says about it.
+pub(super) fn prediction(p: &Prediction) -> String {
+    let loss = |l: f64| format!("{l:.4}");
+    let mut out = format!(
+        "At C = {} FLOP, {}x the largest compute fitted ({}; intervals at {:.0}%):\n",
+        flops(p.flops),
+        digits3(p.extrapolation),
+        p.method,
+        100.0 * p.level
+    );
+    out += &format!("  N*     {}\n", estimate(p.params, count));
+    out += &format!("  D*     {}\n", estimate(p.tokens, count));
+    out += &format!("  D*/N*  {}\n", estimate(p.tokens_per_param, digits3));
+    out += &format!("  loss   {}\n", estimate(p.loss, loss));
+    out += &format!(
+        "  the valley: half of N* costs {:+.2}% loss, twice N* {:+.2}%\n",
+        100.0 * p.regret_half,
+        100.0 * p.regret_twice
+    );
+    let rows = p.methods.iter().map(|m| {
+        vec![
+            m.method.clone(),
+            estimate(m.params, count),
+            estimate(m.tokens, count),
+            estimate(m.tokens_per_param, digits3),
+            m.loss.map_or_else(|| "-".to_owned(), |l| estimate(l, loss)),
+        ]
+    });
+    out + &table(&["method", "N*", "D*", "D*/N*", "loss"], 1, rows.collect())
+}

@@ -1,0 +1,69 @@
+//! `isoflop status`: every cell by state.
+
+use serde::Serialize;
+
+use super::study::Recorded;
+use super::{Failure, args::StatusArgs, print, print_json, show};
+use crate::units::flops;
+
+/// One cell.
+#[derive(Serialize)]
+struct OutputCell<'a> {
+    id: &'a str,
+    state: &'static str,
+    params: f64,
+    tokens: u64,
+    flops: f64,
+    loss: Option<f64>,
+    why: Option<String>,
+}
+
+pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
+    let recorded = Recorded::open(&args.sweep, &args.dirs.results)?;
+    let ledger = &recorded.ledger;
+    if args.json {
+        let cells: Vec<OutputCell<'_>> = ledger
+            .cells
+            .iter()
+            .map(|(cell, state)| OutputCell {
+                id: &cell.id,
+                state: state.name(),
+                params: cell.params(),
+                tokens: cell.recipe.tokens(),
+                flops: cell.recipe.flops(),
+                loss: match state {
+                    crate::ledger::State::Completed { loss, .. } => Some(*loss),
+                    _ => None,
+                },
+                why: state.why(),
+            })
+            .collect();
+        print_json(&cells);
+        return Ok(0);
+    }
+    let total: f64 = ledger.cells.iter().map(|(c, _)| c.recipe.flops()).sum();
+    let done: f64 = ledger
+        .cells
+        .iter()
+        .filter(|(_, s)| s.name() == "completed")
+        .map(|(c, _)| c.recipe.flops())
+        .sum();
+    let states = ["completed", "missing", "diverged", "failed", "damaged"];
+    let parts: Vec<String> = states
+        .iter()
+        .map(|s| (s, ledger.count(s)))
+        .filter(|(_, n)| *n > 0)
+        .map(|(s, n)| format!("{n} {s}"))
+        .collect();
+    print(&format!(
+        "Sweep {}: {} cells, {}; {:.0}% of {} FLOP.\n\n{}",
+        recorded.name,
+        ledger.cells.len(),
+        parts.join(", "),
+        100.0 * done / total,
+        flops(total),
+        show::ledger(ledger)
+    ));
+    eprint!("{}", show::warnings(&ledger.notes));
+    Ok(0)
+}

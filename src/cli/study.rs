@@ -1,0 +1,129 @@
+//! A sweep, opened: its file read, its data loaded, its grid expanded.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use crate::data::Dataset;
+use crate::error::{FileError, InputError, exit};
+use crate::fs::{create_dirs, write_atomic};
+use crate::ledger::Ledger;
+use crate::plan::{Cell, Plan};
+use crate::spec::{MAX_FILE, Spec};
+
+/// Where a sweep's plan is kept in its results directory.
+pub(super) const PLAN: &str = "plan.json";
+/// Where a sweep's file is kept in its results directory.
+pub(super) const SWEEP: &str = "sweep.toml";
+
+/// A sweep with its data.
+pub(super) struct Study {
+    pub(super) text: String,
+    pub(super) spec: Spec,
+    pub(super) data: Dataset,
+    pub(super) plan: Plan,
+}
+
+/// Reads and checks a sweep file; errors point into it.
+pub(super) fn read_spec(path: &Path) -> Result<(Spec, String), Failure> {
+    let length = std::fs::metadata(path).map_err(FileError::new("read", path))?.len();
+    if length > MAX_FILE as u64 {
+        let message =
+            format!("`{}` has {length} bytes, at most {MAX_FILE} are read", path.display());
+        return Err(InputError::new(message, "a sweep file holds a grid, not data").into());
+    }
+    let bytes = std::fs::read(path).map_err(FileError::new("read", path))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let message = format!("`{}` is not UTF-8 text: {}", path.display(), e.utf8_error());
+        InputError::new(message, "save it as UTF-8")
+    })?;
+    let spec = Spec::parse(&text).map_err(|e| Failure {
+        message: e.render(&path.display().to_string(), &text).trim_end().to_owned(),
+        code: exit::INPUT,
+    })?;
+    Ok((spec, text))
+}
+
+impl Study {
+    /// Opens a sweep file. A trained tokenizer is kept in `cache`, if given.
+    pub(super) fn open(path: &Path, cache: Option<&Path>) -> Result<Self, Failure> {
+        let (spec, text) = read_spec(path)?;
+        if let Some(dir) = cache {
+            create_dirs(&dir.join(spec.name.get_ref()))?;
+        }
+        let cache = cache.map(|dir| dir.join(spec.name.get_ref()));
+        let data = Dataset::load(&spec, cache.as_deref())?;
+        let plan = Plan::new(&spec, &data.facts);
+        Ok(Self { text, spec, data, plan })
+    }
+}
+
+/// A results directory as it was left: what was planned, and what came of it.
+pub(super) struct Recorded {
+    pub(super) name: String,
+    pub(super) dir: PathBuf,
+    pub(super) spec: Spec,
+    pub(super) text: String,
+    pub(super) ledger: Ledger,
+}
+
+impl Recorded {
+    /// Opens `results/<name>`, given that directory or the sweep file.
+    pub(super) fn open(path: &Path, results: &Path) -> Result<Self, Failure> {
+        let dir = if path.is_dir() {
+            path.to_owned()
+        } else {
+            results.join(read_spec(path)?.0.name.get_ref())
+        };
+        let plan = dir.join(PLAN);
+        let json = std::fs::read(&plan).map_err(|source| {
+            let hint = "`isoflop run SWEEP` makes it";
+            let message = format!(
+                "`{}` is not a results directory: cannot read `{}`: {source}",
+                dir.display(),
+                plan.display()
+            );
+            InputError::new(message, hint)
+        })?;
+        let cells: Vec<Cell> = serde_json::from_slice(&json).map_err(|e| {
+            let message = format!("`{}` is damaged: {e}", plan.display());
+            InputError::new(message, "`isoflop run SWEEP` writes it again").with_code(exit::DAMAGED)
+        })?;
+        let (spec, text) = read_spec(&dir.join(SWEEP))?;
+        let ledger = Ledger::read(&dir, &cells)?;
+        Ok(Self { name: spec.name.get_ref().clone(), dir, spec, text, ledger })
+    }
+}
+
+/// Writes what was asked for and what it became, before any cell starts.
+pub(super) fn write_plan(dir: &Path, study: &Study) -> Result<(), Failure> {
+    create_dirs(dir)?;
+    write_atomic(&dir.join(SWEEP), study.text.as_bytes())?;
+    let json = serde_json::to_vec_pretty(&study.plan.cells)
+        .expect("cells have no map with other keys than text");
+    write_atomic(&dir.join(PLAN), &json)?;
+    Ok(())
+}
+
+/// Holds a results directory for one runner; freed when dropped, or when the process dies.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(super) fn take(dir: &Path) -> Result<Self, Failure> {
+        create_dirs(dir)?;
+        let path = dir.join(".lock");
+        let file = File::create(&path).map_err(FileError::new("create", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(InputError::new(
+                format!("another run is at work in `{}`", dir.display()),
+                "wait for it, or stop it; `isoflop status` shows how far it is",
+            )
+            .with_code(exit::AGAIN)
+            .into()),
+            Err(std::fs::TryLockError::Error(e)) => Err(FileError::new("lock", path)(e).into()),
+        }
+    }
+}

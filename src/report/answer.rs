@@ -1,0 +1,172 @@
+//! The first screen: what the study says, in sentences, and what not to believe of it.
+
+use std::f64::consts::LN_2;
+
+use maud::{Markup, html};
+
+use super::Input;
+use super::number::{ends, percent, spoken};
+use crate::figure::{method_name, power};
+use crate::fit::{Analysis, Fit};
+use crate::predict::{Estimate, Prediction};
+use crate::units::{count, digits3};
+
+/// The answer, or the reason why there is none.
+pub(super) fn answer(input: &Input) -> Markup {
+    let analysis = input.analysis;
+    if analysis.fits.is_empty() {
+        return nothing(input);
+    }
+    html! {
+        @match input.predictions.first() {
+            Some(p) => { (best_run(analysis, p)) (tiles(analysis, p)) },
+            None => p.answer {
+                "A law was fitted to " (runs(analysis.points.len())) "; nothing was predicted from it."
+            },
+        }
+        (exponents(analysis))
+    }
+}
+
+fn nothing(input: &Input) -> Markup {
+    let finished = input.analysis.points.len();
+    let states = ["completed", "diverged", "failed", "missing"]
+        .map(|state| (state, input.cells.iter().filter(|cell| cell.state == state).count()));
+    let told: Vec<String> =
+        states.iter().filter(|s| s.1 > 0).map(|s| format!("{} {}", s.1, s.0)).collect();
+    html! {
+        p.answer {
+            @if finished == 0 && !input.cells.is_empty() && states[1].1 == input.cells.len() {
+                "Every run diverged, so there is nothing to fit. "
+            } @else if finished == 0 {
+                "No run can be fitted yet. "
+            } @else {
+                "No law can be fitted to " (runs(finished)) " yet. "
+            }
+            @if !told.is_empty() { "Of " (input.cells.len()) " cells: " (told.join(", ")) "." }
+        }
+    }
+}
+
+/// Values alone: their intervals stand right below.
+fn best_run(analysis: &Analysis, p: &Prediction) -> Markup {
+    let bits = analysis.bytes_per_token.map(|bytes| p.loss.value / (LN_2 * bytes));
+    html! {
+        p.answer {
+            "For " b { (power(p.flops)) " FLOP" } ", train " b { (count(p.params.value)) " parameters" } " on "
+            b { (count(p.tokens.value)) " tokens" } ": " (digits3(p.tokens_per_param.value))
+            " tokens per parameter. The predicted loss is " b { (format!("{:.3}", p.loss.value)) " nats/token" }
+            @if let Some(bits) = bits { ", " (format!("{bits:.3}")) " bits/byte" }
+            ". " (reach(p.extrapolation))
+        }
+    }
+}
+
+fn reach(extrapolation: f64) -> String {
+    if extrapolation <= 1.0 {
+        "That is within the compute of the runs.".to_owned()
+    } else if extrapolation < 10.0 {
+        format!("That is {extrapolation:.1} times the compute of the largest run.")
+    } else {
+        format!("That is {extrapolation:.0} times the compute of the largest run.")
+    }
+}
+
+/// The exponent by every method, and whether they agree.
+fn exponents(analysis: &Analysis) -> Markup {
+    let a = |fit: &Fit| {
+        let ends = fit.intervals.get("a").copied().unwrap_or([fit.exponents.a; 2]);
+        Estimate { value: fit.exponents.a, lo: ends[0], hi: ends[1] }
+    };
+    // Apart: neither value lies in the other's interval.
+    let within = |v: &Estimate, e: &Estimate| (e.lo..=e.hi).contains(&v.value);
+    let apart = |x: &Fit, y: &Fit| !within(&a(x), &a(y)) && !within(&a(y), &a(x));
+    let fits = &analysis.fits;
+    let disagree = fits.iter().enumerate().any(|(i, x)| fits[..i].iter().any(|y| apart(x, y)));
+    html! {
+        p.answer {
+            "The best size grows as C" sup { "a" } ", with "
+            @for (i, fit) in analysis.fits.iter().enumerate() {
+                @if i > 0 { ", " }
+                @if i == 0 { "a = " }
+                (spoken(&a(fit))) " by " (method_name(&fit.method))
+            }
+            ". "
+            @if analysis.fits.len() == 1 {
+                "No second method could be fitted, so nothing checks it."
+            } @else if disagree {
+                b { "The methods disagree beyond their intervals." }
+            } @else {
+                "The methods agree within their intervals."
+            }
+        }
+    }
+}
+
+fn tiles(analysis: &Analysis, p: &Prediction) -> Markup {
+    let tile = |name: &str, value: String, ends: Option<[String; 2]>| {
+        html! {
+            div {
+                dt { (name) }
+                dd { (value) @if let Some([lo, hi]) = ends { small { (lo) " – " (hi) } } }
+            }
+        }
+    };
+    let number = |v: f64| if v >= 100.0 { format!("{v:.0}") } else { format!("{v:.1}") };
+    let loss = |v: f64| format!("{v:.3}");
+    html! {
+        dl.tiles {
+            (tile("N* [parameters]", count(p.params.value), ends(&p.params).map(|e| e.map(count))))
+            (tile("D* [tokens]", count(p.tokens.value), ends(&p.tokens).map(|e| e.map(count))))
+            (tile("D*/N* [tokens/parameter]", number(p.tokens_per_param.value), ends(&p.tokens_per_param).map(|e| e.map(number))))
+            (tile("loss [nats/token]", loss(p.loss.value), ends(&p.loss).map(|e| e.map(loss))))
+        }
+        p.note {
+            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval; by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
+            (percent(p.regret_half)) " or " (percent(p.regret_twice)) " in loss. N counts "
+            (params_in_words(&analysis.convention.params)) "."
+        }
+    }
+}
+
+/// What a reader must know first. Nothing when there is nothing to warn of.
+pub(super) fn doubts(input: &Input) -> Markup {
+    let mut all: Vec<String> = input.analysis.warnings.clone();
+    for p in input.predictions {
+        for warning in &p.warnings {
+            let told = match input.predictions.len() {
+                1 => warning.clone(),
+                _ => format!("at {} FLOP: {warning}", power(p.flops)),
+            };
+            if !all.contains(&told) {
+                all.push(told);
+            }
+        }
+    }
+    html! {
+        @if !all.is_empty() {
+            section.doubt {
+                h2 { "What not to believe" }
+                ul { @for warning in &all { li { (warning) } } }
+            }
+        }
+    }
+}
+
+/// A convention of N as a person reads it.
+pub(super) fn params_in_words(convention: &str) -> &str {
+    match convention {
+        "matmul" => {
+            "the matrices of the blocks and of the output head, without the input embedding"
+        }
+        "total" => "every parameter, embeddings included",
+        "non_embedding" => "the blocks alone, without embedding and output head",
+        "flops_over_6" => "training FLOPs per token over 6, attention included",
+        "as given" => "parameters as the table gives them",
+        other => other,
+    }
+}
+
+fn runs(n: usize) -> String {
+    if n == 1 { "1 run".to_owned() } else { format!("{n} runs") }
+}

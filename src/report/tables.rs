@@ -1,0 +1,328 @@
+//! The tables, each a rounding of what `fit` and `predict` computed.
+
+use maud::{Markup, html};
+
+use super::number::{count_with_interval, ends, loss, percent, with_interval};
+use super::{CellRow, Input};
+use crate::figure::{method_name, power};
+use crate::fit::{Analysis, Compute, Fit, Holdout};
+use crate::predict::{Estimate, Prediction};
+use crate::units::{count, digits3};
+
+/// One head cell: name and unit, right-aligned when it heads numbers.
+fn head(name: &str, unit: &str, numeric: bool) -> Markup {
+    html! { th.n[numeric] { (name) @if !unit.is_empty() { small { (unit) } } } }
+}
+
+fn table(heads: &[(&str, &str, bool)], rows: &Markup) -> Markup {
+    html! {
+        div.scroll tabindex="0" {
+            table {
+                thead { tr { @for (name, unit, numeric) in heads { (head(name, unit, *numeric)) } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+/// Every fit with its coefficients, objective and certificate.
+pub(super) fn fits(analysis: &Analysis) -> Markup {
+    let named = |fit: &Fit, name: &str| fit.intervals.get(name).copied();
+    let rows = html! {
+        @for (i, fit) in analysis.fits.iter().enumerate() {
+            tr.lead[i == 0] {
+                td { b { (method_name(&fit.method)) } small { code { (fit.method) } ", n = " (fit.n) } }
+                @for (name, value) in coefficients(fit) {
+                    td.n { @match value {
+                        Some(value) => (with_interval(value, named(fit, name))),
+                        None => "–",
+                    } }
+                }
+                td.n { @match fit.residual_sd { Some(sd) => (percent(sd).trim_start_matches('+')), None => "–" } }
+                td.n { @match fit.objective {
+                    Some(value) => span title=(value) { (format!("{value:.6e}")) },
+                    None => "–",
+                } }
+                td.wrap { (certificate(fit)) }
+                td.n { (fit.draws.len()) @if fit.draws_failed > 0 { small { (fit.draws_failed) " failed" } } }
+            }
+        }
+    };
+    html! {
+        div.wide { (table(
+            &[
+                ("Method", "", false), ("E", "nats/token", true), ("A", "", true), ("B", "", true),
+                ("α", "", true), ("β", "", true), ("a", "N* ∼ Cᵃ", true), ("b", "D* ∼ Cᵇ", true),
+                ("Scatter", "sd of ln L", true), ("Objective", "", true), ("Certificate", "", false),
+                ("Draws", "", true),
+            ],
+            &rows,
+        )) }
+        p.note {
+            "L(N, D) = E + A N" sup { "−α" } " + B D" sup { "−β" } ". Second line: interval at "
+            @if let Some(fit) = analysis.fits.first() { (format!("{:.0}%", 100.0 * fit.level)) }
+            ", of the parameter, not of a prediction. The shaded fit leads. What each method minimised:"
+        }
+        ul.note { @for fit in &analysis.fits { li { (method_name(&fit.method)) ": " (fit.objective_is) } } }
+    }
+}
+
+fn coefficients(fit: &Fit) -> [(&'static str, Option<f64>); 7] {
+    let s = fit.params.as_ref();
+    [
+        ("E", s.map(|s| s.e)),
+        ("A", s.map(|s| s.a)),
+        ("B", s.map(|s| s.b)),
+        ("alpha", s.map(|s| s.alpha)),
+        ("beta", s.map(|s| s.beta)),
+        ("a", Some(fit.exponents.a)),
+        ("b", Some(fit.exponents.b)),
+    ]
+}
+
+fn certificate(fit: &Fit) -> Markup {
+    html! {
+        @match &fit.certificate {
+            None => "–",
+            Some(c) => {
+                (c.starts_at_best) " of " (c.starts) " starts agree"
+                small {
+                    "gradient " (format!("{:.0e}", c.gradient)) ", condition " (format!("{:.1e}", c.condition))
+                    ", " (c.iterations) " iterations"
+                }
+                @if !c.at_bound.is_empty() { small { b { "not determined: " (c.at_bound.join(", ")) } } }
+            }
+        }
+    }
+}
+
+/// Every prediction, by every method.
+pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Markup {
+    let bits = |e: &Estimate| {
+        let unit = analysis.bytes_per_token? * std::f64::consts::LN_2;
+        Some(with_interval(e.value / unit, ends(e).map(|i| i.map(|v| v / unit))))
+    };
+    let counted = |e: &Estimate| count_with_interval(e.value, ends(e));
+    let number = |e: &Estimate| with_interval(e.value, ends(e));
+    let rows = html! {
+        @for p in predictions {
+            tr.lead.group {
+                td.n { b { (power(p.flops)) } small { (digits3(p.extrapolation)) "× the runs" } }
+                td { b { (method_name(&p.method)) } small { "leads" } }
+                td.n { (counted(&p.params)) }
+                td.n { (counted(&p.tokens)) }
+                td.n { (number(&p.tokens_per_param)) }
+                td.n { (number(&p.loss)) }
+                @if analysis.bytes_per_token.is_some() { td.n { (bits(&p.loss).unwrap_or_default()) } }
+                td.n { (percent(p.regret_half)) }
+                td.n { (percent(p.regret_twice)) }
+            }
+            @for m in p.methods.iter().filter(|m| m.method != p.method) {
+                tr {
+                    td {}
+                    td { (method_name(&m.method)) }
+                    td.n { (counted(&m.params)) }
+                    td.n { (counted(&m.tokens)) }
+                    td.n { (number(&m.tokens_per_param)) }
+                    td.n { @match &m.loss { Some(e) => (number(e)), None => "–" } }
+                    @if analysis.bytes_per_token.is_some() {
+                        td.n { (m.loss.as_ref().and_then(bits).unwrap_or_else(|| html! { "–" })) }
+                    }
+                    td.n {}
+                    td.n {}
+                }
+            }
+        }
+    };
+    let mut heads = vec![
+        ("C", "FLOP", true),
+        ("Method", "", false),
+        ("N*", "parameters", true),
+        ("D*", "tokens", true),
+        ("D*/N*", "tokens/parameter", true),
+        ("Loss", "nats/token", true),
+    ];
+    if analysis.bytes_per_token.is_some() {
+        heads.push(("Loss", "bits/byte", true));
+    }
+    heads.extend([("At ½ N*", "loss", true), ("At 2 N*", "loss", true)]);
+    html! {
+        (table(&heads, &rows))
+        p.note {
+            "Second line: interval; for the loss a prediction interval of one run (parameters and residual "
+            "scatter). It does not hold the error of the form: compare the methods."
+        }
+    }
+}
+
+/// The largest budget, predicted by a fit that did not see it.
+pub(super) fn holdout(h: &Holdout) -> Markup {
+    let rows = html! {
+        @for run in &h.runs {
+            @let inside = (run.interval[0]..=run.interval[1]).contains(&run.measured);
+            tr {
+                td { code { (run.id) } }
+                td.n { (count(run.params)) }
+                td.n { (count(run.tokens)) }
+                td.n { (loss(Some(run.measured))) }
+                td.n { (loss(Some(run.predicted))) }
+                td.n { (loss(Some(run.interval[0]))) " – " (loss(Some(run.interval[1]))) }
+                td.n { (percent(run.predicted / run.measured - 1.0)) }
+                td { (if inside { "inside" } else { "outside" }) }
+            }
+        }
+    };
+    html! {
+        p {
+            "Runs from " (power(h.from_flops)) " FLOP on were kept out; " (method_name(&h.method))
+            " was fitted up to " (power(h.fitted_to)) " FLOP. Mean error " b { (percent(h.mean_error)) }
+            ", largest " b { (percent(h.max_error).trim_start_matches('+')) } "; " (h.covered) " of " (h.runs.len())
+            " runs lie inside their prediction interval."
+        }
+        (table(
+            &[
+                ("Run", "", false), ("N", "parameters", true), ("D", "tokens", true),
+                ("Measured", "nats/token", true), ("Predicted", "nats/token", true), ("Interval", "nats/token", true),
+                ("Error", "predicted / measured − 1", true), ("", "", false),
+            ],
+            &rows,
+        ))
+    }
+}
+
+/// One parabola for each budget.
+pub(super) fn isoflop(analysis: &Analysis) -> Markup {
+    let rows = html! {
+        @for b in &analysis.isoflop {
+            tr.out[b.excluded.is_some()] {
+                td.n { (power(b.flops)) }
+                td.n { (b.n) }
+                td.n { (count(b.sampled[0])) " – " (count(b.sampled[1])) }
+                td.n { @match b.params { Some(n) => (count_with_interval(n, b.params_interval)), None => "–" } }
+                td.n { (b.tokens.map_or_else(|| "–".to_owned(), count)) }
+                td.n { @match (b.tokens, b.params) { (Some(d), Some(n)) => (digits3(d / n)), _ => "–" } }
+                td.n { (loss(b.loss)) }
+                td.n { @match b.off_centre { Some(v) => (format!("{v:+.2}").replace('-', "−")), None => "–" } }
+                td.wrap { @match &b.excluded { Some(reason) => { "not used: " (reason) }, None => "used" } }
+            }
+        }
+    };
+    html! { (table(
+        &[
+            ("C", "FLOP", true),
+            ("Runs", "", true),
+            ("Sizes", "parameters", true),
+            ("N*", "parameters", true),
+            ("D*", "tokens", true),
+            ("D*/N*", "tokens/parameter", true),
+            ("Loss", "nats/token", true),
+            ("Off centre", "log₂", true),
+            ("", "", false),
+        ],
+        &rows,
+    ))
+        p.note {
+            "Off centre: log₂ of N* over the middle of the sampled sizes. A parabola of an off-centre budget is "
+            "biased; sample the next study around N*."
+        }
+    }
+}
+
+/// The same fit under other ways of counting N.
+pub(super) fn conventions(analysis: &Analysis) -> Markup {
+    let rows = html! {
+        @for c in &analysis.conventions {
+            tr.lead[c.params == analysis.convention.params] {
+                td { code { (c.params) } }
+                td.wrap { (super::answer::params_in_words(&c.params)) }
+                td.n { (with_interval(c.exponents.a, None)) }
+                td.n { (with_interval(c.exponents.b, None)) }
+                td.n { (with_interval(c.e, None)) }
+                td.n { (digits3(c.tokens_per_param)) }
+            }
+        }
+    };
+    html! {
+        p {
+            "In this report N counts " (super::answer::params_in_words(&analysis.convention.params))
+            " (" code { (analysis.convention.params) } "), C is counted as " code { (analysis.convention.flops) }
+            ", and the frontier uses " (constraint(&analysis.compute)) "."
+        }
+        @if !analysis.conventions.is_empty() {
+            (table(
+                &[
+                    ("N", "", false), ("What it counts", "", false), ("a", "", true), ("b", "", true),
+                    ("E", "nats/token", true), ("D*/N*", "at the largest budget", true),
+                ],
+                &rows,
+            ))
+        }
+    }
+}
+
+fn constraint(compute: &Compute) -> Markup {
+    html! {
+        @match compute {
+            Compute::SixNd => "C = 6ND",
+            Compute::Attention { k, q, max_error } => {
+                "C = (6N + " (digits3(*k)) " N" sup { (digits3(*q)) } ") D, which meets the exact counts of the runs within "
+                (percent(*max_error).trim_start_matches('+'))
+            }
+        }
+    }
+}
+
+/// Rows the fit did not use.
+pub(super) fn exclusions(analysis: &Analysis) -> Markup {
+    let rows = html! {
+        @for e in &analysis.excluded {
+            tr { td { code { (e.id) } } td { (e.what) } td.wrap { (e.reason) } }
+        }
+    };
+    table(&[("Run", "", false), ("What", "", false), ("Why", "", false)], &rows)
+}
+
+/// All cells of the sweep, finished or not.
+pub(super) fn cells(input: &Input) -> Markup {
+    let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), digits3);
+    let row = |c: &CellRow| {
+        html! {
+            tr {
+                td { code { (c.id) } }
+                td { span class={ "state " (known(&c.state)) } { (c.state) } }
+                td.n { (count(c.params)) }
+                td.n { (count(c.tokens)) }
+                td.n { (power(c.flops)) }
+                td.n { (digits3(c.tokens_per_param)) }
+                td { (c.shape) }
+                td.n { (format!("{:.2e}", c.learning_rate)) }
+                td.n { (count(c.batch_tokens)) }
+                td.n { (loss(c.loss)) }
+                td.n { (loss(c.bits_per_byte)) }
+                td.n { (c.tokens_per_second.map_or_else(|| "–".to_owned(), count)) }
+                td.n { (number(c.minutes)) }
+                td.wrap { (c.note.as_deref().unwrap_or("")) }
+            }
+        }
+    };
+    let rows = html! { @for cell in input.cells { (row(cell)) } };
+    html! {
+        details open {
+            summary { (input.cells.len()) " cells" }
+            div.wide { (table(
+                &[
+                    ("Cell", "", false), ("State", "", false), ("N", "parameters", true), ("D", "tokens", true),
+                    ("C", "FLOP", true), ("D/N", "", true), ("Shape", "", false), ("Peak rate", "1/step", true),
+                    ("Batch", "tokens", true), ("Loss", "nats/token", true), ("Loss", "bits/byte", true),
+                    ("Speed", "tokens/s", true), ("Time", "min", true), ("", "", false),
+                ],
+                &rows,
+            )) }
+        }
+    }
+}
+
+/// The state as a class name: only words we know reach the style sheet.
+fn known(state: &str) -> &str {
+    if ["completed", "diverged", "failed", "missing"].contains(&state) { state } else { "other" }
+}
