@@ -253,10 +253,14 @@ fn estimate(e: Estimate, show: impl Fn(f64) -> String) -> String {
 /// One predicted run, and what every method says about it.
 pub(super) fn prediction(p: &Prediction) -> String {
     let loss = |l: f64| format!("{l:.4}");
+    let reach = if p.extrapolation > 1.0 {
+        format!("{}x the largest compute fitted", digits3(p.extrapolation))
+    } else {
+        "inside the compute that was fitted".to_owned()
+    };
     let mut out = format!(
-        "At C = {} FLOP, {}x the largest compute fitted ({}; intervals at {:.0}%):\n",
+        "At C = {} FLOP, {reach} ({}; intervals at {:.0}%):\n",
         flops(p.flops),
-        digits3(p.extrapolation),
         p.method,
         100.0 * p.level
     );
