@@ -322,8 +322,9 @@ fn schedule(schedule: &Schedule) -> Result<(), SpecError> {
 
 fn fit(spec: &Spec) -> Result<(), SpecError> {
     let f = &spec.fit;
-    ensure(*f.bootstrap.get_ref() <= 100_000, || {
-        out_of_range("fit.bootstrap", &f.bootstrap, "at most 100000", "1000 is usual")
+    let refits = *f.bootstrap.get_ref();
+    ensure(refits == 0 || (20..=100_000).contains(&refits), || {
+        out_of_range("fit.bootstrap", &f.bootstrap, "0 for none, or 20 to 100000", "1000 is usual")
     })?;
     ensure(*f.level.get_ref() > 0.0 && *f.level.get_ref() < 1.0, || {
         out_of_range("fit.level", &f.level, "a number between 0 and 1", "0.9 is usual")
