@@ -29,7 +29,7 @@ fn table(header: &[&str], left: usize, rows: Vec<Vec<String>>) -> String {
 
 /// Warnings, one a line.
 pub(super) fn warnings(warnings: &[String]) -> String {
-    warnings.iter().map(|w| format!("warning: {w}\n")).collect()
+    warnings.iter().fold(String::new(), |out, w| out + "warning: " + w + "\n")
 }
 
 /// Every planned cell, smallest budget first, with times if they are known.

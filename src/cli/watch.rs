@@ -75,7 +75,7 @@ impl Terminal {
     }
 
     fn with(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         change(&mut state);
         let share = (state.done + state.running.iter().map(|r| r.0).sum::<f64>()) / self.total;
         let elapsed = state.started.elapsed().as_secs_f64();

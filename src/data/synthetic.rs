@@ -113,11 +113,11 @@ impl Generator {
                 }
             }
             Self::Graph(g) => {
-                let mut node = draws.below(0, g.spec.nodes) as usize;
+                let mut node = draws.below(0, g.spec.nodes) as u32;
                 for (n, id) in out.iter_mut().enumerate() {
-                    *id = node as i32;
+                    *id = node.cast_signed();
                     let rank = place(&g.cumulative, draws.uniform(n as u64 + 1));
-                    node = g.successors[node * g.spec.degree as usize + rank] as usize;
+                    node = g.successors[node as usize * g.spec.degree as usize + rank];
                 }
             }
         }

@@ -95,7 +95,7 @@ mod driver {
 
     fn open(names: &[&str]) -> Option<Library> {
         // SAFETY: loading NVIDIA's libraries runs their initialisers, which is what any CUDA program does.
-        names.iter().find_map(|name| unsafe { Library::new(name) }.ok())
+        names.iter().find_map(|name| unsafe { Library::new(*name) }.ok())
     }
 
     fn count(driver: &Library) -> Result<c_int, c_int> {

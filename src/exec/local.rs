@@ -60,12 +60,15 @@ pub fn run(job: Job<'_>, cells: &[&Cell], watch: &dyn Watch) -> Result<(), FileE
                 Ok(event) => watch.ended(worker, cell, &event),
                 Err(error) => {
                     stop.store(true, Ordering::Relaxed);
-                    first_error.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
+                    first_error
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .get_or_insert(error);
                 }
             }
         }
     });
-    match first_error.into_inner().unwrap_or_else(|e| e.into_inner()) {
+    match first_error.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(()),
     }
@@ -87,11 +90,11 @@ pub fn probe(job: Job<'_>, cells: &[Cell], probes: usize) -> Option<cost::Probe>
         // Every worker times every cell, so that each is measured with the others at work.
         for cell in &chosen {
             let seconds = train::time_step(&cell.recipe, job.data, &job.device.place, 3);
-            let mut points = points.lock().unwrap_or_else(|e| e.into_inner());
+            let mut points = points.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             points.push((step_flops(cell), seconds));
         }
     });
-    let points = points.into_inner().unwrap_or_else(|e| e.into_inner());
+    let points = points.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     // The mean over workers of each probed cell.
     let mean = |flops: f64| {
         let times: Vec<f64> = points.iter().filter(|p| p.0 == flops).map(|p| p.1).collect();

@@ -45,7 +45,7 @@ impl<'a> Maker<'a> {
             Role::Embedding => self.embedding_std,
             // Each block adds two terms to the stream; dividing by sqrt(2 L) keeps its variance from
             // growing with depth (Radford et al. 2019, GPT-2, section 2.3).
-            Role::Matrix if name.ends_with(".out") || name.ends_with(".down") => {
+            Role::Matrix if matches!(name.rsplit('.').next(), Some("out" | "down")) => {
                 preserving / (2.0 * self.shape.layers as f64).sqrt()
             }
             // Variance preserving, 1/sqrt(fan-in): muP's rule for hidden matrices (Yang et al. 2022,

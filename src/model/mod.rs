@@ -162,7 +162,7 @@ impl Transformer {
         for block in &self.blocks {
             let qkv = linear(norm(x.clone(), &block.norm1), &block.qkv);
             let qkv = match &block.qk_norm {
-                Some(gains) => self.norm_heads(qkv, gains),
+                Some(gains) => self.norm_heads(&qkv, gains),
                 None => qkv,
             };
             let seen = ops::attention(qkv, heads, &self.rope, self.kernels);
@@ -178,7 +178,7 @@ impl Transformer {
     }
 
     /// RMSNorm over each head of the queries and keys (Henry et al. 2020, 2010.04245; as in Qwen3).
-    fn norm_heads(&self, qkv: Tensor<2>, gains: &[Weight; 2]) -> Tensor<2> {
+    fn norm_heads(&self, qkv: &Tensor<2>, gains: &[Weight; 2]) -> Tensor<2> {
         let [rows, _] = qkv.dims();
         let (d, hd) = (self.shape.width, self.shape.head_dim());
         let normed = |i: usize, gain: &Weight| {

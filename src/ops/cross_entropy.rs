@@ -17,6 +17,10 @@ const ROWS: usize = 64;
 ///
 /// Divide by `ln 2` and by bytes per token for bits per byte, the only unit comparable across
 /// tokenizers. At random initialisation the value is close to `ln vocab`; a test holds it to that.
+///
+/// # Panics
+///
+/// When there is not one target for each row.
 pub fn cross_entropy(logits: Tensor<2>, targets: &[i32], kernels: Kernels) -> Tensor<1> {
     let [n, v] = logits.dims();
     assert_eq!(n, targets.len(), "one target for each row of logits");
@@ -75,7 +79,7 @@ mod tests {
         for (n, v) in [(1, 2), (3, 5), (65, 17), (200, 256)] {
             let x = [normal(1, n, v) * 3.0];
             let x = [x[0].clone().detach().require_grad()];
-            let targets: Vec<i32> = (0..n).map(|i| (i * 7 % v) as i32).collect();
+            let targets: Vec<i32> = (0..n).map(|i| i32::try_from(i * 7 % v).unwrap()).collect();
             let run = |kernels| {
                 pull(&x, |x| cross_entropy(x[0].clone(), &targets, kernels).reshape([1, 1]))
             };

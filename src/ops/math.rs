@@ -27,6 +27,7 @@ fn exp(x: f32) -> f32 {
     p * f32::from_bits((((n as i32) + 127) << 23).cast_unsigned())
 }
 
+#[expect(clippy::inline_always, reason = "must take the instruction set of its caller")]
 #[inline(always)]
 fn reduce(values: &[f32], start: f32, step: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [start; LANES];

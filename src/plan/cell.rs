@@ -57,6 +57,10 @@ impl Recipe {
 
     /// The first 16 hexadecimal digits of the SHA-256 of the recipe's JSON. The layout of the sweep file
     /// and the cell's place in the grid do not matter; every field that changes the run does.
+    ///
+    /// # Panics
+    ///
+    /// Never: a recipe has no map with keys other than text, the one thing JSON cannot write.
     pub fn id(&self) -> String {
         let json = serde_json::to_vec(self).expect("a recipe has no map with other keys than text");
         hex(&Sha256::digest(json))[..16].to_owned()

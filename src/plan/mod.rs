@@ -114,10 +114,10 @@ fn wishes(grid: &Grid) -> Vec<Wish> {
         Grid::Product(grid) => {
             let mut out = Vec::new();
             for params in grid.params.get_ref() {
-                for t in grid.tokens.iter().flat_map(|t| t.get_ref()) {
+                for t in grid.tokens.iter().flat_map(toml::Spanned::get_ref) {
                     out.push(plain(params.0, Tokens::Count(t.0)));
                 }
-                for r in grid.tokens_per_param.iter().flat_map(|r| r.get_ref()) {
+                for r in grid.tokens_per_param.iter().flat_map(toml::Spanned::get_ref) {
                     out.push(plain(params.0, Tokens::PerParam(r.0)));
                 }
             }

@@ -33,7 +33,8 @@ struct Golden {
 #[derive(Deserialize)]
 struct Model {
     vocab: usize,
-    d_model: usize,
+    #[serde(rename = "d_model")]
+    width: usize,
     layers: usize,
     heads: usize,
     ff: usize,
@@ -82,7 +83,7 @@ fn check(name: &str, kernels: Kernels) {
     let shape = Shape {
         vocab: m.vocab,
         context: m.context,
-        width: m.d_model,
+        width: m.width,
         layers: m.layers,
         heads: m.heads,
         ff: m.ff,
