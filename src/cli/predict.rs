@@ -29,7 +29,6 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
     }
     for p in &predictions {
         print(&(show::prediction(p) + "\n"));
-        eprint!("{}", show::warnings(&p.warnings));
     }
     Ok(0)
 }

@@ -282,5 +282,7 @@ pub(super) fn prediction(p: &Prediction) -> String {
             m.loss.map_or_else(|| "-".to_owned(), |l| estimate(l, loss)),
         ]
     });
-    out + &table(&["method", "N*", "D*", "D*/N*", "loss"], 1, rows.collect())
+    out += &table(&["method", "N*", "D*", "D*/N*", "loss"], 1, rows.collect());
+    // Beside the numbers, not on stderr: whoever keeps the output keeps the warning.
+    p.warnings.iter().fold(out, |out, w| out + "  ! " + w + "\n")
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::error::InputError;
+use crate::error::{InputError, exit};
 use crate::ops::Kernels;
 use crate::spec::DeviceKind;
 use crate::train::Place;
@@ -38,11 +38,15 @@ pub fn choose(kind: DeviceKind) -> Result<Chosen, InputError> {
     }
 }
 
+/// One line: what is missing and what to do instead.
+fn refuse(what: &str) -> InputError {
+    InputError { message: format!("device `cuda`: {what}"), hint: None, code: exit::INPUT }
+}
+
 #[cfg(not(feature = "cuda"))]
 fn cuda() -> Result<Chosen, InputError> {
-    Err(InputError::new(
-        "device `cuda`: this isoflop was built without CUDA",
-        "cargo build --release --features cuda, or use --device cpu",
+    Err(refuse(
+        "this isoflop was built without CUDA; `cargo build --release --features cuda`, or use --device cpu",
     ))
 }
 
@@ -64,6 +68,7 @@ mod driver {
 
     use libloading::{Library, Symbol};
 
+    use super::refuse;
     use crate::error::InputError;
 
     const DRIVER: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
@@ -71,25 +76,19 @@ mod driver {
         ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "libnvrtc.so.11.2"];
 
     pub(super) fn probe() -> Result<(), InputError> {
-        const CPU: &str = "use --device cpu";
         let driver = open(&DRIVER).ok_or_else(|| {
-            InputError::new("device `cuda`: no NVIDIA driver (libcuda.so.1 cannot be loaded)", CPU)
+            refuse("no NVIDIA driver (libcuda.so.1 cannot be loaded); use --device cpu")
         })?;
-        let devices = count(&driver).map_err(|code| {
-            InputError::new(
-                format!("device `cuda`: the NVIDIA driver answers with error {code}"),
-                CPU,
-            )
-        })?;
-        if devices == 0 {
-            return Err(InputError::new("device `cuda`: the NVIDIA driver finds no GPU", CPU));
-        }
-        match open(&COMPILER) {
-            Some(_) => Ok(()),
-            None => Err(InputError::new(
-                "device `cuda`: no kernel compiler (libnvrtc cannot be loaded)",
-                "install the CUDA toolkit and set CUDA_PATH and LD_LIBRARY_PATH to it",
+        match count(&driver) {
+            Err(code) => Err(refuse(&format!(
+                "the NVIDIA driver answers with error {code}; use --device cpu"
+            ))),
+            Ok(0) => Err(refuse("the NVIDIA driver finds no GPU; use --device cpu")),
+            Ok(_) if open(&COMPILER).is_none() => Err(refuse(
+                "no kernel compiler (libnvrtc cannot be loaded); install the CUDA toolkit and set \
+                 CUDA_PATH and LD_LIBRARY_PATH to it",
             )),
+            Ok(_) => Ok(()),
         }
     }
 
