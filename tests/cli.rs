@@ -282,6 +282,21 @@ fn without_a_gpu_cuda_is_refused_in_one_line() {
 }
 
 #[test]
+fn every_shipped_sweep_can_be_planned() {
+    let sweeps = Path::new(env!("CARGO_MANIFEST_DIR")).join("sweeps");
+    let bench = Bench::new(TINY);
+    let mut seen = 0;
+    for file in fs::read_dir(sweeps).unwrap() {
+        let path = file.unwrap().path();
+        let plan = bench.json(&["plan", path.to_str().unwrap(), "--no-probe", "--json"]);
+        assert_eq!(plan["sweep"], path.file_stem().unwrap().to_str().unwrap());
+        assert!(plan["cells"].as_array().unwrap().len() >= 9, "{}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 4);
+}
+
+#[test]
 fn plan_and_predict_speak_json_for_machines() {
     let bench = Bench::new(TINY);
     let plan = bench.json(&["plan", "sweep.toml", "--json"]);

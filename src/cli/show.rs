@@ -153,32 +153,42 @@ fn loss(state: &State) -> Option<f64> {
 pub(super) fn fits(analysis: &Analysis) -> String {
     let mut out = String::new();
     let level = analysis.fits.first().map_or(0.9, |f| f.level);
-    let with = |fit: &Fit, name: &str, value: f64| {
-        let value = short(value);
-        fit.intervals.get(name).map_or_else(
-            || value.clone(),
-            |[lo, hi]| format!("{value} ({}..{})", short(*lo), short(*hi)),
-        )
-    };
-    let rows = analysis.fits.iter().map(|fit| {
-        let mut row = vec![fit.method.clone(), fit.n.to_string()];
-        row.push(with(fit, "a", fit.exponents.a));
-        row.push(with(fit, "b", fit.exponents.b));
-        match fit.params {
-            Some(p) => {
-                for (name, value) in [("E", p.e), ("alpha", p.alpha), ("beta", p.beta)] {
-                    row.push(with(fit, name, value));
-                }
-                row.extend([short(p.a), short(p.b)]);
-            }
-            None => row.extend(std::iter::repeat_n("-".to_owned(), 5)),
+    // Quantities down, methods across: their disagreement is read along a line.
+    let with = |fit: &Fit, name: &str| {
+        let value = match (name, fit.params) {
+            ("a", _) => Some(fit.exponents.a),
+            ("b", _) => Some(fit.exponents.b),
+            ("E", Some(p)) => Some(p.e),
+            ("A", Some(p)) => Some(p.a),
+            ("B", Some(p)) => Some(p.b),
+            ("alpha", Some(p)) => Some(p.alpha),
+            ("beta", Some(p)) => Some(p.beta),
+            _ => None,
+        };
+        match (value, fit.intervals.get(name)) {
+            (None, _) => "-".to_owned(),
+            (Some(v), None) => short(v),
+            (Some(v), Some([lo, hi])) => format!("{} ({}..{})", short(v), short(*lo), short(*hi)),
         }
-        row.push(fit.objective.map_or_else(|| "-".to_owned(), |o| format!("{o:.6e}")));
-        row
-    });
-    let header =
-        ["method", "n", "a: N* ~ C^a", "b: D* ~ C^b", "E", "alpha", "beta", "A", "B", "objective"];
-    out += &table(&header, 1, rows.collect());
+    };
+    let line = |label: &str, show: &dyn Fn(&Fit) -> String| {
+        std::iter::once(label.to_owned()).chain(analysis.fits.iter().map(show)).collect()
+    };
+    let mut rows: Vec<Vec<String>> = vec![line("points", &|f| f.n.to_string())];
+    for (label, name) in [("a: N* ~ C^a", "a"), ("b: D* ~ C^b", "b")] {
+        rows.push(line(label, &|f| with(f, name)));
+    }
+    if analysis.fits.iter().any(|f| f.params.is_some()) {
+        for name in ["E", "A", "B", "alpha", "beta"] {
+            rows.push(line(name, &|f| with(f, name)));
+        }
+        rows.push(line("objective", &|f| {
+            f.objective.map_or_else(|| "-".to_owned(), |o| format!("{o:.6e}"))
+        }));
+    }
+    let header: Vec<&str> =
+        std::iter::once("").chain(analysis.fits.iter().map(|f| f.method.as_str())).collect();
+    out += &table(&header, 1, rows);
     out += &format!(
         "  N: {}, C: {}; intervals at {:.0}%.\n",
         analysis.convention.params,
@@ -235,14 +245,14 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     out
 }
 
-/// Four significant digits, exponents for the very large and small.
+/// Three to five significant digits, exponents for the very large and small.
 fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
-        v if !(1e-3..1e5).contains(&v) => format!("{value:.3e}"),
-        v if v >= 100.0 => format!("{value:.1}"),
-        v if v >= 10.0 => format!("{value:.2}"),
-        _ => format!("{value:.4}"),
+        v if !(1e-3..1e5).contains(&v) => format!("{value:.2e}"),
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
     }
 }
 

@@ -98,10 +98,14 @@ fn panel(
             grid.iter().filter_map(on).collect()
         })
         .collect();
-    // Everything but the band sets the axis: a band that knows nothing must not hide the lines.
+    // Everything but the band sets the axis, and predictions by at most a decade either way: an
+    // interval that knows nothing must not hide the lines.
     let minima = analysis.isoflop.iter().filter_map(|b| Some(half.of((b.params?, b.tokens?))));
     let runs = analysis.points.iter().map(|p| half.of((p.params, p.tokens)));
-    let stars = shown.iter().map(|p| half.of((p.params.value, p.tokens.value)));
+    let stars = shown.iter().flat_map(|p| {
+        let e = half.of((p.params, p.tokens));
+        [e.lo.max(0.1 * e.value), e.value, e.hi.min(10.0 * e.value)]
+    });
     let ends = lines.iter().flatten().map(|v| v.1);
     let mut wanted: Vec<f64> = minima.chain(stars).chain(ends).collect();
     if wanted.is_empty() {
