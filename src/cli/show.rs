@@ -220,6 +220,14 @@ pub(super) fn fits(analysis: &Analysis) -> String {
         }
         out += ".\n";
     }
+    if let Some(bias) = &analysis.isoflop_bias {
+        out += &format!(
+            "  IsoFLOP bias of this design, by simulation on the fitted surface: a {}, N* {}% at 10x the largest compute; corrected a {:.3}.\n",
+            signed(bias.a, 3),
+            signed(100.0 * bias.params_ahead, 1),
+            bias.corrected.a
+        );
+    }
     if let Some(h) = &analysis.holdout {
         out += &format!(
             "  Hold-out: {} runs from {} FLOP on, predicted from the rest by {}: error {:+.2}% on average, {:.2}% at most; {} of {} inside their interval.\n",
@@ -243,6 +251,12 @@ pub(super) fn fits(analysis: &Analysis) -> String {
         out += &format!("  Counted otherwise (C = 6ND of that N): {}.\n", parts.join("; "));
     }
     out
+}
+
+/// A difference with its sign and `places` digits after the point; never `-0.0`.
+fn signed(value: f64, places: usize) -> String {
+    let text = format!("{value:+.places$}");
+    if text.bytes().any(|b| (b'1'..=b'9').contains(&b)) { text } else { text.replace('-', "+") }
 }
 
 /// Three to five significant digits, exponents for the very large and small.

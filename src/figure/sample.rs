@@ -25,6 +25,7 @@ pub(crate) fn empty() -> Analysis {
         excluded: vec![],
         fits: vec![],
         isoflop: vec![],
+        isoflop_bias: None,
         envelope: vec![],
         holdout: None,
         conventions: vec![],

@@ -3,7 +3,8 @@
 //! Hoffmann et al. 2022 (arXiv:2203.15556, section 3.2). The vertex in ln N is the vertex in ln D under
 //! C = 6ND. A parabola is not the shape of a slice of the law, which biases the intercept of the line
 //! even without noise, by up to -5% of D* on Chinchilla's own surface with sizes 16 times either side
-//! (arXiv:2603.22339); the tests hold this code to those numbers.
+//! (arXiv:2603.22339); the tests hold this code to those numbers, and `bias` estimates it for the design
+//! in hand.
 //!
 //! A budget is used only if its minimum was seen: the parabola opens upwards, its vertex lies within
 //! the sampled sizes, and the lowest measured loss is at neither the smallest nor the largest size
@@ -288,26 +289,39 @@ pub(super) fn frontier_fit(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::fit::result::Surface;
 
-    /// Percent error of D* at 1e24 FLOP, extrapolated from noise-free parabolas: five budgets
-    /// 1e17..1e21, 15 values of D from centre/k to centre*k, where the centre of budget i of 5 is
-    /// D* times offset(i).
-    fn error_at_1e24(s: &Surface, k: f64, offset: impl Fn(f64) -> f64) -> f64 {
-        let vertices: Vec<(f64, f64)> = (0..5)
-            .map(|b| {
+    /// Noise-free runs of five budgets 1e17..1e21 with 15 values of D each, log-spaced from centre/k to
+    /// centre*k, where the centre of budget i of 5 is D* times offset(i). By compute, then as given.
+    pub(in crate::fit) fn design(s: &Surface, k: f64, offset: impl Fn(f64) -> f64) -> Vec<Point> {
+        (0..5)
+            .flat_map(|b| {
                 let c = 10.0_f64.powi(17 + b);
                 let (_, best) = s.optimum(&Compute::SixNd, c).unwrap();
-                let runs: Vec<(f64, f64)> = (0..15)
+                let sizes: Vec<(f64, f64)> = (0..15)
                     .map(|i| {
                         let d = best * offset(f64::from(b)) * k.powf(f64::from(i) / 7.0 - 1.0);
                         let n = c / (6.0 * d);
-                        (n.ln(), s.loss(n, d))
+                        (n, s.loss(n, d))
                     })
                     .collect();
-                (c, Parabola::through(&runs).vertex().unwrap())
+                runs(c, &sizes)
+            })
+            .collect()
+    }
+
+    /// Percent error of D* at 1e24 FLOP, extrapolated from the noise-free parabolas of [`design`]
+    /// wherever their vertices lie.
+    fn error_at_1e24(s: &Surface, k: f64, offset: impl Fn(f64) -> f64) -> f64 {
+        let points = design(s, k, offset);
+        let vertices: Vec<(f64, f64)> = points
+            .chunks(15)
+            .map(|budget| {
+                let runs: Vec<(f64, f64)> =
+                    budget.iter().map(|p| (p.params.ln(), p.loss)).collect();
+                (budget[0].flops, Parabola::through(&runs).vertex().unwrap())
             })
             .collect();
         let line = frontier(&vertices, &Compute::SixNd).unwrap();

@@ -3,13 +3,15 @@
 //! [`analyse`] takes a [`Table`] and returns an [`Analysis`]: the Chinchilla surface by robust fit in
 //! the logarithm (`lse`, approach 3) and by variable projection (`varpro`), the IsoFLOP parabolas
 //! (`isoflop`, approach 2), the lower envelope (`envelope`, approach 1), each with intervals and a
-//! certificate, a held-out budget, and what a reader must know before believing any of it.
+//! certificate, the bias of approach 2 for this design (`bias`), a held-out budget, and what a reader
+//! must know before believing any of it.
 //!
 //! Pure: no files, no clock, no device, no randomness but the given seed. Equal tables give equal bits,
 //! whatever the order of the rows and the number of threads.
 //!
 //! Reads: `points`. Read by: `predict`, `figure`, `report`, `cli`.
 
+mod bias;
 mod bootstrap;
 mod checks;
 mod compute;
@@ -226,6 +228,8 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
             ));
         }
     }
+    let isoflop_bias = bias::estimate(&points, &groups, &isoflop, &fits, &compute);
+    warnings.extend(isoflop_bias.as_ref().and_then(bias::warning));
     if options.bootstrap == 0 {
         warnings.push("no bootstrap was asked for: no interval of any parameter".into());
     }
@@ -244,6 +248,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         excluded: table.excluded.clone(),
         fits,
         isoflop,
+        isoflop_bias,
         envelope,
         holdout,
         entropy: table.entropy,

@@ -31,6 +31,10 @@ pub struct Analysis {
     pub fits: Vec<Fit>,
     /// One parabola for each budget (approach 2), those without an interior minimum included.
     pub isoflop: Vec<BudgetFit>,
+    /// What the design alone does to approach 2, by simulation on the leading surface fit. Nothing
+    /// without a line of approach 2 or without a surface, and in files from before it was estimated.
+    #[serde(default)]
+    pub isoflop_bias: Option<IsoflopBias>,
     /// The runs on the lower envelope of loss against compute (approach 1), by compute.
     pub envelope: Vec<EnvelopePoint>,
     /// The largest budget kept out of the fit and predicted from the rest.
@@ -190,6 +194,29 @@ pub struct BudgetFit {
     pub sampled: [f64; 2],
     /// Why this budget is not used (`minimum at the smallest size`, ...), or nothing when it is.
     pub excluded: Option<String>,
+}
+
+/// The bias of approach 2 for one design: a parabola is not the shape of a slice of the surface, so the
+/// line through the vertices misses the optimum even without noise (arXiv:2603.22339, section 2).
+///
+/// Simulated minus true, on the leading surface fit as if it were the truth. It holds neither that
+/// fit's own error nor the error of the form, and has no interval.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IsoflopBias {
+    /// Method of the surface that the design was simulated on: `lse-huber` or `varpro`.
+    pub surface_method: String,
+    /// Bias of the slope of ln N*; subtract it from the slope of approach 2 [-].
+    pub a: f64,
+    /// Bias of the slope of ln D*; subtract it likewise [-].
+    pub b: f64,
+    /// Bias of both lines, simulated minus true: that of ln N* at C is `n0 + a ln C` [-].
+    pub frontier_bias: Frontier,
+    /// The line of approach 2 minus the bias.
+    pub corrected: Frontier,
+    /// Bias of N* at the largest sampled compute, simulated over true minus one [-].
+    pub params_at_largest: f64,
+    /// The same at ten times the largest sampled compute [-].
+    pub params_ahead: f64,
 }
 
 /// A run on the lower envelope of loss against compute.

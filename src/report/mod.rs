@@ -347,6 +347,19 @@ mod tests {
     }
 
     #[test]
+    fn the_bias_of_approach_2_is_told_where_it_is_known() {
+        let (mut analysis, predictions) = sample::imported();
+        let bias = analysis.isoflop_bias.as_mut().unwrap();
+        (bias.a, bias.params_ahead, bias.corrected.a) = (-0.0031, 0.0526, 0.4823);
+        let page = html(&input(&analysis, &[], &predictions, &[]));
+        assert!(page.contains("off by <b>−0.003</b> in a and by <b>+5.26%</b> in N*"), "{page}");
+        assert!(page.contains("a is <span title=\"0.4823\"><b>0.482</b></span>."));
+        analysis.isoflop_bias = None;
+        let page = html(&input(&analysis, &[], &predictions, &[]));
+        assert!(!page.contains("Bias of this design"));
+    }
+
+    #[test]
     fn base64_is_rfc_4648() {
         let vectors = [
             ("", ""),

@@ -50,6 +50,13 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
+/// A difference of exponents with its sign: `−0.003`.
+pub(super) fn difference(value: f64) -> String {
+    // Not `−0.000`.
+    let value = if value.abs() < 5e-4 { 0.0 } else { value };
+    format!("{value:+.3}").replace('-', "−")
+}
+
 /// A loss: four digits after the point are more than seeds agree on.
 pub(super) fn loss(value: Option<f64>) -> String {
     value.filter(|v| v.is_finite()).map_or_else(|| "–".to_owned(), |v| format!("{v:.4}"))
@@ -85,6 +92,11 @@ mod tests {
         assert!(text(1.8172, None).contains("title=\"1.8172\">1.817<"));
         assert!(text(f64::NAN, None).contains(">–<"));
         assert!(text(2e12, Some([1e12, 3e12])).contains("2.00e12"));
+    }
+
+    #[test]
+    fn a_difference_has_a_sign_and_no_negative_zero() {
+        assert_eq!([-0.0031, 0.0126, -0.0004].map(difference), ["−0.003", "+0.013", "+0.000"]);
     }
 
     #[test]

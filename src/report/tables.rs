@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::number::{count_with_interval, ends, loss, percent, with_interval};
+use super::number::{count_with_interval, difference, ends, loss, percent, with_interval};
 use super::{CellRow, Input};
 use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Compute, Fit, Holdout};
@@ -224,6 +224,16 @@ pub(super) fn isoflop(analysis: &Analysis) -> Markup {
         p.note {
             "Off centre: log₂ of N* over the middle of the sampled sizes. A parabola of an off-centre budget is "
             "biased; sample the next study around N*."
+        }
+        @if let Some(bias) = &analysis.isoflop_bias {
+            p.note {
+                "Bias of this design: a parabola is not the shape of a slice of the surface. Without noise, on the "
+                "surface of " (method_name(&bias.surface_method)) ", the same runs and budgets are off by "
+                b { (difference(bias.a)) } " in a and by " b { (percent(bias.params_ahead)) }
+                " in N* at ten times the largest compute (" (percent(bias.params_at_largest))
+                " at the largest). With that taken off, a is "
+                span title=(bias.corrected.a) { b { (format!("{:.3}", bias.corrected.a).replace('-', "−")) } } "."
+            }
         }
     }
 }

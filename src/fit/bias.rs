@@ -1,0 +1,316 @@
+//! The bias of approach 2 for the design in hand, by simulation on the fitted surface.
+//!
+//! A parabola is not the shape of a slice of the Chinchilla surface, so its vertex misses the optimum
+//! even without noise, by an amount that only the surface and the design decide: how wide, how far off
+//! centre and how evenly each budget was sampled (arXiv:2603.22339, section 2). Both are known once a
+//! surface is fitted. So the fitted surface is taken for the truth, its loss is evaluated without noise
+//! at the very runs of the table, approach 2 is run on that, and what it misses is the bias.
+//!
+//! What this is not: the error of the surface fit, or of the form of the law. A wrong surface gives a
+//! somewhat wrong correction.
+//!
+//! Reads: `isoflop`, `groups`, `surface`, `points`. Read by: `analyse`.
+
+use crate::fit::groups::Group;
+use crate::fit::isoflop::{self, Parabola};
+use crate::fit::result::{BudgetFit, Compute, Fit, Frontier, IsoflopBias, Surface};
+use crate::points::Point;
+
+/// How far beyond the largest compute the bias is quoted [-]; where `predict` goes unless told.
+const AHEAD: f64 = 10.0;
+
+/// A bias of N* above this share is worth a warning [-].
+const WORTH_SAYING: f64 = 0.05;
+
+/// The bias of the `isoflop` line among `fits`, simulated on the first surface among them.
+///
+/// - `points`: sorted by compute; `groups` and `budgets` are parallel, as `isoflop::fit` gave them.
+///
+/// The simulated line takes the budgets that the real one took, wherever a simulated vertex falls: the
+/// rule for edge minima has been applied once, to the measured losses. Its constraint and the compute
+/// of each budget are the real ones too, so runs that miss their budget are part of the bias.
+///
+/// Nothing when there is no line or no surface with an optimum, or when a simulated parabola opens
+/// downwards or has its vertex further outside the sampled sizes than they are wide: then the surface
+/// and the runs do not tell the same story, and no number would be worth subtracting.
+pub(super) fn estimate(
+    points: &[Point],
+    groups: &[Group],
+    budgets: &[BudgetFit],
+    fits: &[Fit],
+    compute: &Compute,
+) -> Option<IsoflopBias> {
+    let measured = fits.iter().find(|f| f.method == "isoflop")?.frontier;
+    let (surface_method, surface) = fits.iter().find_map(|f| Some((&f.method, f.params?)))?;
+    let used: Vec<&Group> =
+        groups.iter().zip(budgets).filter(|(_, b)| b.excluded.is_none()).map(|(g, _)| g).collect();
+    let simulated = simulated(points, &used, &surface, compute)?;
+    let bias = minus(simulated, truth(&used, &surface, compute)?);
+    let largest = points.last()?.flops;
+    let params = |flops: f64| (bias.n0 + bias.a * flops.ln()).exp_m1();
+    let (params_at_largest, params_ahead) = (params(largest), params(AHEAD * largest));
+    let numbers = [bias.n0, bias.a, bias.d0, bias.b, params_at_largest, params_ahead];
+    numbers.iter().all(|v| v.is_finite()).then(|| IsoflopBias {
+        surface_method: surface_method.clone(),
+        a: bias.a,
+        b: bias.b,
+        frontier_bias: bias,
+        corrected: minus(measured, bias),
+        params_at_largest,
+        params_ahead,
+    })
+}
+
+/// What a reader must know of a bias that matters.
+pub(super) fn warning(bias: &IsoflopBias) -> Option<String> {
+    (bias.params_ahead.abs() > WORTH_SAYING).then(|| {
+        format!(
+            "isoflop: this design biases N* by {:+.1}% at {AHEAD}x the largest compute even without \
+             noise; corrected a = {:.3}",
+            100.0 * bias.params_ahead,
+            bias.corrected.a
+        )
+    })
+}
+
+/// Approach 2 on the losses of `surface` at the runs of `groups`.
+fn simulated(
+    points: &[Point],
+    groups: &[&Group],
+    surface: &Surface,
+    compute: &Compute,
+) -> Option<Frontier> {
+    let vertex = |group: &&Group| {
+        let runs: Vec<(f64, f64)> = group
+            .rows
+            .iter()
+            .map(|i| &points[*i])
+            .map(|p| (p.params.ln(), surface.loss(p.params, p.tokens)))
+            .collect();
+        let (low, high) =
+            runs.iter().fold((f64::MAX, f64::MIN), |(l, h), r| (l.min(r.0), h.max(r.0)));
+        let vertex = Parabola::through(&runs).vertex()?;
+        let near = (2.0 * low - high..=2.0 * high - low).contains(&vertex);
+        near.then_some((group.flops, vertex))
+    };
+    let vertices: Vec<(f64, f64)> = groups.iter().map(vertex).collect::<Option<_>>()?;
+    isoflop::frontier(&vertices, compute)
+}
+
+/// The frontier that approach 2 ought to find: exact under C = 6ND, otherwise, where the frontier is
+/// slightly bent, the least-squares line through its points at the same budgets. The bend itself is
+/// shared by every straight line and is no bias of the parabola.
+fn truth(groups: &[&Group], surface: &Surface, compute: &Compute) -> Option<Frontier> {
+    match compute {
+        Compute::SixNd => surface.frontier(compute, groups.first()?.flops, groups.last()?.flops),
+        Compute::Attention { .. } => {
+            let optimum = |g: &&Group| Some((g.flops, surface.optimum(compute, g.flops)?.0.ln()));
+            let optima: Vec<(f64, f64)> = groups.iter().map(optimum).collect::<Option<_>>()?;
+            isoflop::frontier(&optima, compute)
+        }
+    }
+}
+
+fn minus(l: Frontier, r: Frontier) -> Frontier {
+    Frontier { n0: l.n0 - r.n0, a: l.a - r.a, d0: l.d0 - r.d0, b: l.b - r.b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::isoflop::tests::design;
+    use crate::fit::tests::table;
+    use crate::fit::{Analysis, Draws, Method, Options, analyse, checks, groups};
+
+    const CHINCHILLA: Surface = Surface { a: 406.4, b: 410.7, e: 1.69, alpha: 0.34, beta: 0.28 };
+    const SYMMETRIC: Surface = Surface { a: 400.0, b: 400.0, e: 1.69, alpha: 0.31, beta: 0.31 };
+
+    /// Approach 2 on `points`, and its bias when `surface` is what was fitted.
+    fn known(points: &[Point], surface: &Surface, compute: &Compute) -> (Frontier, IsoflopBias) {
+        let points = checks::sorted(points);
+        let groups = groups::budgets(&points);
+        let (budgets, line) = isoflop::fit(&points, &groups, compute, (0, 1, 0.9));
+        let line = line.unwrap();
+        let measured = line.frontier;
+        let fitted = Fit {
+            law: "chinchilla".into(),
+            method: "lse-huber".into(),
+            params: Some(*surface),
+            draws: Draws::Surfaces(Vec::new()),
+            ..line.clone()
+        };
+        let bias = estimate(&points, &groups, &budgets, &[fitted, line], compute).unwrap();
+        (measured, bias)
+    }
+
+    fn options(methods: &[Method]) -> Options {
+        Options { bootstrap: 0, holdout: 0, methods: methods.to_vec(), ..Options::default() }
+    }
+
+    fn analysed(points: Vec<Point>, methods: &[Method]) -> Analysis {
+        analyse(&table(points), Compute::SixNd, &options(methods)).unwrap()
+    }
+
+    /// Relative errors of N* and D* at `flops` against the surface's optimum.
+    fn errors(line: &Frontier, surface: &Surface, flops: f64) -> [f64; 2] {
+        let ((n, d), (m, e)) = (line.at(flops), surface.optimum(&Compute::SixNd, flops).unwrap());
+        [n / m - 1.0, d / e - 1.0]
+    }
+
+    fn below(errors: [f64; 2], limit: f64) {
+        assert!(errors.iter().all(|e| e.abs() < limit), "{errors:?}, want below {limit}");
+    }
+
+    /// The uncorrected numbers are the published ones, recomputed in 50-digit arithmetic as in
+    /// `isoflop` (arXiv:2603.22339, section 2): percent error of D* at 1e24 FLOP.
+    #[test]
+    fn the_corrected_line_meets_the_optimum_that_the_plain_one_misses() {
+        let published = [-0.326937804, -1.301125044, -2.902904738, -5.100244552];
+        for (k, want) in [2.0, 4.0, 8.0, 16.0].into_iter().zip(published) {
+            let points = design(&CHINCHILLA, k, |_| 1.0);
+            let (plain, bias) = known(&points, &CHINCHILLA, &Compute::SixNd);
+            let [_, d] = errors(&plain, &CHINCHILLA, 1e24);
+            assert!((100.0 * d - want).abs() < 1e-7, "{k}: {d}");
+            below(errors(&bias.corrected, &CHINCHILLA, 1e24), 1e-10);
+            // Equal widths at every budget move the intercept alone (same source).
+            assert!(bias.a.abs() < 1e-12 && bias.b.abs() < 1e-12, "{bias:?}");
+            // D* too small by x is N* too large by 1/(1 - x), at any compute.
+            let n = 1.0 / (1.0 + 0.01 * want) - 1.0;
+            assert!((bias.params_at_largest - n).abs() < 1e-8, "{k}: {bias:?}");
+            assert!((bias.params_ahead - n).abs() < 1e-8, "{k}: {bias:?}");
+        }
+    }
+
+    /// Budgets centred three times off, always or more and more (same source, section 2). At widths of
+    /// 2 the minimum is outside the runs and `isoflop` refuses the budget.
+    #[test]
+    fn budgets_off_centre_are_corrected_likewise() {
+        let constant = [3.471817881, 2.645165430, 1.509792260];
+        let drifting = [5.171168143, 3.697903198, 1.689066536];
+        let slopes = [0.50355, 0.50268, 0.50147];
+        for (i, k) in [4.0, 8.0, 16.0].into_iter().enumerate() {
+            let points = design(&SYMMETRIC, k, |_| 3.0);
+            let (plain, bias) = known(&points, &SYMMETRIC, &Compute::SixNd);
+            assert!((100.0 * errors(&plain, &SYMMETRIC, 1e24)[1] - constant[i]).abs() < 1e-7);
+            below(errors(&bias.corrected, &SYMMETRIC, 1e24), 1e-10);
+
+            let points = design(&SYMMETRIC, k, |b| 3.0_f64.powf(b / 4.0));
+            let (plain, bias) = known(&points, &SYMMETRIC, &Compute::SixNd);
+            assert!((100.0 * errors(&plain, &SYMMETRIC, 1e24)[1] - drifting[i]).abs() < 1e-7);
+            below(errors(&bias.corrected, &SYMMETRIC, 1e24), 1e-10);
+            // The published exponent is that of D*, .5 if nothing were biased.
+            assert!((0.5 + bias.b - slopes[i]).abs() < 1e-5 && bias.a < -1e-3, "{bias:?}");
+            assert!((bias.corrected.a - 0.5).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_surface_fitted_to_the_runs_corrects_as_well_as_the_true_one() {
+        for (k, offset) in [(4.0, 1.0), (16.0, 1.0), (8.0, 3.0)] {
+            let analysis = analysed(design(&CHINCHILLA, k, |_| offset), &Method::ALL);
+            let bias = analysis.isoflop_bias.unwrap();
+            assert_eq!(bias.surface_method, "lse-huber");
+            below(errors(&bias.corrected, &CHINCHILLA, 1e24), 1e-6);
+        }
+    }
+
+    /// With alpha = beta a slice is A N^-alpha + B' N^alpha, a hyperbolic cosine about ln N*.
+    #[test]
+    fn a_centred_design_on_a_symmetric_surface_has_no_bias() {
+        for k in [2.0, 16.0] {
+            let points = design(&SYMMETRIC, k, |_| 1.0);
+            let (_, bias) = known(&points, &SYMMETRIC, &Compute::SixNd);
+            let [at, ahead] = [bias.params_at_largest, bias.params_ahead];
+            assert!(at.abs() < 1e-9 && ahead.abs() < 1e-9, "{bias:?}");
+            assert_eq!(warning(&bias), None);
+        }
+    }
+
+    /// The line through the true optima at the five budgets is what noise-free data, corrected, must
+    /// give, bend of the frontier included.
+    #[test]
+    fn attention_in_the_constraint_is_corrected_to_the_line_through_the_optima() {
+        let compute = Compute::Attention { k: 300.0, q: 2.0 / 3.0, max_error: 0.0 };
+        let mut points = design(&CHINCHILLA, 8.0, |_| 2.0);
+        for p in &mut points {
+            p.tokens = p.flops / compute.per_token(p.params);
+            p.loss = CHINCHILLA.loss(p.params, p.tokens);
+        }
+        let (plain, bias) = known(&points, &CHINCHILLA, &compute);
+        let optima: Vec<(f64, f64)> = (17..22)
+            .map(|c| 10.0_f64.powi(c))
+            .map(|c| (c, CHINCHILLA.optimum(&compute, c).unwrap().0.ln()))
+            .collect();
+        let want = isoflop::frontier(&optima, &compute).unwrap();
+        for c in [1e17, 1e21] {
+            let ((n, d), (m, e)) = (bias.corrected.at(c), want.at(c));
+            below([n / m - 1.0, d / e - 1.0], 1e-10);
+            assert!((plain.at(c).0 / m - 1.0).abs() > 1e-3);
+        }
+    }
+
+    /// The first budget is centred three times off, so that leaving it out or in changes the slope.
+    #[test]
+    fn the_simulation_uses_the_budgets_that_the_line_used() {
+        let drift = |b: f64| if b == 0.0 { 3.0 } else { 1.0 };
+        let mut points = design(&SYMMETRIC, 8.0, drift);
+        let of = |points: &[Point]| known(points, &SYMMETRIC, &Compute::SixNd).1.frontier_bias;
+        let (all, others) = (of(&points), of(&points[15..]));
+        assert!((all.a - others.a).abs() > 1e-4, "{all:?} {others:?}");
+        // Its measured losses fall throughout: the line does without it, though the surface would not.
+        for (i, p) in points[..15].iter_mut().enumerate() {
+            p.loss = 9.0 - 0.1 * i as f64;
+        }
+        let without = of(&points);
+        assert!((without.a - others.a).abs() < 1e-14 && (without.n0 - others.n0).abs() < 1e-12);
+
+        // The other way round: the surface's minimum lies below these D, the measured one among them.
+        let mut points = design(&SYMMETRIC, 2.0, drift);
+        for (i, p) in points[..15].iter_mut().enumerate() {
+            p.loss = 3.0 + 0.01 * (i as f64 - 7.0).powi(2);
+        }
+        let (with, without) = (of(&points), of(&points[15..]));
+        assert!(without.a.abs() < 1e-12 && with.a > 1e-3, "{with:?}");
+    }
+
+    #[test]
+    fn without_a_surface_or_a_line_there_is_no_bias_to_give() {
+        let points = || design(&CHINCHILLA, 4.0, |_| 1.0);
+        assert_eq!(analysed(points(), &[Method::Isoflop]).isoflop_bias, None);
+        assert_eq!(analysed(points(), &[Method::LseHuber, Method::Varpro]).isoflop_bias, None);
+        let both = analysed(points(), &[Method::Varpro, Method::Isoflop]);
+        assert_eq!(both.isoflop_bias.unwrap().surface_method, "varpro");
+    }
+
+    #[test]
+    fn a_bias_above_five_percent_is_a_warning() {
+        let of = |k| analysed(design(&CHINCHILLA, k, |_| 1.0), &Method::ALL).warnings;
+        let wide = of(16.0);
+        // 1 / (1 - .05100244552) - 1 = 5.4%; beta / (alpha + beta) = .452.
+        let want = "isoflop: this design biases N* by +5.4% at 10x the largest compute even without \
+                    noise; corrected a = 0.452";
+        assert!(wide.iter().any(|w| w == want), "{wide:?}");
+        assert!(!of(4.0).iter().any(|w| w.contains("biases")));
+    }
+
+    #[test]
+    fn the_order_of_the_rows_changes_no_bit() {
+        let points = design(&CHINCHILLA, 8.0, |_| 3.0);
+        let mut shuffled = points.clone();
+        shuffled.reverse();
+        shuffled.swap(3, 40);
+        assert_eq!(
+            analysed(points, &Method::ALL).isoflop_bias,
+            analysed(shuffled, &Method::ALL).isoflop_bias
+        );
+    }
+
+    #[test]
+    fn a_file_from_before_the_bias_was_estimated_is_read() {
+        let mut analysis = analysed(design(&CHINCHILLA, 4.0, |_| 1.0), &Method::ALL);
+        let mut file = serde_json::to_value(&analysis).unwrap();
+        assert!(file.as_object_mut().unwrap().remove("isoflop_bias").is_some());
+        analysis.isoflop_bias = None;
+        assert_eq!(serde_json::from_value::<Analysis>(file).unwrap(), analysis);
+    }
+}
