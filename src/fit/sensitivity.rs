@@ -47,7 +47,7 @@ enum Objective {
 /// One choice made otherwise.
 struct Choice {
     group: &'static str,
-    choice: String,
+    name: String,
     objective: Objective,
     /// Rows left out, ascending.
     without: Vec<usize>,
@@ -88,8 +88,7 @@ pub(super) fn compare(
     };
     let huber = *method == Method::LseHuber.name();
     let objective = if huber { Objective::Huber(delta) } else { Objective::Squares };
-    let as_fitted =
-        Choice { group: "", choice: "as fitted".into(), objective, without: Vec::new() };
+    let as_fitted = Choice { group: "", name: "as fitted".into(), objective, without: Vec::new() };
     let Some(first) = row(points, compute, &as_fitted, &lead) else { return Vec::new() };
 
     let mut choices = objectives(huber, delta);
@@ -105,7 +104,7 @@ pub(super) fn compare(
         .iter()
         .zip(&refitted)
         .filter(|(_, r)| matches!(r, Refit::NoLaw))
-        .map(|(c, _)| c.choice.as_str())
+        .map(|(c, _)| c.name.as_str())
         .collect();
     if !failed.is_empty() {
         let named = failed.iter().take(5).copied().collect::<Vec<_>>().join(", ");
@@ -126,7 +125,7 @@ pub(super) fn compare(
 /// Other deltas, and the objective of the other surface method.
 fn objectives(huber: bool, delta: f64) -> Vec<Choice> {
     let all =
-        |group, choice: String, objective| Choice { group, choice, objective, without: Vec::new() };
+        |group, name: String, objective| Choice { group, name, objective, without: Vec::new() };
     let mut choices: Vec<Choice> = [("1e-4", 1e-4), ("1e-3", 1e-3), ("1e-2", 1e-2)]
         .map(|(name, d)| all("huber delta", format!("delta {name}"), Objective::Huber(d)))
         .into();
@@ -147,7 +146,7 @@ fn budgets(groups: &[Group], objective: Objective) -> Vec<Choice> {
     }
     let without = |g: &Group| Choice {
         group: "leave out a budget",
-        choice: format!("without {} FLOP", scientific(g.label)),
+        name: format!("without {} FLOP", scientific(g.label)),
         objective,
         without: g.rows.clone(),
     };
@@ -175,7 +174,7 @@ fn sizes(points: &[Point], objective: Objective) -> Vec<Choice> {
         rows.sort_unstable();
         Choice {
             group: "leave out a size",
-            choice: format!("without N {}", count(mean.exp())),
+            name: format!("without N {}", count(mean.exp())),
             objective,
             without: rows,
         }
@@ -196,7 +195,7 @@ fn runs(points: &[Point], objective: Objective, lead: &Surface) -> Vec<Choice> {
         let Point { id, params, tokens, .. } = &points[i];
         Choice {
             group: "leave out a run",
-            choice: format!("without {id} (N {}, D {})", count(*params), count(*tokens)),
+            name: format!("without {id} (N {}, D {})", count(*params), count(*tokens)),
             objective,
             without: vec![i],
         }
@@ -259,7 +258,7 @@ fn row(
     let (params_ahead, tokens_ahead) = surface.optimum(compute, AHEAD * most)?;
     Some(SensitivityRow {
         group: choice.group.into(),
-        choice: choice.choice.clone(),
+        choice: choice.name.clone(),
         n: points.len() - choice.without.len(),
         exponents: frontier.exponents(),
         e: surface.e,
