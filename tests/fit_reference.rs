@@ -148,6 +148,31 @@ fn all_rows_and_other_deltas_give_their_own_minima() {
     near(s.beta, 0.40588, 1e-5);
 }
 
+/// The rows of other choices are fits of their own (alpha and beta as in the test above, here by way of
+/// a = beta / (alpha + beta)), and no start of a whole fit finds a better one.
+#[test]
+fn every_other_choice_is_a_converged_fit() {
+    let Some(table) = epoch(false) else { return };
+    let analysis = analyse(&table, Compute::SixNd, &options(0, &SURFACES)).unwrap();
+    let row = |choice: &str| analysis.sensitivity.iter().find(|r| r.choice == choice).unwrap();
+    near(row("delta 1e-2").exponents.a, 0.38154 / (0.35442 + 0.38154), 5e-5);
+    near(row("squares of ln L").exponents.a, 0.40588 / (0.36025 + 0.40588), 1e-5);
+    near(row("squares of ln L").e, 1.8646, 1e-4);
+    near(row("squares of L").exponents.a, 0.427621 / (0.357615 + 0.427621), 2e-6);
+    near(row("squares of L").e, 1.882814, 2e-6);
+    near(row("as fitted").exponents.a, analysis.fits[0].exponents.a, 0.0);
+    near(row("delta 1e-3").exponents.a, analysis.fits[0].exponents.a, 1e-8);
+    for (choice, delta) in [("delta 1e-4", 1e-4), ("delta 1e-2", 1e-2), ("squares of ln L", 1e3)] {
+        let options = Options { delta, ..options(0, &[Method::LseHuber]) };
+        let whole = analyse(&table, Compute::SixNd, &options).unwrap();
+        near(row(choice).exponents.a, whole.fits[0].exponents.a, 1e-6);
+        near(row(choice).e, surface(&whole, "lse-huber").e, 1e-5);
+    }
+    let of = |group: &str| analysis.sensitivity.iter().filter(|r| r.group == group).count();
+    assert_eq!((of("leave out a budget"), of("leave out a run")), (9, 5));
+    assert!(analysis.widest_choice().is_some());
+}
+
 fn sd(values: &[f64]) -> f64 {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;

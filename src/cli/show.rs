@@ -3,7 +3,7 @@
 use comfy_table::presets;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use crate::fit::{Analysis, Fit};
+use crate::fit::{Analysis, Fit, SensitivityRow};
 use crate::ledger::{Ledger, State};
 use crate::plan::{Cell, cost};
 use crate::predict::{Estimate, Prediction};
@@ -250,7 +250,28 @@ pub(super) fn fits(analysis: &Analysis) -> String {
             .collect();
         out += &format!("  Counted otherwise (C = 6ND of that N): {}.\n", parts.join("; "));
     }
-    out
+    out + &choices(analysis)
+}
+
+/// How far the answer moves when one choice at a time is made otherwise, in a line.
+fn choices(analysis: &Analysis) -> String {
+    let Some(widest) = analysis.widest_choice() else { return String::new() };
+    let most = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
+    let range = |of: fn(&SensitivityRow) -> f64| {
+        let values = analysis.sensitivity.iter().map(of);
+        values.fold([f64::MAX, f64::MIN], |[l, h], v| [l.min(v), h.max(v)])
+    };
+    let [a0, a1] = range(|r| r.exponents.a);
+    let [r0, r1] = range(|r| r.tokens_per_param);
+    let [l0, l1] = range(|r| r.loss_ahead);
+    format!(
+        "  Choices (delta, objective, a budget, a size or a run left out): a {a0:.3}..{a1:.3}, \
+         D*/N* {}..{} at {}, loss at 10x {l0:.4}..{l1:.4}; widest: {}.\n",
+        digits3(r0),
+        digits3(r1),
+        flops(most),
+        widest.choice
+    )
 }
 
 /// A difference with its sign and `places` digits after the point; never `-0.0`.

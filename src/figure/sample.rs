@@ -29,6 +29,7 @@ pub(crate) fn empty() -> Analysis {
         envelope: vec![],
         holdout: None,
         conventions: vec![],
+        sensitivity: vec![],
         entropy: None,
         bytes_per_token: None,
         warnings: vec![],

@@ -3,8 +3,8 @@
 //! [`analyse`] takes a [`Table`] and returns an [`Analysis`]: the Chinchilla surface by robust fit in
 //! the logarithm (`lse`, approach 3) and by variable projection (`varpro`), the IsoFLOP parabolas
 //! (`isoflop`, approach 2), the lower envelope (`envelope`, approach 1), each with intervals and a
-//! certificate, the bias of approach 2 for this design (`bias`), a held-out budget, and what a reader
-//! must know before believing any of it.
+//! certificate, the bias of approach 2 for this design (`bias`), a held-out budget, the same law under
+//! other choices (`sensitivity`), and what a reader must know before believing any of it.
 //!
 //! Pure: no files, no clock, no device, no randomness but the given seed. Equal tables give equal bits,
 //! whatever the order of the rows and the number of threads.
@@ -24,6 +24,7 @@ mod lse;
 mod newton;
 pub mod result;
 mod sample;
+mod sensitivity;
 pub(crate) mod stats;
 mod surface;
 mod varpro;
@@ -238,12 +239,15 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         .and_then(|held| {
             held.map_err(|why| warnings.push(format!("no budget could be held out: {why}"))).ok()
         });
+    let sensitivity =
+        sensitivity::compare(&points, &groups, &compute, options.delta, &fits, &mut warnings);
     let mut analysis = Analysis {
         version: FIT_VERSION,
         source: table.source.clone(),
         convention: table.convention.clone(),
         compute,
         conventions: conventions::compare(&points, options),
+        sensitivity,
         points,
         excluded: table.excluded.clone(),
         fits,

@@ -41,6 +41,10 @@ pub struct Analysis {
     pub holdout: Option<Holdout>,
     /// The same fit under every convention of N: how much the answer depends on what is counted.
     pub conventions: Vec<ConventionFit>,
+    /// The leading surface fit, first as it is and then with one choice at a time made otherwise: how
+    /// much the answer depends on them. Empty without a surface fit.
+    #[serde(default)]
+    pub sensitivity: Vec<SensitivityRow>,
     /// Exact entropy of the data, where it is known [nats/token].
     pub entropy: Option<f64>,
     /// Bytes per token of the held-out text [bytes/token].
@@ -281,4 +285,24 @@ pub struct ConventionFit {
     pub e: f64,
     /// Compute-optimal tokens per parameter at the largest sampled budget.
     pub tokens_per_param: f64,
+}
+
+/// The answer of a surface fit with one choice made otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SensitivityRow {
+    /// `huber delta`, `objective`, `leave out a budget`, `leave out a size` or `leave out a run`;
+    /// nothing for the fit as it is.
+    pub group: String,
+    /// What was chosen: `delta 1e-4`, `squares of ln L`, `without 3e11 FLOP`, `without N 25.5k`.
+    pub choice: String,
+    /// Runs in this fit.
+    pub n: usize,
+    /// N* ~ C^a, D* ~ C^b over the compute of the full table.
+    pub exponents: Exponents,
+    /// Irreducible loss E [nats/token].
+    pub e: f64,
+    /// Compute-optimal D*/N* at the largest compute of the full table [tokens/parameter].
+    pub tokens_per_param: f64,
+    /// Compute-optimal loss at ten times the largest compute of the full table [nats/token].
+    pub loss_ahead: f64,
 }

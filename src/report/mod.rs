@@ -114,6 +114,9 @@ fn sections(input: &Input) -> Vec<Part> {
         }),
         part(!a.isoflop.is_empty(), "isoflop", "IsoFLOP minima", &|| tables::isoflop(a)),
         part(true, "conventions", "What N and C mean", &|| tables::conventions(a)),
+        part(a.sensitivity.len() > 1, "choices", "How much depends on choices", &|| {
+            tables::choices(a)
+        }),
         part(!a.excluded.is_empty(), "left-out", "Left out, and why", &|| tables::exclusions(a)),
         part(!input.cells.is_empty(), "runs", "All cells", &|| tables::cells(input)),
         input.sweep_toml.map(|toml| Part {
@@ -254,6 +257,8 @@ mod tests {
             ">Held out</h2>",
             ">IsoFLOP minima</h2>",
             ">What N and C mean</h2>",
+            ">How much depends on choices</h2>",
+            "squares of ln L",
             ">Left out, and why</h2>",
             "diverged at step 112",
             ">All cells</h2>",

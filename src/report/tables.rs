@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::number::{count_with_interval, difference, ends, loss, percent, with_interval};
 use super::{CellRow, Input};
 use crate::figure::{method_name, power};
-use crate::fit::{Analysis, Compute, Fit, Holdout};
+use crate::fit::{Analysis, Compute, Fit, Holdout, SensitivityRow};
 use crate::predict::{Estimate, Prediction};
 use crate::units::{count, digits3};
 
@@ -278,6 +278,54 @@ fn constraint(compute: &Compute) -> Markup {
                 "C = (6N + " (digits3(*k)) " N" sup { (digits3(*q)) } ") D, which meets the exact counts of the runs within "
                 (percent(*max_error).trim_start_matches('+'))
             }
+        }
+    }
+}
+
+/// The leading fit with one choice at a time made otherwise.
+pub(super) fn choices(analysis: &Analysis) -> Markup {
+    let all = &analysis.sensitivity;
+    let new_group = |i: usize| i == 0 || all[i - 1].group != all[i].group;
+    let rows = html! {
+        @for (i, r) in all.iter().enumerate() {
+            tr.lead[i == 0].group[new_group(i)] {
+                td { @if new_group(i) { (r.group) } }
+                td.wrap { (r.choice) }
+                td.n { (r.n) }
+                td.n { (with_interval(r.exponents.a, None)) }
+                td.n { (with_interval(r.exponents.b, None)) }
+                td.n { (loss(Some(r.e))) }
+                td.n { (digits3(r.tokens_per_param)) }
+                td.n { (loss(Some(r.loss_ahead))) }
+            }
+        }
+    };
+    let most = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
+    let range = |of: fn(&SensitivityRow) -> f64| {
+        all.iter().map(of).fold([f64::MAX, f64::MIN], |[l, h], v| [l.min(v), h.max(v)])
+    };
+    let (a, ratio, ahead) =
+        (range(|r| r.exponents.a), range(|r| r.tokens_per_param), range(|r| r.loss_ahead));
+    html! {
+        p {
+            "Over these " (all.len()) " answers a lies between " b { (format!("{:.3}", a[0])) } " and "
+            b { (format!("{:.3}", a[1])) } ", D*/N* at " (power(most)) " FLOP between " b { (digits3(ratio[0])) }
+            " and " b { (digits3(ratio[1])) } ", and the compute-optimal loss at ten times that compute between "
+            b { (loss(Some(ahead[0]))) } " and " b { (loss(Some(ahead[1]))) } " nats/token."
+            @if let Some(widest) = analysis.widest_choice() { " Farthest from the fit: " (widest.choice) "." }
+        }
+        (table(
+            &[
+                ("", "", false), ("Choice", "", false), ("Runs", "", true), ("a", "N* ∼ Cᵃ", true),
+                ("b", "D* ∼ Cᵇ", true), ("E", "nats/token", true), ("D*/N*", "at the largest compute", true),
+                ("Loss", "at 10× that, nats/token", true),
+            ],
+            &rows,
+        ))
+        p.note {
+            "One choice at a time made otherwise, all else as in the shaded fit. Not an interval: these are choices, "
+            "not draws. Of single runs the most influential are shown; where there are more than 60, of the 12 "
+            "farthest from the law."
         }
     }
 }
