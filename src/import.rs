@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::{FileError, InputError};
 use crate::points::{Convention, Counts, Exclusion, Point, Table};
-use crate::units::{count, parse_quantity};
+use crate::units::parse_quantity;
 
 /// Largest table that is read [bytes].
 const MAX_BYTES: u64 = 256 << 20;
@@ -240,11 +240,6 @@ impl Columns {
             counts,
         })
     }
-}
-
-/// `N 3.68k, D 1.20M, loss 2.31`, for messages about a run.
-pub fn describe(point: &Point) -> String {
-    format!("N {}, D {}, loss {:.4}", count(point.params), count(point.tokens), point.loss)
 }
 
 #[cfg(test)]
