@@ -16,12 +16,13 @@ const MAX_BYTES: u64 = 256 << 20;
 ///
 /// They cover `chinchilla` (C, N, D, loss), Open-Athena (params, tokens, budget, loss), nanochat
 /// (flops_budget, tokens_trained, val_bpb) and our own ledger.
-const ROLES: [(&str, &[&str]); 7] = [
+const ROLES: [(&str, &[&str]); 8] = [
     ("params", &["params", "n", "n_params", "num_params", "parameters", "parameter_count"]),
     ("tokens", &["tokens", "d", "n_tokens", "num_tokens", "tokens_trained", "training_tokens"]),
     ("loss", &["loss", "l", "val_loss", "final_loss", "eval_loss", "val_bpb"]),
     ("flops", &["flops", "c", "flop", "training_flops", "total_training_flops", "compute"]),
     ("budget", &["budget", "flops_budget", "isoflop_budget"]),
+    ("unique_tokens", &["unique_tokens", "u", "unique"]),
     ("id", &["id", "name", "run", "run_name"]),
     ("cluster", &["cluster", "trunk"]),
 ];
@@ -237,6 +238,7 @@ impl Columns {
             loss,
             // A study without a budget for this run is not an error.
             budget: self.text(record, "budget").and_then(parse_quantity),
+            unique_tokens: self.number(record, "unique_tokens")?,
             counts,
         })
     }

@@ -22,6 +22,9 @@ pub struct Point {
     pub loss: f64,
     /// The planned budget this run belongs to, if the study has budgets [FLOP].
     pub budget: Option<f64>,
+    /// Distinct tokens U that the run drew on, where that is known; below D, data were repeated [tokens].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_tokens: Option<f64>,
     /// The same model counted otherwise, where that is known.
     pub counts: Option<Counts>,
 }

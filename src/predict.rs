@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::{Analysis, Compute, Draws, Fit, Surface, stats};
+use crate::fit::{Analysis, Code, Compute, Draws, Fit, Surface, Warning, stats};
 
 /// A value with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ pub struct Prediction {
     /// Every method on the same compute: their spread is part of the answer.
     pub methods: Vec<MethodPrediction>,
     /// What a reader must know before believing the numbers.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Why nothing can be predicted.
@@ -136,9 +136,9 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     disagreement(&methods, &leading, &mut warnings);
     for fit in &analysis.fits {
         if fit.draws.is_empty() {
-            warnings.push(format!(
-                "{}: no draws, so no interval: its ends repeat the value",
-                fit.method
+            warnings.push(Warning::new(
+                Code::NoIntervals,
+                format!("{}: no draws, so no interval: its ends repeat the value", fit.method),
             ));
         }
     }
@@ -203,23 +203,26 @@ fn loss_of(fit: &Fit, surface: &Surface, (params, tokens): (f64, f64)) -> Option
     Some(Estimate { value, lo, hi })
 }
 
-fn distance(flops: f64, least: f64, most: f64, warnings: &mut Vec<String>) {
+fn distance(flops: f64, least: f64, most: f64, warnings: &mut Vec<Warning>) {
     let factor = flops / most;
     if factor > VERY_FAR {
-        warnings.push(format!(
+        warnings.push(Warning::new(Code::FarExtrapolation, format!(
             "extrapolates {factor:.0} times beyond the largest run ({most:.2e} FLOP): no published \
              forecast has been shown to hold beyond {VERY_FAR:.0} times, and the interval does not \
              hold the error of the form"
-        ));
+        )));
     } else if factor > FAR {
-        warnings.push(format!(
+        warnings.push(Warning::new(Code::Extrapolation, format!(
             "extrapolates {factor:.0} times beyond the largest run ({most:.2e} FLOP): the interval \
              does not hold the error of the form"
-        ));
+        )));
     } else if flops < least / FAR {
-        warnings.push(format!(
-            "{:.0} times below the smallest run ({least:.2e} FLOP): the law is not known there",
-            least / flops
+        warnings.push(Warning::new(
+            Code::BelowRuns,
+            format!(
+                "{:.0} times below the smallest run ({least:.2e} FLOP): the law is not known there",
+                least / flops
+            ),
         ));
     }
 }
@@ -228,20 +231,20 @@ fn distance(flops: f64, least: f64, most: f64, warnings: &mut Vec<String>) {
 fn disagreement(
     methods: &[MethodPrediction],
     leading: &MethodPrediction,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) {
     let inside = |v: f64, e: &Estimate| (e.lo..=e.hi).contains(&v);
     for other in methods.iter().filter(|m| m.method != leading.method) {
         let (one, two) = (&leading.params, &other.params);
         if !inside(one.value, two) && !inside(two.value, one) {
-            warnings.push(format!(
+            warnings.push(Warning::new(Code::MethodsDisagree, format!(
                 "{} and {} disagree beyond their intervals: N* {:.3e} against {:.3e}, a factor {:.2}",
                 leading.method,
                 other.method,
                 one.value,
                 two.value,
                 (one.value / two.value).max(two.value / one.value)
-            ));
+            )));
         }
     }
 }
@@ -274,6 +277,7 @@ mod tests {
                     loss: EPOCH.loss(params, tokens)
                         * (1.0 + if bootstrap > 0 { noise } else { 0.0 }),
                     budget: Some(c),
+                    unique_tokens: None,
                     counts: None,
                 });
             }
@@ -298,8 +302,8 @@ mod tests {
         assert!((p.tokens.value / 1.327e12 - 1.0).abs() < 1e-3, "{p:?}");
         assert!((p.tokens_per_param.value - 18.3).abs() < 0.06, "{p:?}");
         assert!((p.extrapolation - 576.0).abs() < 1e-9);
-        assert!(p.warnings.iter().any(|w| w.contains("576 times beyond")));
-        assert!(p.warnings.iter().any(|w| w.contains("no interval")));
+        assert!(p.warnings.iter().any(|w| w.text.contains("576 times beyond")));
+        assert!(p.warnings.iter().any(|w| w.text.contains("no interval")));
         // Regret by the law itself.
         let at = |n: f64| EPOCH.loss(n, 5.76e23 / 6.0 / n);
         let want = at(3.618e10) / at(7.236e10) - 1.0;
@@ -315,10 +319,10 @@ mod tests {
         assert!(p.loss.hi - p.loss.lo > 2.0 * 1.6 * scatter, "{p:?}");
         assert!(p.params.lo < p.params.value && p.params.value < p.params.hi);
         assert_eq!(p.methods.len(), analysis.fits.len());
-        assert!(p.warnings.iter().all(|w| !w.contains("extrapolates")), "{:?}", p.warnings);
+        assert!(p.warnings.iter().all(|w| !w.text.contains("extrapolates")), "{:?}", p.warnings);
         let far = at_flops(&analysis, 1e20 * 1e3).unwrap();
         assert!(far.params.hi / far.params.lo > p.params.hi / p.params.lo);
-        assert!(far.warnings.iter().any(|w| w.contains("extrapolates 100 times")));
+        assert!(far.warnings.iter().any(|w| w.text.contains("extrapolates 100 times")));
     }
 
     #[test]
@@ -345,7 +349,7 @@ mod tests {
         }
         let p = at_flops(&analysis, 1e22).unwrap();
         assert!(
-            p.warnings.iter().any(|w| w.contains("lse-huber and isoflop disagree")),
+            p.warnings.iter().any(|w| w.text.contains("lse-huber and isoflop disagree")),
             "{:?}",
             p.warnings
         );

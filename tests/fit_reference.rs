@@ -43,6 +43,7 @@ fn epoch(all: bool) -> Option<Table> {
                 flops: v[2],
                 loss: v[3],
                 budget: None,
+                unique_tokens: None,
                 counts: None,
             };
             (all || v[4] == 1.0).then_some(point)
@@ -289,6 +290,7 @@ fn study(budgets: usize, sigma: f64, noise: &mut Noise) -> Table {
                 flops,
                 loss: TRUTH.loss(params, tokens) * (sigma * noise.normal()).exp(),
                 budget: Some(flops),
+                unique_tokens: None,
                 counts: None,
             });
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::study::Recorded;
 use super::{Failure, show};
 use crate::figure;
-use crate::fit::{self, Analysis, Compute, Options};
+use crate::fit::{self, Analysis, Code, Compute, Options, Warning};
 use crate::fs::{create_dirs, write_atomic};
 use crate::ledger::{self, Ledger};
 use crate::points::{Curve, Table};
@@ -84,9 +84,13 @@ pub(super) fn analyse_or_refuse(study: &Study, options: &Options) -> (Analysis, 
                 holdout: None,
                 conventions: Vec::new(),
                 sensitivity: Vec::new(),
+                disagreement: None,
                 entropy: table.entropy,
                 bytes_per_token: table.bytes_per_token,
-                warnings: vec![format!("no law could be fitted: {}", refusal.message)],
+                warnings: vec![Warning {
+                    code: Code::NoFit,
+                    text: format!("no law could be fitted: {}", refusal.message),
+                }],
             };
             (analysis, Some(refusal.message))
         }

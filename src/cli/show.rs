@@ -28,8 +28,8 @@ fn table(header: &[&str], left: usize, rows: Vec<Vec<String>>) -> String {
 }
 
 /// Warnings, one a line.
-pub(super) fn warnings(warnings: &[String]) -> String {
-    warnings.iter().fold(String::new(), |out, w| out + "warning: " + w + "\n")
+pub(super) fn warnings<T: std::fmt::Display>(warnings: &[T]) -> String {
+    warnings.iter().fold(String::new(), |out, w| out + &format!("warning: {w}\n"))
 }
 
 /// Every planned cell, smallest budget first, with times if they are known.
@@ -329,5 +329,5 @@ pub(super) fn prediction(p: &Prediction) -> String {
     });
     out += &table(&["method", "N*", "D*", "D*/N*", "loss"], 1, rows.collect());
     // Beside the numbers, not on stderr: whoever keeps the output keeps the warning.
-    p.warnings.iter().fold(out, |out, w| out + "  ! " + w + "\n")
+    p.warnings.iter().fold(out, |out, w| out + &format!("  ! {w}\n"))
 }

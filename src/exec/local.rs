@@ -143,6 +143,7 @@ fn attempt(
         device: job.device.name.clone(),
         entropy: facts.entropy,
         bytes_per_token: facts.bytes_per_token,
+        train_tokens: facts.train_tokens,
     };
     let mut log = AttemptLog::start(&cell_dir(job.results, &cell.id), started, clock())?;
     let recipe = &cell.recipe;

@@ -30,6 +30,7 @@ pub(crate) fn empty() -> Analysis {
         holdout: None,
         conventions: vec![],
         sensitivity: vec![],
+        disagreement: None,
         entropy: None,
         bytes_per_token: None,
         warnings: vec![],
@@ -47,6 +48,7 @@ fn run(i: usize, s: &Surface, compute: &Compute, (params, flops): (f64, f64), sd
         flops,
         loss: s.loss(params, tokens) * (sd * noise(i)).exp(),
         budget: Some(flops),
+        unique_tokens: None,
         counts: Some(Counts {
             total: 1.35 * params + 2e3,
             non_embedding: 0.8 * params,

@@ -14,6 +14,7 @@
 use crate::fit::groups::Group;
 use crate::fit::isoflop::{self, Parabola};
 use crate::fit::result::{BudgetFit, Compute, Fit, Frontier, IsoflopBias, Surface};
+use crate::fit::{Code, Warning};
 use crate::points::Point;
 
 /// How far beyond the largest compute the bias is quoted [-]; where `predict` goes unless told.
@@ -62,14 +63,15 @@ pub(super) fn estimate(
 }
 
 /// What a reader must know of a bias that matters.
-pub(super) fn warning(bias: &IsoflopBias) -> Option<String> {
+pub(super) fn warning(bias: &IsoflopBias) -> Option<Warning> {
     (bias.params_ahead.abs() > WORTH_SAYING).then(|| {
-        format!(
+        let text = format!(
             "isoflop: this design biases N* by {:+.1}% at {AHEAD}x the largest compute even without \
              noise; corrected a = {:.3}",
             100.0 * bias.params_ahead,
             bias.corrected.a
-        )
+        );
+        Warning::new(Code::DesignBias, text)
     })
 }
 
@@ -289,8 +291,8 @@ mod tests {
         // 1 / (1 - .05100244552) - 1 = 5.4%; beta / (alpha + beta) = .452.
         let want = "isoflop: this design biases N* by +5.4% at 10x the largest compute even without \
                     noise; corrected a = 0.452";
-        assert!(wide.iter().any(|w| w == want), "{wide:?}");
-        assert!(!of(4.0).iter().any(|w| w.contains("biases")));
+        assert!(wide.iter().any(|w| w.text == want), "{wide:?}");
+        assert!(!of(4.0).iter().any(|w| w.text.contains("biases")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::fit::groups::Group;
 use crate::fit::result::{Analysis, BudgetFit, Compute, Fit};
 use crate::fit::sample::Sample;
-use crate::fit::{FitError, Options};
+use crate::fit::{Code, FitError, Options, Warning};
 use crate::points::{Point, Table};
 
 /// Refuses values that no fit can use, by row. The makers of tables exclude such rows by name, so this
@@ -16,6 +16,7 @@ pub(super) fn values(table: &Table) -> Result<(), FitError> {
             ("flops", p.flops),
             ("loss", p.loss),
             ("budget", p.budget.unwrap_or(1.0)),
+            ("unique tokens", p.unique_tokens.unwrap_or(1.0)),
         ];
         for (column, value) in columns {
             if !(value.is_finite() && value > 0.0) {
@@ -62,34 +63,37 @@ pub(super) fn design(
     groups: &[Group],
     budgets: &[BudgetFit],
     compute: &Compute,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) {
     if !groups.is_empty() {
         let usable = budgets.iter().filter(|b| b.excluded.is_none()).count();
         if usable == 2 {
-            warnings.push(format!(
-                "2 of {} budgets have an interior minimum, approach 2 needs 3 for an interval",
-                budgets.len()
+            warnings.push(Warning::new(
+                Code::FewBudgets,
+                format!(
+                    "2 of {} budgets have an interior minimum, approach 2 needs 3 for an interval",
+                    budgets.len()
+                ),
             ));
         }
         let span = (groups[groups.len() - 1].flops / groups[0].flops).log10();
         if groups.len() < 5 || span < 2.0 {
-            warnings.push(format!(
+            warnings.push(Warning::new(Code::FewBudgets, format!(
                 "{} over {span:.1} decades of compute: a study to extrapolate from wants at least 5 \
                  budgets over 2 decades",
                 count(groups.len(), "budget")
-            ));
+            )));
         }
         off_budget(points, groups, warnings);
     }
     if let Compute::Attention { max_error, .. } = compute
         && *max_error > 0.02
     {
-        warnings.push(format!(
+        warnings.push(Warning::new(Code::ComputeFormula, format!(
             "FLOPs per token as a function of N alone are off by up to {:.1}%: N* and D* at a given \
              compute are no better than that",
             100.0 * max_error
-        ));
+        )));
     }
 }
 
@@ -98,47 +102,56 @@ fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-fn off_budget(points: &[Point], groups: &[Group], warnings: &mut Vec<String>) {
+fn off_budget(points: &[Point], groups: &[Group], warnings: &mut Vec<Warning>) {
     let off = groups
         .iter()
         .flat_map(|g| g.rows.iter().map(|i| (points[*i].flops / g.label - 1.0).abs()))
         .fold(0.0, f64::max);
     if off > 0.1 {
-        warnings.push(format!(
+        warnings.push(Warning::new(Code::OffBudget, format!(
             "a run's compute is {:.0}% off its budget: the parabolas of approach 2 compare runs of \
              unlike compute",
             100.0 * off
-        ));
+        )));
     }
 }
 
 /// Warnings about one surface fit.
-pub(super) fn surface(fit: &Fit, sample: &Sample, points: &[Point], warnings: &mut Vec<String>) {
+pub(super) fn surface(fit: &Fit, sample: &Sample, points: &[Point], warnings: &mut Vec<Warning>) {
     let method = &fit.method;
     if let Some(c) = &fit.certificate {
         if !c.at_bound.is_empty() {
-            warnings.push(format!(
-                "{method}: {} ended at a bound and is not determined by these runs",
-                c.at_bound.join(", ")
+            warnings.push(Warning::new(
+                Code::AtBound,
+                format!(
+                    "{method}: {} ended at a bound and is not determined by these runs",
+                    c.at_bound.join(", ")
+                ),
             ));
         }
         if 2 * c.starts_at_best < c.starts {
-            warnings.push(format!(
-                "{method}: {} of {} starts reach the best objective, there may be a better one",
-                c.starts_at_best, c.starts
+            warnings.push(Warning::new(
+                Code::FewStartsAgree,
+                format!(
+                    "{method}: {} of {} starts reach the best objective, there may be a better one",
+                    c.starts_at_best, c.starts
+                ),
             ));
         }
         if c.condition > 1e6 {
-            warnings.push(format!(
+            warnings.push(Warning::new(Code::IllConditioned, format!(
                 "{method}: condition number {:.0e}, some parameters trade off almost freely; the \
                  frontier is better determined than they are",
                 c.condition
-            ));
+            )));
         }
         if c.gradient > 1e-4 {
-            warnings.push(format!(
-                "{method}: the optimiser stopped at a scale-free gradient of {:.0e}",
-                c.gradient
+            warnings.push(Warning::new(
+                Code::NotConverged,
+                format!(
+                    "{method}: the optimiser stopped at a scale-free gradient of {:.0e}",
+                    c.gradient
+                ),
             ));
         }
     }
@@ -158,40 +171,27 @@ pub(super) fn surface(fit: &Fit, sample: &Sample, points: &[Point], warnings: &m
         far.sort_by(|l, r| r.0.abs().total_cmp(&l.0.abs()).then(l.1.cmp(r.1)));
         let named: Vec<String> =
             far.iter().take(5).map(|(r, id)| format!("{id} ({:+.1}%)", 100.0 * r)).collect();
-        warnings.push(format!(
-            "{method}: {} more than 6 robust standard deviations from the law: {}{}",
-            count(far.len(), "run"),
-            named.join(", "),
-            if far.len() > 5 { ", ..." } else { "" }
+        warnings.push(Warning::new(
+            Code::Outliers,
+            format!(
+                "{method}: {} more than 6 robust standard deviations from the law: {}{}",
+                count(far.len(), "run"),
+                named.join(", "),
+                if far.len() > 5 { ", ..." } else { "" }
+            ),
         ));
     }
 }
 
-/// Warnings that compare fits with each other, with the truth where it is known, and with their draws.
-pub(super) fn verdicts(analysis: &Analysis, warnings: &mut Vec<String>) {
+/// Warnings that compare fits with their draws, and with the truth where it is known.
+pub(super) fn verdicts(analysis: &Analysis, warnings: &mut Vec<Warning>) {
     for fit in &analysis.fits {
         let tried = fit.draws.len() + fit.draws_failed;
         if 20 * fit.draws_failed > tried {
-            warnings.push(format!(
+            warnings.push(Warning::new(Code::DrawsFailed, format!(
                 "{}: {} of {tried} bootstrap refits failed; the intervals are those of the rest",
                 fit.method, fit.draws_failed
-            ));
-        }
-    }
-    for (i, one) in analysis.fits.iter().enumerate() {
-        for two in &analysis.fits[i + 1..] {
-            let (Some(p), Some(q)) = (one.intervals.get("a"), two.intervals.get("a")) else {
-                continue;
-            };
-            let (a, b) = (one.exponents.a, two.exponents.a);
-            let inside = |v: f64, i: &[f64; 2]| (i[0]..=i[1]).contains(&v);
-            if !inside(a, q) && !inside(b, p) {
-                warnings.push(format!(
-                    "{} and {} disagree beyond their intervals: N* ~ C^{a:.3} [{:.3}, {:.3}] against \
-                     C^{b:.3} [{:.3}, {:.3}]",
-                    one.method, two.method, p[0], p[1], q[0], q[1]
-                ));
-            }
+            )));
         }
     }
     let Some(entropy) = analysis.entropy else { return };
@@ -199,17 +199,20 @@ pub(super) fn verdicts(analysis: &Analysis, warnings: &mut Vec<String>) {
         if let (Some(e), Some(surface)) = (fit.intervals.get("E"), &fit.params)
             && !(e[0]..=e[1]).contains(&entropy)
         {
-            warnings.push(format!(
-                "{}: E {:.4} [{:.4}, {:.4}] does not contain the known entropy {entropy:.4}",
-                fit.method, surface.e, e[0], e[1]
+            warnings.push(Warning::new(
+                Code::EntropyOutside,
+                format!(
+                    "{}: E {:.4} [{:.4}, {:.4}] does not contain the known entropy {entropy:.4}",
+                    fit.method, surface.e, e[0], e[1]
+                ),
             ));
         }
     }
     let lowest = analysis.points.iter().map(|p| p.loss).fold(f64::MAX, f64::min);
     if lowest < entropy {
-        warnings.push(format!(
+        warnings.push(Warning::new(Code::BelowEntropy, format!(
             "a measured loss of {lowest:.4} is below the known entropy {entropy:.4}: the evaluation \
              leaks or is too small"
-        ));
+        )));
     }
 }

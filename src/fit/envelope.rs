@@ -125,6 +125,7 @@ mod tests {
             flops,
             loss,
             budget: None,
+            unique_tokens: None,
             counts: None,
         }
     }

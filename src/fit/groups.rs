@@ -129,6 +129,7 @@ mod tests {
             flops,
             loss: 2.0,
             budget,
+            unique_tokens: None,
             counts: None,
         }
     }

@@ -59,6 +59,9 @@ pub(super) fn predict(
             let interval = stats::noisy_interval(&centres, sd, dof, options.level)
                 .or_else(|| stats::noisy_interval(&[predicted; 20], sd, dof, options.level))
                 .unwrap_or([predicted; 2]);
+            // The same two parts as the interval, as standard deviations.
+            let spread = stats::log_sd(&centres).unwrap_or(0.0);
+            let z = (p.loss / predicted).ln() / spread.hypot(sd);
             HeldOut {
                 id: p.id.clone(),
                 params: p.params,
@@ -66,6 +69,7 @@ pub(super) fn predict(
                 measured: p.loss,
                 predicted,
                 interval,
+                z: z.is_finite().then_some(z),
             }
         })
         .collect();

@@ -372,6 +372,7 @@ pub(super) mod tests {
                 flops: c,
                 loss: *loss,
                 budget: Some(c),
+                unique_tokens: None,
                 counts: None,
             })
             .collect()

@@ -16,6 +16,7 @@ mod bootstrap;
 mod checks;
 mod compute;
 mod conventions;
+mod disagreement;
 mod envelope;
 mod groups;
 mod holdout;
@@ -28,10 +29,12 @@ mod sensitivity;
 pub(crate) mod stats;
 mod surface;
 mod varpro;
+mod warning;
 
 use std::collections::BTreeMap;
 
 pub use result::*;
+pub use warning::{Code, Warning};
 
 use crate::points::{Point, Table};
 use bootstrap::Clusters;
@@ -219,26 +222,35 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         return Err(FitError::Unidentifiable { what: lacking });
     }
 
-    warnings.extend(lacking);
+    warnings.extend(lacking.into_iter().map(|l| Warning::new(Code::MethodMissing, l)));
     if wants(Method::Isoflop) {
         checks::design(&points, &groups, &isoflop, &compute, &mut warnings);
         let exact = isoflop::exact_parabolas(&points, &groups);
         if exact > 0 {
-            warnings.push(format!(
-                "{exact} budgets have three runs: their parabolas fit exactly and show no error"
+            warnings.push(Warning::new(
+                Code::ExactParabolas,
+                format!(
+                    "{exact} budgets have three runs: their parabolas fit exactly and show no error"
+                ),
             ));
         }
     }
     let isoflop_bias = bias::estimate(&points, &groups, &isoflop, &fits, &compute);
     warnings.extend(isoflop_bias.as_ref().and_then(bias::warning));
     if options.bootstrap == 0 {
-        warnings.push("no bootstrap was asked for: no interval of any parameter".into());
+        let text = "no bootstrap was asked for: no interval of any parameter";
+        warnings.push(Warning::new(Code::NoIntervals, text));
     }
-    let holdout = (options.holdout > 0 && fits.iter().any(|f| f.params.is_some()))
-        .then(|| holdout::predict(&points, &groups, options))
-        .and_then(|held| {
-            held.map_err(|why| warnings.push(format!("no budget could be held out: {why}"))).ok()
-        });
+    let mut holdout = None;
+    if options.holdout > 0 && fits.iter().any(|f| f.params.is_some()) {
+        match holdout::predict(&points, &groups, options) {
+            Ok(held) => holdout = Some(held),
+            Err(why) => {
+                let text = format!("no budget could be held out: {why}");
+                warnings.push(Warning::new(Code::NoHoldout, text));
+            }
+        }
+    }
     let sensitivity =
         sensitivity::compare(&points, &groups, &compute, options.delta, &fits, &mut warnings);
     let mut analysis = Analysis {
@@ -257,8 +269,10 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         holdout,
         entropy: table.entropy,
         bytes_per_token: table.bytes_per_token,
+        disagreement: None,
         warnings: Vec::new(),
     };
+    analysis.disagreement = disagreement::between(&analysis, &mut warnings);
     checks::verdicts(&analysis, &mut warnings);
     analysis.warnings = warnings;
     Ok(analysis)
@@ -271,7 +285,7 @@ fn surfaces(
     compute: &Compute,
     options: &Options,
     lacking: &mut Vec<String>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Vec<Fit> {
     let wanted: Vec<Method> = [Method::LseHuber, Method::Varpro]
         .into_iter()
@@ -458,7 +472,7 @@ mod tests {
         let points = study(&[1e18], 7, 4.0, 0.001, 3);
         let analysis = analyse(&table(points), Compute::SixNd, &quick()).unwrap();
         assert!(analysis.fits.is_empty() && analysis.isoflop[0].params.is_some());
-        assert!(analysis.warnings.iter().any(|w| w.contains("D is a power of N")));
+        assert!(analysis.warnings.iter().any(|w| w.text.contains("D is a power of N")));
     }
 
     #[test]
@@ -466,10 +480,10 @@ mod tests {
         let mut t = table(five_budgets());
         t.entropy = Some(1.0);
         let analysis = analyse(&t, Compute::SixNd, &quick()).unwrap();
-        assert!(analysis.warnings.iter().any(|w| w.contains("known entropy")));
+        assert!(analysis.warnings.iter().any(|w| w.text.contains("known entropy")));
         t.entropy = Some(9.0);
         let analysis = analyse(&t, Compute::SixNd, &quick()).unwrap();
-        assert!(analysis.warnings.iter().any(|w| w.contains("below the known entropy")));
+        assert!(analysis.warnings.iter().any(|w| w.text.contains("below the known entropy")));
     }
 
     #[test]
@@ -478,7 +492,10 @@ mod tests {
         points[8].loss *= 1.2;
         let analysis = analyse(&table(points), Compute::SixNd, &quick()).unwrap();
         assert!(
-            analysis.warnings.iter().any(|w| w.starts_with("lse-huber") && w.contains("cell 1.2")),
+            analysis
+                .warnings
+                .iter()
+                .any(|w| w.text.starts_with("lse-huber") && w.text.contains("cell 1.2")),
             "{:?}",
             analysis.warnings
         );

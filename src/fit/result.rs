@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fit::warning::Warning;
 use crate::points::{Convention, Exclusion, Point};
 
 /// Version of `fit.json`. Raised when a field changes its meaning.
-pub const FIT_VERSION: u32 = 1;
+pub const FIT_VERSION: u32 = 2;
 
 /// Everything `fit` found out about one table: the content of `fit.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,8 +50,11 @@ pub struct Analysis {
     pub entropy: Option<f64>,
     /// Bytes per token of the held-out text [bytes/token].
     pub bytes_per_token: Option<f64>,
+    /// How far the methods differ on the same runs. Nothing with fewer than two of them.
+    #[serde(default)]
+    pub disagreement: Option<Disagreement>,
     /// What a reader must know before believing the numbers.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Training FLOPs per token as a function of N.
@@ -272,6 +276,32 @@ pub struct HeldOut {
     pub predicted: f64,
     /// Prediction interval (parameters and residual noise) [nats/token].
     pub interval: [f64; 2],
+    /// (ln measured - ln predicted) over the standard deviation of the prediction, parameters and
+    /// residual noise together [-]. Nothing without scatter.
+    pub z: Option<f64>,
+}
+
+/// What the methods say of the same runs, side by side (science: three approaches on one data set differ
+/// by more than their own intervals, arXiv:2603.22339).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Disagreement {
+    /// Smallest and largest slope a of N* ~ C^a, with their methods.
+    pub a: [Opinion; 2],
+    /// Smallest and largest N* at the largest compute that was fitted [parameters].
+    pub params_at_largest: [Opinion; 2],
+    /// Smallest and largest N* at ten times the largest compute [parameters].
+    pub params_ahead: [Opinion; 2],
+    /// Pairs of methods whose intervals of a exclude each other's value.
+    pub beyond_intervals: Vec<[String; 2]>,
+}
+
+/// One method's value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opinion {
+    /// `lse-huber`, `varpro`, `isoflop` or `envelope`.
+    pub method: String,
+    /// What it says.
+    pub value: f64,
 }
 
 /// The leading surface fit under another convention of N.

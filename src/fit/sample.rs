@@ -244,6 +244,7 @@ pub(super) mod tests {
                     flops: c,
                     loss: TRUTH.loss(params, tokens) * (sigma * random.normal()).exp(),
                     budget: Some(c),
+                    unique_tokens: None,
                     counts: None,
                 });
             }

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::fit::groups::Group;
 use crate::fit::result::{Analysis, Compute, Fit, SensitivityRow, Surface};
 use crate::fit::sample::{Sample, SurfaceFit};
-use crate::fit::{Method, lse, varpro};
+use crate::fit::{Code, Method, Warning, lse, varpro};
 use crate::points::Point;
 use crate::units::count;
 
@@ -81,7 +81,7 @@ pub(super) fn compare(
     compute: &Compute,
     delta: f64,
     fits: &[Fit],
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Vec<SensitivityRow> {
     let Some((method, lead)) = fits.iter().find_map(|f| Some((&f.method, f.params?))) else {
         return Vec::new();
@@ -108,10 +108,13 @@ pub(super) fn compare(
         .collect();
     if !failed.is_empty() {
         let named = failed.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-        warnings.push(format!(
-            "{method}: refits that determine no law, left out of the comparison of choices: \
+        warnings.push(Warning::new(
+            Code::ChoicesFail,
+            format!(
+                "{method}: refits that determine no law, left out of the comparison of choices: \
              {named}{}",
-            if failed.len() > 5 { ", ..." } else { "" }
+                if failed.len() > 5 { ", ..." } else { "" }
+            ),
         ));
     }
     let mut rows: Vec<Option<SensitivityRow>> = refitted.into_iter().map(Refit::row).collect();

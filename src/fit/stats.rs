@@ -41,6 +41,18 @@ pub(crate) fn percentile_interval(values: &[f64], level: f64) -> Option<[f64; 2]
     Some([quantile(&sorted, tail), quantile(&sorted, 1.0 - tail)])
 }
 
+/// Standard deviation of the logarithms of `values`, or nothing under two that are finite and above 0.
+pub(crate) fn log_sd(values: &[f64]) -> Option<f64> {
+    let logs: Vec<f64> =
+        values.iter().filter(|v| v.is_finite() && **v > 0.0).map(|v| v.ln()).collect();
+    if logs.len() < 2 {
+        return None;
+    }
+    let n = logs.len() as f64;
+    let mean = logs.iter().sum::<f64>() / n;
+    Some((logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt())
+}
+
 /// Quantile `p` of values that are sorted and not empty.
 pub(crate) fn quantile(sorted: &[f64], p: f64) -> f64 {
     let position = p.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;

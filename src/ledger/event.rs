@@ -23,6 +23,9 @@ pub enum Event {
         entropy: Option<f64>,
         /// Bytes per held-out token [bytes/token].
         bytes_per_token: Option<f64>,
+        /// Distinct training tokens, where the text has an end [tokens].
+        #[serde(default)]
+        train_tokens: Option<u64>,
     },
     /// The held-out loss was measured.
     Eval {

@@ -86,6 +86,8 @@ pub struct DataTruth {
     pub entropy: Option<f64>,
     /// Bytes per held-out token [bytes/token].
     pub bytes_per_token: Option<f64>,
+    /// Distinct training tokens, where the text has an end [tokens].
+    pub train_tokens: Option<u64>,
 }
 
 /// Every planned cell with its state.
@@ -115,11 +117,14 @@ impl Ledger {
                         .notes
                         .push(format!("{}: last line torn, dropped", attempt.dir.display()));
                 }
-                if let Some(Event::Started { entropy, bytes_per_token, .. }) =
+                if let Some(Event::Started { entropy, bytes_per_token, train_tokens, .. }) =
                     attempt.events.first()
                 {
-                    ledger.truth =
-                        DataTruth { entropy: *entropy, bytes_per_token: *bytes_per_token };
+                    ledger.truth = DataTruth {
+                        entropy: *entropy,
+                        bytes_per_token: *bytes_per_token,
+                        train_tokens: *train_tokens,
+                    };
                 }
             }
             ledger.cells.push((cell.clone(), fold(&attempts)));

@@ -166,6 +166,10 @@ pub fn points(name: &str, ledger: &Ledger) -> Table {
                 flops: recipe.flops(),
                 loss: *loss,
                 budget: cell.budget,
+                unique_tokens: ledger
+                    .truth
+                    .train_tokens
+                    .map(|unique| recipe.tokens().min(unique) as f64),
                 counts: Some(recipe.shape.counts()),
             }),
             other => table.excluded.push(Exclusion {

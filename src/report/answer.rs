@@ -131,11 +131,11 @@ fn tiles(analysis: &Analysis, p: &Prediction) -> Markup {
 
 /// What a reader must know first. Nothing when there is nothing to warn of.
 pub(super) fn doubts(input: &Input) -> Markup {
-    let mut all: Vec<String> = input.analysis.warnings.clone();
+    let mut all: Vec<String> = input.analysis.warnings.iter().map(|w| w.text.clone()).collect();
     for p in input.predictions {
         for warning in &p.warnings {
             let told = match input.predictions.len() {
-                1 => warning.clone(),
+                1 => warning.text.clone(),
                 _ => format!("at {} FLOP: {warning}", power(p.flops)),
             };
             if !all.contains(&told) {

@@ -288,7 +288,7 @@ mod tests {
         let (mut analysis, curves, predictions) = sample::tiny();
         let evil = "<script>alert(1)</script>";
         analysis.source = evil.into();
-        analysis.warnings.push(evil.into());
+        analysis.warnings[0].text = evil.into();
         analysis.excluded[0].reason = evil.into();
         analysis.points[0].id = evil.into();
         analysis.isoflop[0].excluded = Some(evil.into());

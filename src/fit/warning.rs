@@ -1,0 +1,79 @@
+//! What a reader must know before believing a number: a code for programs, a sentence for people.
+//!
+//! Read by: the rest of `fit`, `predict`, and whatever shows their results.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One warning. In `fit.json`: `{"code": "ill-conditioned", "text": "varpro: condition number ..."}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// What kind of doubt.
+    pub code: Code,
+    /// The doubt itself, with its numbers, as one sentence.
+    pub text: String,
+}
+
+/// Kinds of doubt. Names in files are in kebab case and stay what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Code {
+    /// Nothing could be fitted at all.
+    NoFit,
+    /// A method has no answer for these runs.
+    MethodMissing,
+    /// A parameter ended at a bound: not determined by these runs.
+    AtBound,
+    /// Fewer than half of the starts reach the best optimum.
+    FewStartsAgree,
+    /// Some parameters trade off almost freely.
+    IllConditioned,
+    /// The optimiser stopped before the gradient vanished.
+    NotConverged,
+    /// Runs far from the law.
+    Outliers,
+    /// No bootstrap, so no intervals.
+    NoIntervals,
+    /// More than one bootstrap refit in twenty failed.
+    DrawsFailed,
+    /// Methods whose intervals exclude each other's values.
+    MethodsDisagree,
+    /// Too few budgets, or too close together.
+    FewBudgets,
+    /// Parabolas through as many runs as they have coefficients.
+    ExactParabolas,
+    /// Runs whose compute is not that of their budget.
+    OffBudget,
+    /// The parabolas of approach 2 miss the optimum by design.
+    DesignBias,
+    /// FLOPs per token are not a function of N alone.
+    ComputeFormula,
+    /// No budget could be held out.
+    NoHoldout,
+    /// Choices after which the runs determine no law.
+    ChoicesFail,
+    /// E outside the known entropy's reach.
+    EntropyOutside,
+    /// A measured loss below the known entropy.
+    BelowEntropy,
+    /// A prediction beyond the runs.
+    Extrapolation,
+    /// A prediction farther beyond the runs than any published forecast that was met.
+    FarExtrapolation,
+    /// A prediction far below the runs.
+    BelowRuns,
+}
+
+impl Warning {
+    pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
