@@ -19,6 +19,7 @@ pub mod cli;
 pub mod data;
 pub mod error;
 pub mod exec;
+pub mod export;
 pub mod figure;
 pub mod fit;
 pub mod fs;

@@ -58,8 +58,23 @@ pub struct Exclusion {
 pub struct Convention {
     /// `matmul` (blocks and head), `total`, `non_embedding`, `flops_over_6` or `as given`.
     pub params: String,
-    /// `exact` (every matrix product and attention counted), `6ND` or `as given`.
+    /// `exact` (every matrix product and attention counted), `6ND`, `budget` (each run cost what its
+    /// budget says) or `as given`.
     pub flops: String,
+    /// What the loss is measured in: `nats/token`, `bits/byte`, or `as given` where nobody said.
+    #[serde(default = "nats_per_token")]
+    pub loss: String,
+}
+
+impl Convention {
+    /// The unit of the loss as an axis or a column head says it.
+    pub fn loss_unit(&self) -> &str {
+        if self.loss == "as given" { "unit as given" } else { &self.loss }
+    }
+}
+
+fn nats_per_token() -> String {
+    "nats/token".to_owned()
 }
 
 /// All runs of one study.

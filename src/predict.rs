@@ -284,7 +284,11 @@ mod tests {
         }
         let table = Table {
             source: "synthetic".into(),
-            convention: Convention { params: "total".into(), flops: "6ND".into() },
+            convention: Convention {
+                params: "total".into(),
+                flops: "6ND".into(),
+                loss: "nats/token".into(),
+            },
             points,
             excluded: vec![],
             entropy: None,

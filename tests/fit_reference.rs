@@ -12,7 +12,11 @@ use isoflop::predict::at_flops;
 fn table(points: Vec<Point>) -> Table {
     Table {
         source: "reference".into(),
-        convention: Convention { params: "as given".into(), flops: "6ND".into() },
+        convention: Convention {
+            params: "as given".into(),
+            flops: "6ND".into(),
+            loss: "nats/token".into(),
+        },
         points,
         excluded: Vec::new(),
         entropy: None,

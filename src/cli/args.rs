@@ -36,6 +36,8 @@ pub enum Verb {
     Predict(PredictArgs),
     /// Write figures and the report again from what is recorded.
     Report(ReportArgs),
+    /// The runs of a results directory or a CSV in a format that other tools read.
+    Export(ExportArgs),
 }
 
 /// Where results and analyses lie.
@@ -117,6 +119,9 @@ pub struct FitArgs {
     /// Use only rows with this value in this column; may be given several times.
     #[arg(long = "where", value_parser = pair, value_name = "COLUMN=VALUE")]
     pub filters: Vec<(String, String)>,
+    /// Fit runs of several data sets, tokenizers or experiments as one study.
+    #[arg(long)]
+    pub mixed: bool,
     /// Where Huber's loss turns from square to linear, in ln L.
     #[arg(long, default_value_t = 1e-3)]
     pub delta: f64,
@@ -134,6 +139,28 @@ pub struct FitArgs {
     pub seed: u64,
     /// Directory of fit.json, figures and report; analysis/<name> otherwise.
     #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A directory under results/, or a CSV file with a header line.
+    pub input: PathBuf,
+    /// Whose table to write.
+    #[arg(long, value_parser = ["chinchilla", "open-athena", "nanochat", "simple-scaling-laws"])]
+    pub format: String,
+    /// Which column means what, as in `fit`.
+    #[arg(long, value_delimiter = ',', value_parser = pair, value_name = "ROLE=COLUMN")]
+    pub map: Vec<(String, String)>,
+    /// Use only rows with this value in this column; may be given several times.
+    #[arg(long = "where", value_parser = pair, value_name = "COLUMN=VALUE")]
+    pub filters: Vec<(String, String)>,
+    /// Take runs of several data sets, tokenizers or experiments as one table.
+    #[arg(long)]
+    pub mixed: bool,
+    /// File to write; stdout otherwise.
+    #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
 

@@ -26,7 +26,11 @@ pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
         options.holdout = args.holdout.unwrap_or(*fit.holdout.get_ref() as usize);
         Study::recorded(recorded)
     } else {
-        let import = import::Options { map: args.map.clone(), filters: args.filters.clone() };
+        let import = import::Options {
+            map: args.map.clone(),
+            filters: args.filters.clone(),
+            mixed: args.mixed,
+        };
         let name = args.input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Study::imported(name, import::read(&args.input, &import)?)
     };

@@ -4,6 +4,7 @@
 
 mod analysis;
 pub mod args;
+mod export;
 mod fit;
 mod plan;
 mod predict;
@@ -96,6 +97,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Fit(args) => fit::execute(&args),
         Verb::Predict(args) => predict::execute(&args),
         Verb::Report(args) => run::report(&args),
+        Verb::Export(args) => export::execute(&args),
     }
 }
 

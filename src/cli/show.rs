@@ -190,9 +190,10 @@ pub(super) fn fits(analysis: &Analysis) -> String {
         std::iter::once("").chain(analysis.fits.iter().map(|f| f.method.as_str())).collect();
     out += &table(&header, 1, rows);
     out += &format!(
-        "  N: {}, C: {}; intervals at {:.0}%.\n",
+        "  N: {}, C: {}, loss: {}; intervals at {:.0}%.\n",
         analysis.convention.params,
         analysis.convention.flops,
+        analysis.convention.loss,
         100.0 * level
     );
     if let (Some(entropy), Some(p)) =

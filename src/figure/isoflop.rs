@@ -36,7 +36,7 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     panel.axes(
         &mut canvas,
         Axis { title: "model size N [parameters]", label: Label::Count },
-        Axis { title: "loss [nats/token]", label: Label::Plain },
+        Axis { title: &format!("loss [{}]", analysis.convention.loss_unit()), label: Label::Plain },
     );
 
     let order = Scale::log(budgets.iter().map(|b| b.flops), 0.0);

@@ -51,7 +51,7 @@ pub(super) fn draw(
     panel.axes(
         &mut canvas,
         Axis { title: "training compute C [FLOP]", label: Label::Power },
-        Axis { title: "loss [nats/token]", label: Label::Plain },
+        Axis { title: &format!("loss [{}]", analysis.convention.loss_unit()), label: Label::Plain },
     );
 
     if beyond {

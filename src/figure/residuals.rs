@@ -33,8 +33,14 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     let panel = Panel { frame, x: losses, y: losses };
     panel.axes(
         &mut canvas,
-        Axis { title: "predicted loss [nats/token]", label: Label::Plain },
-        Axis { title: "measured loss [nats/token]", label: Label::Plain },
+        Axis {
+            title: &format!("predicted loss [{}]", analysis.convention.loss_unit()),
+            label: Label::Plain,
+        },
+        Axis {
+            title: &format!("measured loss [{}]", analysis.convention.loss_unit()),
+            label: Label::Plain,
+        },
     );
     let same = [(losses.lo, losses.lo), (losses.hi, losses.hi)];
     panel.line(&mut canvas, &same, Stroke::new(SOFT, 1.2).dashed(5.0, 4.0));

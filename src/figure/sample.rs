@@ -19,7 +19,11 @@ pub(crate) fn empty() -> Analysis {
     Analysis {
         version: FIT_VERSION,
         source: "nothing-yet".into(),
-        convention: Convention { params: "matmul".into(), flops: "exact".into() },
+        convention: Convention {
+            params: "matmul".into(),
+            flops: "exact".into(),
+            loss: "nats/token".into(),
+        },
         compute: Compute::SixNd,
         points: vec![],
         excluded: vec![],
@@ -85,7 +89,11 @@ fn make_tiny() -> (Analysis, Vec<Curve>, Vec<Prediction>) {
     let curves = points.iter().enumerate().map(|(i, p)| curve(i, p, &s)).collect();
     let table = Table {
         source: "quickstart".into(),
-        convention: Convention { params: "matmul".into(), flops: "exact".into() },
+        convention: Convention {
+            params: "matmul".into(),
+            flops: "exact".into(),
+            loss: "nats/token".into(),
+        },
         points,
         excluded: vec![Exclusion {
             id: "deadbeef".into(),
@@ -127,7 +135,11 @@ fn make_imported() -> (Analysis, Vec<Prediction>) {
         .collect();
     let table = Table {
         source: "chinchilla.csv".into(),
-        convention: Convention { params: "as given".into(), flops: "6ND".into() },
+        convention: Convention {
+            params: "as given".into(),
+            flops: "6ND".into(),
+            loss: "nats/token".into(),
+        },
         points,
         excluded: vec![],
         entropy: None,

@@ -27,6 +27,24 @@ pub(super) fn values(table: &Table) -> Result<(), FitError> {
     Ok(())
 }
 
+/// Names the rows that are not in the fit: an interval knows nothing of them.
+pub(super) fn excluded(table: &Table, warnings: &mut Vec<Warning>) {
+    let rows = &table.excluded;
+    if rows.is_empty() {
+        return;
+    }
+    let named: Vec<String> =
+        rows.iter().take(3).map(|r| format!("{} ({})", r.id, r.reason)).collect();
+    let text = format!(
+        "{} of {} not in the fit: {}{}",
+        rows.len(),
+        count(rows.len() + table.points.len(), "row"),
+        named.join(", "),
+        if rows.len() > named.len() { ", ..." } else { "" }
+    );
+    warnings.push(Warning::new(Code::RowsExcluded, text));
+}
+
 /// Refuses options out of range.
 pub(super) fn options(options: &Options) -> Result<(), FitError> {
     let bad = |option, value, want| Err(FitError::BadOption { option, value, want });

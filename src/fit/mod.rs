@@ -190,6 +190,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     let wants = |method| options.methods.contains(&method);
     let mut lacking = Vec::new();
     let mut warnings = Vec::new();
+    checks::excluded(table, &mut warnings);
 
     let mut fits = surfaces(&points, &clusters, &compute, options, &mut lacking, &mut warnings);
     let (mut isoflop, line) = isoflop::fit(&points, &groups, &compute, plan);
@@ -398,7 +399,11 @@ mod tests {
     pub(crate) fn table(points: Vec<Point>) -> Table {
         Table {
             source: "synthetic".into(),
-            convention: Convention { params: "total".into(), flops: "6ND".into() },
+            convention: Convention {
+                params: "total".into(),
+                flops: "6ND".into(),
+                loss: "nats/token".into(),
+            },
             points,
             excluded: Vec::new(),
             entropy: None,

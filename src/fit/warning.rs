@@ -22,6 +22,8 @@ pub struct Warning {
 pub enum Code {
     /// Nothing could be fitted at all.
     NoFit,
+    /// Rows of the table are not in the fit.
+    RowsExcluded,
     /// A method has no answer for these runs.
     MethodMissing,
     /// A parameter ended at a bound: not determined by these runs.

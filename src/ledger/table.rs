@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Ledger, State, log};
+use crate::export::neutral;
 use crate::plan::Cell;
 use crate::points::{CellRow, Convention, Curve, Exclusion, Point, Table};
 use crate::units::count;
@@ -95,15 +96,6 @@ fn row(cell: &Cell, state: &State, bytes_per_token: Option<f64>) -> Row {
     }
 }
 
-/// A text cell that no spreadsheet takes for a formula.
-fn neutral(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
-}
-
 /// `ledger.csv`, one row for each planned cell.
 ///
 /// # Errors
@@ -149,7 +141,11 @@ pub fn cell_rows(ledger: &Ledger) -> Vec<CellRow> {
 pub fn points(name: &str, ledger: &Ledger) -> Table {
     let mut table = Table {
         source: name.to_owned(),
-        convention: Convention { params: "matmul".into(), flops: "exact".into() },
+        convention: Convention {
+            params: "matmul".into(),
+            flops: "exact".into(),
+            loss: "nats/token".into(),
+        },
         points: Vec::new(),
         excluded: Vec::new(),
         entropy: ledger.truth.entropy,

@@ -55,7 +55,7 @@ fn best_run(analysis: &Analysis, p: &Prediction) -> Markup {
         p.answer {
             "For " b { (power(p.flops)) " FLOP" } ", train " b { (count(p.params.value)) " parameters" } " on "
             b { (count(p.tokens.value)) " tokens" } ": " (digits3(p.tokens_per_param.value))
-            " tokens per parameter. The predicted loss is " b { (format!("{:.3}", p.loss.value)) " nats/token" }
+            " tokens per parameter. The predicted loss is " b { (format!("{:.3}", p.loss.value)) (in_unit(analysis)) }
             @if let Some(bits) = bits { ", " (format!("{bits:.3}")) " bits/byte" }
             ". " (reach(p.extrapolation))
         }
@@ -119,7 +119,7 @@ fn tiles(analysis: &Analysis, p: &Prediction) -> Markup {
             (tile("N* [parameters]", count(p.params.value), ends(&p.params).map(|e| e.map(count))))
             (tile("D* [tokens]", count(p.tokens.value), ends(&p.tokens).map(|e| e.map(count))))
             (tile("D*/N* [tokens/parameter]", number(p.tokens_per_param.value), ends(&p.tokens_per_param).map(|e| e.map(number))))
-            (tile("loss [nats/token]", loss(p.loss.value), ends(&p.loss).map(|e| e.map(loss))))
+            (tile(&format!("loss [{}]", analysis.convention.loss_unit()), loss(p.loss.value), ends(&p.loss).map(|e| e.map(loss))))
         }
         p.note {
             "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval; by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
@@ -150,6 +150,14 @@ pub(super) fn doubts(input: &Input) -> Markup {
                 ul { @for warning in &all { li { (warning) } } }
             }
         }
+    }
+}
+
+/// The unit of the loss in a sentence: nothing where the table does not tell.
+fn in_unit(analysis: &Analysis) -> String {
+    match analysis.convention.loss.as_str() {
+        "as given" => String::new(),
+        unit => format!(" {unit}"),
     }
 }
 

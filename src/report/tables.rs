@@ -27,6 +27,7 @@ fn table(heads: &[(&str, &str, bool)], rows: &Markup) -> Markup {
 
 /// Every fit with its coefficients, objective and certificate.
 pub(super) fn fits(analysis: &Analysis) -> Markup {
+    let unit = analysis.convention.loss_unit();
     let named = |fit: &Fit, name: &str| fit.intervals.get(name).copied();
     let rows = html! {
         @for (i, fit) in analysis.fits.iter().enumerate() {
@@ -51,7 +52,7 @@ pub(super) fn fits(analysis: &Analysis) -> Markup {
     html! {
         div.wide { (table(
             &[
-                ("Method", "", false), ("E", "nats/token", true), ("A", "", true), ("B", "", true),
+                ("Method", "", false), ("E", unit, true), ("A", "", true), ("B", "", true),
                 ("α", "", true), ("β", "", true), ("a", "N* ∼ Cᵃ", true), ("b", "D* ∼ Cᵇ", true),
                 ("Scatter", "sd of ln L", true), ("Objective", "", true), ("Certificate", "", false),
                 ("Draws", "", true),
@@ -98,6 +99,7 @@ fn certificate(fit: &Fit) -> Markup {
 
 /// Every prediction, by every method.
 pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Markup {
+    let unit = analysis.convention.loss_unit();
     let bits = |e: &Estimate| {
         let unit = analysis.bytes_per_token? * std::f64::consts::LN_2;
         Some(with_interval(e.value / unit, ends(e).map(|i| i.map(|v| v / unit))))
@@ -140,7 +142,7 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
         ("N*", "parameters", true),
         ("D*", "tokens", true),
         ("D*/N*", "tokens/parameter", true),
-        ("Loss", "nats/token", true),
+        ("Loss", unit, true),
     ];
     if analysis.bytes_per_token.is_some() {
         heads.push(("Loss", "bits/byte", true));
@@ -156,7 +158,7 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
 }
 
 /// The largest budget, predicted by a fit that did not see it.
-pub(super) fn holdout(h: &Holdout) -> Markup {
+pub(super) fn holdout(h: &Holdout, unit: &str) -> Markup {
     let rows = html! {
         @for run in &h.runs {
             @let inside = (run.interval[0]..=run.interval[1]).contains(&run.measured);
@@ -182,7 +184,7 @@ pub(super) fn holdout(h: &Holdout) -> Markup {
         (table(
             &[
                 ("Run", "", false), ("N", "parameters", true), ("D", "tokens", true),
-                ("Measured", "nats/token", true), ("Predicted", "nats/token", true), ("Interval", "nats/token", true),
+                ("Measured", unit, true), ("Predicted", unit, true), ("Interval", unit, true),
                 ("Error", "predicted / measured − 1", true), ("", "", false),
             ],
             &rows,
@@ -192,6 +194,7 @@ pub(super) fn holdout(h: &Holdout) -> Markup {
 
 /// One parabola for each budget.
 pub(super) fn isoflop(analysis: &Analysis) -> Markup {
+    let unit = analysis.convention.loss_unit();
     let rows = html! {
         @for b in &analysis.isoflop {
             tr.out[b.excluded.is_some()] {
@@ -215,7 +218,7 @@ pub(super) fn isoflop(analysis: &Analysis) -> Markup {
             ("N*", "parameters", true),
             ("D*", "tokens", true),
             ("D*/N*", "tokens/parameter", true),
-            ("Loss", "nats/token", true),
+            ("Loss", unit, true),
             ("Off centre", "log₂", true),
             ("", "", false),
         ],
@@ -240,6 +243,7 @@ pub(super) fn isoflop(analysis: &Analysis) -> Markup {
 
 /// The same fit under other ways of counting N.
 pub(super) fn conventions(analysis: &Analysis) -> Markup {
+    let unit = analysis.convention.loss_unit();
     let rows = html! {
         @for c in &analysis.conventions {
             tr.lead[c.params == analysis.convention.params] {
@@ -262,7 +266,7 @@ pub(super) fn conventions(analysis: &Analysis) -> Markup {
             (table(
                 &[
                     ("N", "", false), ("What it counts", "", false), ("a", "", true), ("b", "", true),
-                    ("E", "nats/token", true), ("D*/N*", "at the largest budget", true),
+                    ("E", unit, true), ("D*/N*", "at the largest budget", true),
                 ],
                 &rows,
             ))
@@ -284,6 +288,7 @@ fn constraint(compute: &Compute) -> Markup {
 
 /// The leading fit with one choice at a time made otherwise.
 pub(super) fn choices(analysis: &Analysis) -> Markup {
+    let unit = analysis.convention.loss_unit();
     let all = &analysis.sensitivity;
     let new_group = |i: usize| i == 0 || all[i - 1].group != all[i].group;
     let rows = html! {
@@ -311,14 +316,14 @@ pub(super) fn choices(analysis: &Analysis) -> Markup {
             "Over these " (all.len()) " answers a lies between " b { (format!("{:.3}", a[0])) } " and "
             b { (format!("{:.3}", a[1])) } ", D*/N* at " (power(most)) " FLOP between " b { (digits3(ratio[0])) }
             " and " b { (digits3(ratio[1])) } ", and the compute-optimal loss at ten times that compute between "
-            b { (loss(Some(ahead[0]))) } " and " b { (loss(Some(ahead[1]))) } " nats/token."
+            b { (loss(Some(ahead[0]))) } " and " b { (loss(Some(ahead[1]))) } " [" (unit) "]."
             @if let Some(widest) = analysis.widest_choice() { " Farthest from the fit: " (widest.choice) "." }
         }
         (table(
             &[
                 ("", "", false), ("Choice", "", false), ("Runs", "", true), ("a", "N* ∼ Cᵃ", true),
-                ("b", "D* ∼ Cᵇ", true), ("E", "nats/token", true), ("D*/N*", "at the largest compute", true),
-                ("Loss", "at 10× that, nats/token", true),
+                ("b", "D* ∼ Cᵇ", true), ("E", unit, true), ("D*/N*", "at the largest compute", true),
+                ("Loss", &format!("at 10× that, {unit}"), true),
             ],
             &rows,
         ))

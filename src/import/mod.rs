@@ -1,0 +1,255 @@
+//! Anybody's table of runs: a CSV with parameters, tokens (or FLOPs) and loss.
+//!
+//! Rows that cannot be used become exclusions with a reason; a table that cannot be read is an error.
+//! Reads: `points`, `units`. Read by: `cli`.
+
+mod columns;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use columns::Columns;
+
+use crate::error::{FileError, InputError};
+use crate::points::{Convention, Exclusion, Table};
+
+/// Largest table that is read [bytes].
+const MAX_BYTES: u64 = 256 << 20;
+
+/// How to read a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// (role, column) pairs that the user gave, such as (`params`, `N`).
+    pub map: Vec<(String, String)>,
+    /// (column, value) pairs a row must match, all of them.
+    pub filters: Vec<(String, String)>,
+    /// Take runs of several data sets, tokenizers or experiments as one study.
+    pub mixed: bool,
+}
+
+/// Table that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file itself.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its content, or the options.
+    #[error(transparent)]
+    Input(#[from] InputError),
+}
+
+/// Reads a CSV file with a header line.
+///
+/// Missing tokens are computed from FLOPs as D = C / 6N. Missing FLOPs are the run's budget where the
+/// table has one (Open-Athena, nanochat: C as its authors counted it), otherwise C = 6ND.
+///
+/// # Errors
+///
+/// [`ImportError`]: no such file, no such column (the file's own are listed), or a line with another
+/// number of fields than the header (named by its line).
+pub fn read(path: &Path, options: &Options) -> Result<Table, ImportError> {
+    let length = std::fs::metadata(path).map_err(FileError::new("read", path))?.len();
+    if length > MAX_BYTES {
+        let message =
+            format!("`{}` has {length} bytes, at most {MAX_BYTES} are read", path.display());
+        return Err(InputError::new(message, "a table of runs has one row a run").into());
+    }
+    let bytes = std::fs::read(path).map_err(FileError::new("read", path))?;
+    Ok(parse(&bytes, &path.display().to_string(), options)?)
+}
+
+/// Reads a table from memory; `source` names it in errors.
+///
+/// # Errors
+///
+/// [`InputError`], see [`read`].
+pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Table, InputError> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
+    let broken = |e: &csv::Error| {
+        InputError::new(
+            format!("{source}: {e}"),
+            "every line must have as many fields as the header; a file cut short ends in the middle of a line",
+        )
+    };
+    let header: Vec<String> =
+        reader.headers().map_err(|e| broken(&e))?.iter().map(str::to_owned).collect();
+    let columns = Columns::find(&header, source, options)?;
+    let mut table = Table {
+        source: source.to_owned(),
+        convention: Convention {
+            params: columns.params_convention().to_owned(),
+            flops: columns.flops_convention().to_owned(),
+            loss: columns.loss_unit().to_owned(),
+        },
+        points: Vec::new(),
+        excluded: Vec::new(),
+        entropy: None,
+        bytes_per_token: None,
+    };
+    let mut studies: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (i, record) in reader.records().enumerate() {
+        let record = record.map_err(|e| broken(&e))?;
+        if !columns.keeps(&record) {
+            continue;
+        }
+        for (column, value) in columns.study(&record) {
+            studies.entry(column).or_default().insert(value.to_owned());
+        }
+        let id =
+            columns.text(&record, "id").map_or_else(|| format!("row {}", i + 1), str::to_owned);
+        match columns.point(&record, &id) {
+            Ok(point) => table.points.push(point),
+            Err(reason) => {
+                let what = format!("line {}", record.position().map_or(0, csv::Position::line));
+                table.excluded.push(Exclusion { id, what, reason });
+            }
+        }
+    }
+    if table.points.is_empty() && table.excluded.is_empty() {
+        return Err(InputError::new(
+            format!("{source}: no row is left"),
+            "check --where, and that the file has lines below its header",
+        ));
+    }
+    if !options.mixed {
+        one_study(&studies, source)?;
+    }
+    tell_apart(&mut table);
+    Ok(table)
+}
+
+/// Refuses a table of several studies: their losses are not points of one law.
+fn one_study(studies: &BTreeMap<&str, BTreeSet<String>>, source: &str) -> Result<(), InputError> {
+    let Some((column, values)) = studies.iter().find(|(_, values)| values.len() > 1) else {
+        return Ok(());
+    };
+    let named: Vec<&str> = values.iter().take(8).map(String::as_str).collect();
+    Err(InputError::new(
+        format!(
+            "{source}: {} values of `{column}` in one table: {}{}",
+            values.len(),
+            named.join(", "),
+            if values.len() > named.len() { ", ..." } else { "" }
+        ),
+        format!(
+            "runs on other data or with another tokenizer follow another law; choose with \
+             --where {column}=VALUE, or say --mixed to fit them as one"
+        ),
+    ))
+}
+
+/// Rows of one name are checkpoints or branches of one run: they keep its name as their cluster, and
+/// get their row for an id.
+fn tell_apart(table: &mut Table) {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for point in &table.points {
+        *seen.entry(point.id.clone()).or_default() += 1;
+    }
+    let mut place: BTreeMap<String, usize> = BTreeMap::new();
+    for point in &mut table.points {
+        if seen[&point.id] > 1 {
+            let nth = place.entry(point.id.clone()).or_default();
+            *nth += 1;
+            point.id = format!("{} #{nth}", point.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, map: &[(&str, &str)], filters: &[(&str, &str)]) -> Result<Table, String> {
+        let own = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+        };
+        let options = Options { map: own(map), filters: own(filters), mixed: false };
+        parse(text.as_bytes(), "t.csv", &options)
+            .map_err(|e| format!("{e} / {}", e.hint.as_deref().unwrap_or_default()))
+    }
+
+    #[test]
+    fn the_tables_people_have_are_understood_by_their_headers() {
+        for text in [
+            "C,N,D,loss\n6e12,1e6,1e6,3.0\n",
+            "params,tokens,loss\n1M,1M,3.0\n",
+            "name,params,tokens,budget,loss\nx,1e6,1e6,6e12,3.0\n",
+            "training_run_id,model_size__n,dataset_size__d,test_loss__ce\nx,1e6,1e6,3.0\n",
+            "flops_budget,depth,params_wte,params_lm_head,params_transformer,tokens_trained,val_bpb\n\
+             6e12,4,3e5,4e5,6e5,1e6,1.0\n",
+        ] {
+            let table = read(text, &[], &[]).unwrap();
+            let point = &table.points[0];
+            assert_eq!((point.params, point.tokens, point.flops), (1e6, 1e6, 6e12), "{text}");
+        }
+    }
+
+    #[test]
+    fn columns_can_be_named_and_rows_chosen() {
+        let text = "size,toks,bpb,ok\n1e6,1e6,3.0,1\n2e6,1e6,2.9,0\n";
+        let map = [("params", "size"), ("tokens", "toks"), ("loss", "bpb")];
+        assert_eq!(read(text, &map, &[("ok", "1.0")]).unwrap().points.len(), 1);
+        assert_eq!(read(text, &map, &[]).unwrap().points.len(), 2);
+        let none = read(text, &map, &[("ok", "7")]).unwrap_err();
+        assert!(none.contains("no row is left"), "{none}");
+    }
+
+    #[test]
+    fn a_bad_value_excludes_its_row_by_name_and_keeps_the_others() {
+        let text = "N,D,loss\n1e6,1e6,3.0\n1e6,1e6,nan\n0,1e6,3\n1e6,,3\n1e6,-5,3\n1e6,2e6,inf\n";
+        let table = read(text, &[], &[]).unwrap();
+        assert_eq!(table.points.len(), 1);
+        let reasons: Vec<&str> = table.excluded.iter().map(|e| e.reason.as_str()).collect();
+        assert_eq!(table.excluded[0].id, "row 2");
+        assert_eq!(table.excluded[0].what, "line 3");
+        assert!(reasons[0].contains("loss is `nan`"), "{reasons:?}");
+        assert!(reasons[2].contains("tokens is empty"), "{reasons:?}");
+        assert_eq!(reasons.len(), 5);
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_says_which_line_or_column() {
+        let cut = read("N,D,loss\n1e6,1e6,3.0\n1e6,1e", &[], &[]).unwrap_err();
+        assert!(cut.contains("line: 3"), "{cut}");
+        let missing = read("a,b\n1,2\n", &[], &[]).unwrap_err();
+        assert!(missing.contains("--map params=COLUMN") && missing.contains("a, b"), "{missing}");
+        let role = read("N,D,loss\n1,1,1\n", &[("colour", "N")], &[]).unwrap_err();
+        assert!(role.contains("`colour`"), "{role}");
+        let column = read("N,D,loss\n1,1,1\n", &[], &[("seed", "1")]).unwrap_err();
+        assert!(column.contains("no column `seed`"), "{column}");
+    }
+
+    #[test]
+    fn runs_of_several_studies_are_not_one_law() {
+        let text = "experiment,N,D,loss\na,1e6,1e6,3.0\nb,1e6,2e6,2.9\na,1e6,4e6,2.8\n";
+        let refused = read(text, &[], &[]).unwrap_err();
+        assert!(
+            refused.contains("2 values of `experiment`") && refused.contains("--mixed"),
+            "{refused}"
+        );
+        assert_eq!(read(text, &[], &[("experiment", "a")]).unwrap().points.len(), 2);
+        let options = Options { mixed: true, ..Options::default() };
+        assert_eq!(parse(text.as_bytes(), "t.csv", &options).unwrap().points.len(), 3);
+    }
+
+    #[test]
+    fn checkpoints_of_one_run_share_its_noise() {
+        let table =
+            read("run,N,D,loss\nx,1e6,1e6,3.0\nx,1e6,2e6,2.9\ny,2e6,1e6,2.8\n", &[], &[]).unwrap();
+        let ids: Vec<(&str, &str)> =
+            table.points.iter().map(|p| (p.id.as_str(), p.cluster.as_str())).collect();
+        assert_eq!(ids, [("x #1", "x"), ("x #2", "x"), ("y", "y")]);
+    }
+
+    /// nanochat's own arithmetic: blocks and head multiply activations, the budget is what was spent.
+    #[test]
+    fn nanochats_matrices_are_summed_and_its_loss_is_in_bits() {
+        let header =
+            "flops_budget,params_wte,params_lm_head,params_transformer,tokens_trained,val_bpb";
+        let table = read(&format!("{header}\n7e12,3e5,4e5,6e5,1e6,1.0\n"), &[], &[]).unwrap();
+        let point = &table.points[0];
+        assert_eq!((point.params, point.flops, point.budget), (1e6, 7e12, Some(7e12)));
+        assert_eq!(table.convention.loss, "bits/byte");
+        assert_eq!(table.convention.params, "matmul");
+    }
+}
