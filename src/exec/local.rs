@@ -104,7 +104,7 @@ pub fn probe(job: Job<'_>, cells: &[Cell], probes: usize) -> Option<cost::Probe>
 }
 
 /// Runs `work` in `workers` threads, each with its share of the cores as a compute pool.
-fn in_parallel(workers: usize, work: impl Fn(usize) + Sync) {
+pub fn in_parallel(workers: usize, work: impl Fn(usize) + Sync) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = (cores / workers.max(1)).max(1);
     std::thread::scope(|scope| {

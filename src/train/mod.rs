@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::data::Dataset;
+use crate::data::{Batch, Dataset};
 use crate::model::Transformer;
 use crate::ops::Kernels;
 use crate::plan::Recipe;
@@ -73,6 +73,42 @@ pub enum Outcome {
     },
 }
 
+/// A model in training: its weights and the state of its optimiser.
+#[derive(Debug)]
+pub struct Trainer {
+    model: Transformer,
+    optimiser: AdamW,
+    recipe: Recipe,
+}
+
+impl Trainer {
+    /// Fresh weights and moments.
+    pub fn new(recipe: &Recipe, place: &Place) -> Self {
+        let Recipe { shape, embedding_std, seed, .. } = *recipe;
+        let mut model = Transformer::new(shape, embedding_std, seed, &place.device, place.kernels);
+        let optimiser = AdamW::new(recipe, &mut model);
+        Self { model, optimiser, recipe: recipe.clone() }
+    }
+
+    /// One step: forward, backward, clipping by the global norm, update. Returns the loss of the batch
+    /// before the update [nats/token] and the gradient norm before clipping.
+    ///
+    /// `step` counts from 0 and decides the learning rate.
+    pub fn step(&mut self, batch: &Batch, step: u64) -> (f64, f64) {
+        let loss = self.model.loss(batch);
+        let mut grads = loss.backward();
+        let loss = scalar(loss);
+        let Recipe { schedule, learning_rate: peak, steps, .. } = &self.recipe;
+        let rate = optim::learning_rate(schedule, *peak, step, *steps);
+        (loss, self.optimiser.step(&mut self.model, &mut grads, step, rate))
+    }
+
+    /// The model as it stands.
+    pub fn model_mut(&mut self) -> &mut Transformer {
+        &mut self.model
+    }
+}
+
 /// Trains one cell.
 ///
 /// # Errors
@@ -86,20 +122,14 @@ pub fn train<E>(
     observe: &mut dyn FnMut(Progress) -> Result<(), E>,
 ) -> Result<Outcome, E> {
     let Recipe { shape, steps, .. } = *recipe;
-    let mut model =
-        Transformer::new(shape, recipe.embedding_std, recipe.seed, &place.device, place.kernels);
-    let mut optimiser = AdamW::new(recipe, &mut model);
+    let mut trainer = Trainer::new(recipe, place);
     let uniform = (shape.vocab as f64).ln();
     let (mut seconds, mut bad_steps) = (0.0, 0);
     let mut last = (f64::NAN, f64::NAN);
     for step in 0..steps {
         let started = Instant::now();
         let batch = data.batch(recipe.seed, step, recipe.batch_sequences as usize);
-        let loss = model.loss(&batch);
-        let mut grads = loss.backward();
-        let loss = scalar(loss);
-        let rate = optim::learning_rate(&recipe.schedule, recipe.learning_rate, step, steps);
-        let grad_norm = optimiser.step(&mut model, &mut grads, step, rate);
+        let (loss, grad_norm) = trainer.step(&batch, step);
         seconds += started.elapsed().as_secs_f64();
         observe(Progress::Step { step, loss: loss as f32, grad_norm: grad_norm as f32 })?;
         if !loss.is_finite() || !grad_norm.is_finite() {
@@ -112,7 +142,7 @@ pub fn train<E>(
             return Ok(Outcome::Diverged { step, why });
         }
         if evaluate_after(step, steps, eval_times) {
-            last = evaluate(&model.frozen(), data, recipe.eval_tokens);
+            last = evaluate(&trainer.model.frozen(), data, recipe.eval_tokens);
             observe(Progress::Eval { step: step + 1, loss: last.0 })?;
         }
     }
@@ -127,17 +157,11 @@ pub fn train<E>(
 
 /// Seconds of one training step, the median of `repeats` after one to warm up [s].
 pub fn time_step(recipe: &Recipe, data: &Dataset, place: &Place, repeats: usize) -> f64 {
-    let mut model =
-        Transformer::new(recipe.shape, recipe.embedding_std, 0, &place.device, place.kernels);
-    let mut optimiser = AdamW::new(recipe, &mut model);
+    let mut trainer = Trainer::new(recipe, place);
     let mut times: Vec<f64> = (0..=repeats as u64)
         .map(|step| {
             let started = Instant::now();
-            let batch = data.batch(0, step, recipe.batch_sequences as usize);
-            let loss = model.loss(&batch);
-            let mut grads = loss.backward();
-            scalar(loss);
-            optimiser.step(&mut model, &mut grads, step, 0.0);
+            trainer.step(&data.batch(0, step, recipe.batch_sequences as usize), step);
             started.elapsed().as_secs_f64()
         })
         .skip(1)
