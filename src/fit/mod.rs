@@ -178,12 +178,7 @@ impl Draws {
 /// [`FitError`]: a value or an option out of range, fewer than three runs, or runs about which no
 /// method can say anything.
 pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Analysis, FitError> {
-    checks::options(options)?;
-    checks::values(table)?;
-    if table.points.len() < 3 {
-        return Err(FitError::TooFewPoints { have: table.points.len(), need: 3 });
-    }
-    let points = checks::sorted(&table.points);
+    let points = admitted(table, options)?;
     let groups = groups::budgets(&points);
     let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
     let plan = (options.bootstrap, options.seed, options.level);
@@ -192,7 +187,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     let mut warnings = Vec::new();
     checks::excluded(table, &mut warnings);
 
-    let mut fits = surfaces(&points, &clusters, &compute, options, &mut lacking, &mut warnings);
+    let mut fits = surface_fits(&points, &clusters, &compute, options, &mut lacking, &mut warnings);
     let (mut isoflop, line) = isoflop::fit(&points, &groups, &compute, plan);
     if !wants(Method::Isoflop) {
         isoflop.clear();
@@ -279,8 +274,41 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     Ok(analysis)
 }
 
+/// Fits the surface methods of `options` and nothing around them: no parabolas, no envelope, no
+/// hold-out, no other choices, no warnings. For a program that wants a law, or a law many times over.
+///
+/// Each fit is the one that [`analyse`] gives for the same options, draws and intervals included.
+///
+/// # Errors
+///
+/// [`FitError`]: a value or an option out of range, fewer than three runs, or no surface method that
+/// these runs determine.
+pub fn surfaces(table: &Table, compute: Compute, options: &Options) -> Result<Vec<Fit>, FitError> {
+    let points = admitted(table, options)?;
+    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    let mut lacking = Vec::new();
+    let fits = surface_fits(&points, &clusters, &compute, options, &mut lacking, &mut Vec::new());
+    if !fits.is_empty() {
+        return Ok(fits);
+    }
+    if lacking.is_empty() {
+        lacking.push("surface: no method of the options fits one".into());
+    }
+    Err(FitError::Unidentifiable { what: lacking })
+}
+
+/// The points of a table that may be fitted, sorted.
+fn admitted(table: &Table, options: &Options) -> Result<Vec<Point>, FitError> {
+    checks::options(options)?;
+    checks::values(table)?;
+    if table.points.len() < 3 {
+        return Err(FitError::TooFewPoints { have: table.points.len(), need: 3 });
+    }
+    Ok(checks::sorted(&table.points))
+}
+
 /// Both surface fits with their draws. Variable projection is always run: it starts the other.
-fn surfaces(
+fn surface_fits(
     points: &[Point],
     clusters: &Clusters,
     compute: &Compute,
@@ -301,7 +329,12 @@ fn surfaces(
         return Vec::new();
     }
     let squares = varpro::fit(&sample);
-    let huber = lse::fit(&sample, options.delta, &[squares.surface]);
+    // The robust fit costs most. Draws are made with both; without them it runs if it was asked for.
+    let huber = if options.bootstrap > 0 || wanted.contains(&Method::LseHuber) {
+        lse::fit(&sample, options.delta, &[squares.surface])
+    } else {
+        SurfaceFit::none(0)
+    };
     let plan = (options.bootstrap, options.seed, clusters.scheme());
     let refits = bootstrap::surfaces(&sample, clusters, &huber, &squares, options.delta, plan);
     let range = (points[0].flops, points[points.len() - 1].flops);
@@ -432,6 +465,33 @@ mod tests {
             assert!((0.002..0.0045).contains(&fit.residual_sd.unwrap()), "{:?}", fit.residual_sd);
         }
         assert!(analysis.holdout.is_some() && analysis.isoflop.len() == 5);
+    }
+
+    /// Oracle: the long way round, bit for bit; the fits that were not asked for change nothing.
+    #[test]
+    fn surfaces_alone_are_those_of_the_analysis() {
+        let table = table(five_budgets());
+        let both = analyse(&table, Compute::SixNd, &quick()).unwrap();
+        for (methods, bootstrap, from) in [
+            (vec![Method::LseHuber, Method::Varpro], 40, 0),
+            (vec![Method::Varpro], 40, 1),
+            (vec![Method::LseHuber], 0, 0),
+            (vec![Method::Varpro], 0, 1),
+        ] {
+            let options = Options { bootstrap, methods, ..quick() };
+            let alone = surfaces(&table, Compute::SixNd, &options).unwrap();
+            assert_eq!(alone.len(), options.methods.len());
+            for (got, want) in alone.iter().zip(&both.fits[from..]) {
+                assert_eq!((got.params, got.objective), (want.params, want.objective));
+                assert_eq!(got.certificate, want.certificate);
+                if bootstrap > 0 {
+                    assert_eq!(got, want);
+                }
+            }
+        }
+        let options = Options { methods: vec![Method::Isoflop], ..quick() };
+        let refused = surfaces(&table, Compute::SixNd, &options).unwrap_err().to_string();
+        assert!(refused.contains("no method of the options"), "{refused}");
     }
 
     #[test]
