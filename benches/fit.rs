@@ -43,7 +43,7 @@ fn main() -> Result<(), Failure> {
             None => Err(format!("`{f}` is not COLUMN=VALUE")),
         })
         .collect::<Result<Vec<_>, String>>()?;
-    let options = import::Options { map: Vec::new(), filters };
+    let options = import::Options { filters, ..import::Options::default() };
     let table = import::read(Path::new(path), &options)?;
     if serving { serve(&table) } else { measure(&table) }
 }
