@@ -12,9 +12,11 @@
 //! the gradient is degenerate); A and B are not gridded but start with equal shares of the mean
 //! reducible loss, which every one of their starts must reach anyway before it can move on.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
-use crate::fit::newton::{self, Local, Matrix, Minimum, P, Vector};
+use crate::fit::lanes::{LANES, Lanes, exp, ln};
+use crate::fit::newton::{self, Derivatives, Matrix, Minimum, Objective, P, Vector};
 use crate::fit::result::Surface;
 use crate::fit::sample::{
     self, MAX_EXPONENT, MIN_EXPONENT, NAMES, Sample, SurfaceFit, scaled, surface_of,
@@ -43,15 +45,17 @@ pub(super) fn fit(sample: &Sample, delta: f64, also: &[Surface]) -> SurfaceFit {
             }
         }
     }
+    let runs = runs_of(sample);
     let minima: Vec<Minimum> =
-        starts.par_iter().map(|start| descend(sample, delta, *start)).collect();
+        starts.par_iter().map(|start| descend(sample, &runs, delta, *start)).collect();
     summarise(sample, &minima)
 }
 
 /// Fits from given surfaces only: a bootstrap's refit.
 pub(super) fn refit(sample: &Sample, delta: f64, from: &[Surface]) -> SurfaceFit {
+    let runs = runs_of(sample);
     let minima: Vec<Minimum> =
-        from.iter().map(|s| descend(sample, delta, vector_of(sample, s))).collect();
+        from.iter().map(|s| descend(sample, &runs, delta, vector_of(sample, s))).collect();
     summarise(sample, &minima)
 }
 
@@ -61,20 +65,11 @@ pub fn objective(points: &[crate::points::Point], delta: f64, surface: &Surface)
     sample.residuals(surface).iter().map(|r| huber(*r, delta).0).sum()
 }
 
-/// Value, first and second derivative of Huber's function.
-fn huber(r: f64, delta: f64) -> (f64, f64, f64) {
-    if r.abs() <= delta {
-        (0.5 * r * r, r, 1.0)
-    } else {
-        (delta * (r.abs() - 0.5 * delta), delta.copysign(r), 0.0)
-    }
-}
-
-fn descend(sample: &Sample, delta: f64, start: Vector) -> Minimum {
+fn descend(sample: &Sample, runs: &[Runs], delta: f64, start: Vector) -> Minimum {
     let (least, most) = sample.loss_range();
     let (low, high) = (least.ln() - VANISHED, most.ln() + 3.0);
     newton::minimise(
-        |v| local(sample, delta, v),
+        &mut Huber::over(runs, delta),
         start,
         &[low, MIN_EXPONENT, low, MIN_EXPONENT, low],
         &[high, MAX_EXPONENT, high, MAX_EXPONENT, least.ln()],
@@ -82,48 +77,140 @@ fn descend(sample: &Sample, delta: f64, start: Vector) -> Minimum {
     )
 }
 
-/// Objective with exact derivatives. With s the softmax of the three terms and v_k their feature
-/// vectors, the gradient of LSE is sum s_k v_k and its Hessian the softmax covariance of the v_k.
-fn local(sample: &Sample, delta: f64, v: &Vector) -> Local {
+/// Huber's function and its derivative.
+#[expect(clippy::inline_always, reason = "must take the instruction set of the caller")]
+#[inline(always)]
+fn huber(r: f64, delta: f64) -> (f64, f64) {
+    let clipped = r.clamp(-delta, delta);
+    (clipped * (r - 0.5 * clipped), clipped)
+}
+
+/// Eight runs.
+struct Runs {
+    x: Lanes,
+    y: Lanes,
+    log_loss: Lanes,
+    /// 0 where there is no run.
+    weight: Lanes,
+}
+
+/// What eight runs need to remember of a value for its derivatives.
+#[derive(Clone, Default)]
+struct Terms {
+    /// A N^-alpha.
+    size: Lanes,
+    /// B D^-beta.
+    data: Lanes,
+    /// The whole law.
+    law: Lanes,
+    /// ln law - ln loss.
+    residual: Lanes,
+}
+
+/// The objective over the runs of a sample.
+struct Huber<'a> {
+    runs: &'a [Runs],
+    delta: f64,
+    at: Vector,
+    terms: Vec<Terms>,
+}
+
+fn runs_of(sample: &Sample) -> Vec<Runs> {
+    let columns = Lanes::of(&sample.x, 0.0).zip(Lanes::of(&sample.y, 0.0));
+    columns
+        .zip(Lanes::of(&sample.log_loss, 0.0))
+        .zip(Lanes::of(&sample.weight, 0.0))
+        .map(|(((x, y), log_loss), weight)| Runs { x, y, log_loss, weight })
+        .collect()
+}
+
+impl<'a> Huber<'a> {
+    fn over(runs: &'a [Runs], delta: f64) -> Self {
+        Self { runs, delta, at: [0.0; P], terms: vec![Terms::default(); runs.len()] }
+    }
+}
+
+impl Objective for Huber<'_> {
+    fn value(&mut self, v: &Vector) -> f64 {
+        self.at = *v;
+        value(self.runs, self.delta, v, &mut self.terms)
+    }
+
+    fn derivatives(&mut self) -> Derivatives {
+        derivatives(self.runs, self.delta, &self.at, &self.terms)
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn value(runs: &[Runs], delta: f64, v: &Vector, terms: &mut [Terms]) -> f64 {
     let [a, alpha, b, beta, e] = *v;
-    let mut value = 0.0;
-    let mut gradient = [0.0; P];
-    let mut hessian: Matrix = [[0.0; P]; P];
-    let mut gauss_newton: Matrix = [[0.0; P]; P];
-    for i in 0..sample.len() {
-        let (x, y, w) = (sample.x[i], sample.y[i], sample.weight[i]);
-        let (size, data) = (a - alpha * x, b - beta * y);
-        let top = size.max(data).max(e);
-        let (p, q, c) = ((size - top).exp(), (data - top).exp(), (e - top).exp());
-        let sum = p + q + c;
-        let (p, q, c) = (p / sum, q / sum, c / sum);
-        let (rho, psi, curve) = huber(top + sum.ln() - sample.log_loss[i], delta);
-        value += w * rho;
-        let g = [p, -p * x, q, -q * y, c];
-        let (wp, wc) = (w * psi, w * curve);
+    let floor = exp(e);
+    let mut sum = Lanes::default();
+    for (runs, terms) in runs.iter().zip(terms) {
+        for l in 0..LANES {
+            let size = exp(a - alpha * runs.x[l]);
+            let data = exp(b - beta * runs.y[l]);
+            let law = size + data + floor;
+            let residual = ln(law) - runs.log_loss[l];
+            sum[l] += runs.weight[l] * huber(residual, delta).0;
+            terms.size[l] = size;
+            terms.data[l] = data;
+            terms.law[l] = law;
+            terms.residual[l] = residual;
+        }
+    }
+    sum.total()
+}
+
+/// With s the shares of the three terms in the law and v_k their feature vectors, the gradient of ln
+/// law is sum s_k v_k and its Hessian the covariance of the v_k under s.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn derivatives(runs: &[Runs], delta: f64, v: &Vector, terms: &[Terms]) -> Derivatives {
+    let floor = exp(v[4]);
+    let mut gradient = [Lanes::default(); P];
+    let mut hessian = [[Lanes::default(); P]; P];
+    let mut scale = [Lanes::default(); P];
+    for (runs, terms) in runs.iter().zip(terms) {
+        let one = terms.law.map(f64::recip);
+        let (p, q, c) = (terms.size * one, terms.data * one, floor * one);
+        let g = [p, -1.0 * (p * runs.x), q, -1.0 * (q * runs.y), c];
+        let wp = runs.weight * terms.residual.map(|r| huber(r, delta).1);
+        let curve = terms.residual.map(|r| if r.abs() <= delta { 1.0 } else { 0.0 });
+        let both = runs.weight * curve - wp;
         for j in 0..P {
             gradient[j] += wp * g[j];
+            scale[j] += runs.weight * g[j] * g[j];
             for k in 0..=j {
-                let square = g[j] * g[k];
-                gauss_newton[j][k] += w * square;
-                hessian[j][k] += (wc - wp) * square;
+                hessian[j][k] += both * g[j] * g[k];
             }
         }
-        hessian[0][0] += wp * p;
-        hessian[1][0] -= wp * p * x;
-        hessian[1][1] += wp * p * x * x;
-        hessian[2][2] += wp * q;
-        hessian[3][2] -= wp * q * y;
-        hessian[3][3] += wp * q * y * y;
-        hessian[4][4] += wp * c;
+        hessian[0][0] += wp * g[0];
+        hessian[1][0] += wp * g[1];
+        hessian[1][1] += wp * (p * runs.x * runs.x);
+        hessian[2][2] += wp * g[2];
+        hessian[3][2] += wp * g[3];
+        hessian[3][3] += wp * (q * runs.y * runs.y);
+        hessian[4][4] += wp * g[4];
     }
-    for j in 0..P {
-        for k in j + 1..P {
-            hessian[j][k] = hessian[k][j];
-            gauss_newton[j][k] = gauss_newton[k][j];
-        }
+    Derivatives {
+        gradient: gradient.map(Lanes::total),
+        hessian: std::array::from_fn(|j| {
+            std::array::from_fn(|k| hessian[j.max(k)][j.min(k)].total())
+        }),
+        scale: scale.map(Lanes::total),
     }
-    Local { value, gradient, hessian, gauss_newton }
+}
+
+/// J'J of ln law in the parameters.
+fn gauss_newton(sample: &Sample, v: &Vector) -> Matrix {
+    let [a, alpha, b, beta, e] = *v;
+    newton::gram((0..sample.len()).map(|i| {
+        let (x, y) = (sample.x[i], sample.y[i]);
+        let (size, data, floor) = (exp(a - alpha * x), exp(b - beta * y), exp(e));
+        let one = 1.0 / (size + data + floor);
+        let (p, q, c) = (size * one, data * one, floor * one);
+        (sample.weight[i], [p, -p * x, q, -q * y, c])
+    }))
 }
 
 fn vector_of(sample: &Sample, s: &Surface) -> Vector {
@@ -156,7 +243,7 @@ fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
         surface: surface_of(&logs, sample.mean_x, sample.mean_y),
         objective: best.value,
         gradient: best.gradient,
-        condition: newton::condition(&local(sample, f64::MAX, &v).gauss_newton, held),
+        condition: newton::condition(&gauss_newton(sample, &v), held),
         iterations: best.iterations,
         starts: minima.len(),
         starts_at_best: finite().filter(|m| m.value <= reach).count(),
@@ -198,16 +285,21 @@ mod tests {
         let sample = Sample::new(&study(&budgets(3), 6, 4.0, 0.01, 2));
         let at = [-0.7, 0.4, -0.2, 0.35, 0.5];
         // A delta in the thick of the residuals exercises both branches.
-        let here = local(&sample, 0.05, &at);
+        let runs = runs_of(&sample);
+        let local = |v: &Vector| {
+            let mut huber = Huber::over(&runs, 0.05);
+            (huber.value(v), huber.derivatives())
+        };
+        let (_, here) = local(&at);
         let h = 1e-6;
         for j in 0..P {
             let shifted = |sign: f64| {
                 let mut v = at;
                 v[j] += sign * h;
-                local(&sample, 0.05, &v)
+                local(&v)
             };
-            let (up, down) = (shifted(1.0), shifted(-1.0));
-            let slope = (up.value - down.value) / (2.0 * h);
+            let ((high, up), (low, down)) = (shifted(1.0), shifted(-1.0));
+            let slope = (high - low) / (2.0 * h);
             assert!((slope - here.gradient[j]).abs() < 1e-7 * (1.0 + slope.abs()), "{j}");
             for k in 0..P {
                 let curve = (up.gradient[k] - down.gradient[k]) / (2.0 * h);
@@ -250,6 +342,6 @@ mod tests {
         let (d, eps) = (1e-3, 1e-12);
         let (inside, outside) = (huber(d - eps, d), huber(d + eps, d));
         assert!((inside.0 - outside.0).abs() < 1e-14 && (inside.1 - outside.1).abs() < 1e-11);
-        assert_eq!(huber(-0.5, d), (d * (0.5 - 0.5 * d), -d, 0.0));
+        assert_eq!(huber(-0.5, d), (d * (0.5 - 0.5 * d), -d));
     }
 }

@@ -22,6 +22,7 @@ mod envelope;
 mod groups;
 mod holdout;
 mod isoflop;
+mod lanes;
 pub mod least;
 mod lse;
 mod newton;

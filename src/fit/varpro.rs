@@ -8,9 +8,11 @@
 //! DIFFERENCE: the paper ends with Nelder-Mead or L-BFGS-B on the projected objective; here it is
 //! Newton's method on the whole one, which has the same minimum and ten more digits.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
-use crate::fit::newton::{self, Local, Matrix, Minimum, P, Vector};
+use crate::fit::lanes::{LANES, Lanes, exp};
+use crate::fit::newton::{self, Derivatives, Matrix, Minimum, Objective, P, Vector};
 use crate::fit::result::Surface;
 use crate::fit::sample::{
     MAX_EXPONENT, MIN_EXPONENT, NAMES, Sample, SurfaceFit, scaled, surface_of,
@@ -35,7 +37,8 @@ pub(super) fn fit(sample: &Sample) -> SurfaceFit {
     let mut by_value: Vec<usize> = (0..grid.cells.len()).collect();
     by_value.sort_by(|l, r| grid.cells[*l].0.total_cmp(&grid.cells[*r].0).then(l.cmp(r)));
     starts.extend(by_value.iter().take(POLISHED).map(|k| grid.node(k / NODES, k % NODES)));
-    let minima: Vec<Minimum> = starts.par_iter().map(|s| descend(sample, *s)).collect();
+    let runs = runs_of(sample);
+    let minima: Vec<Minimum> = starts.par_iter().map(|s| descend(sample, &runs, *s)).collect();
     summarise(sample, &minima)
 }
 
@@ -52,7 +55,8 @@ pub(super) fn refit(sample: &Sample, from: &Surface) -> SurfaceFit {
         from.beta,
         from.e,
     ];
-    summarise(sample, &[descend(sample, warm), descend(sample, best)])
+    let runs = runs_of(sample);
+    summarise(sample, &[warm, best].map(|start| descend(sample, &runs, start)))
 }
 
 /// The projected objective on a grid of exponents.
@@ -160,11 +164,11 @@ fn solve(gram: &[[f64; 3]; 3], rhs: &[f64; 3], free: &[usize]) -> Option<[f64; 3
     Some(x)
 }
 
-fn descend(sample: &Sample, start: Vector) -> Minimum {
+fn descend(sample: &Sample, runs: &[Runs], start: Vector) -> Minimum {
     let (_, most) = sample.loss_range();
     let top = 1e3 * most;
     newton::minimise(
-        |v| local(sample, v),
+        &mut Squares::over(runs),
         start,
         &[0.0, MIN_EXPONENT, 0.0, MIN_EXPONENT, 0.0],
         &[top, MAX_EXPONENT, top, MAX_EXPONENT, top],
@@ -172,39 +176,116 @@ fn descend(sample: &Sample, start: Vector) -> Minimum {
     )
 }
 
+/// Eight runs.
+struct Runs {
+    x: Lanes,
+    y: Lanes,
+    loss: Lanes,
+    /// 0 where there is no run.
+    weight: Lanes,
+}
+
+/// What eight runs need to remember of a value for its derivatives.
+#[derive(Clone, Default)]
+struct Terms {
+    /// N^-alpha and D^-beta.
+    size: Lanes,
+    data: Lanes,
+    /// Fitted less measured loss.
+    residual: Lanes,
+}
+
+/// The sum of squares over the runs of a sample.
+struct Squares<'a> {
+    runs: &'a [Runs],
+    at: Vector,
+    terms: Vec<Terms>,
+}
+
+fn runs_of(sample: &Sample) -> Vec<Runs> {
+    let columns = Lanes::of(&sample.x, 0.0).zip(Lanes::of(&sample.y, 0.0));
+    columns
+        .zip(Lanes::of(&sample.loss, 0.0))
+        .zip(Lanes::of(&sample.weight, 0.0))
+        .map(|(((x, y), loss), weight)| Runs { x, y, loss, weight })
+        .collect()
+}
+
+impl<'a> Squares<'a> {
+    fn over(runs: &'a [Runs]) -> Self {
+        Self { runs, at: [0.0; P], terms: vec![Terms::default(); runs.len()] }
+    }
+}
+
+impl Objective for Squares<'_> {
+    fn value(&mut self, v: &Vector) -> f64 {
+        self.at = *v;
+        value(self.runs, v, &mut self.terms)
+    }
+
+    fn derivatives(&mut self) -> Derivatives {
+        derivatives(self.runs, &self.at, &self.terms)
+    }
+}
+
 /// Half the sum of squares would save the twos; the sum itself is what the papers print.
-fn local(sample: &Sample, v: &Vector) -> Local {
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn value(runs: &[Runs], v: &Vector, terms: &mut [Terms]) -> f64 {
     let [a, alpha, b, beta, e] = *v;
-    let mut value = 0.0;
-    let mut gradient = [0.0; P];
-    let mut hessian: Matrix = [[0.0; P]; P];
-    let mut gauss_newton: Matrix = [[0.0; P]; P];
-    for i in 0..sample.len() {
-        let (x, y, w) = (sample.x[i], sample.y[i], sample.weight[i]);
-        let (size, data) = ((-alpha * x).exp(), (-beta * y).exp());
-        let r = e + a * size + b * data - sample.loss[i];
-        value += w * r * r;
-        let g = [size, -a * size * x, data, -b * data * y, 1.0];
+    let mut sum = Lanes::default();
+    for (runs, terms) in runs.iter().zip(terms) {
+        for l in 0..LANES {
+            let (size, data) = (exp(-alpha * runs.x[l]), exp(-beta * runs.y[l]));
+            let r = e + a * size + b * data - runs.loss[l];
+            sum[l] += runs.weight[l] * r * r;
+            terms.size[l] = size;
+            terms.data[l] = data;
+            terms.residual[l] = r;
+        }
+    }
+    sum.total()
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn derivatives(runs: &[Runs], v: &Vector, terms: &[Terms]) -> Derivatives {
+    let [a, _, b, ..] = *v;
+    let mut gradient = [Lanes::default(); P];
+    let mut hessian = [[Lanes::default(); P]; P];
+    let mut scale = [Lanes::default(); P];
+    for (runs, terms) in runs.iter().zip(terms) {
+        let (size_x, data_y) = (terms.size * runs.x, terms.data * runs.y);
+        let g = [terms.size, -a * size_x, terms.data, -b * data_y, Lanes::all(1.0)];
+        let wr = runs.weight * terms.residual;
         for j in 0..P {
-            gradient[j] += 2.0 * w * r * g[j];
+            gradient[j] += wr * g[j];
+            let wg = runs.weight * g[j];
+            scale[j] += wg * g[j];
             for k in 0..=j {
-                gauss_newton[j][k] += w * g[j] * g[k];
+                hessian[j][k] += wg * g[k];
             }
         }
-        let wr = 2.0 * w * r;
-        hessian[1][0] -= wr * size * x;
-        hessian[1][1] += wr * a * size * x * x;
-        hessian[3][2] -= wr * data * y;
-        hessian[3][3] += wr * b * data * y * y;
+        hessian[1][0] += wr * (-1.0 * size_x);
+        hessian[1][1] += wr * (a * (size_x * runs.x));
+        hessian[3][2] += wr * (-1.0 * data_y);
+        hessian[3][3] += wr * (b * (data_y * runs.y));
     }
-    for j in 0..P {
-        for k in 0..=j {
-            hessian[j][k] += 2.0 * gauss_newton[j][k];
-            hessian[k][j] = hessian[j][k];
-            gauss_newton[k][j] = gauss_newton[j][k];
-        }
+    Derivatives {
+        gradient: gradient.map(|g| 2.0 * g.total()),
+        hessian: std::array::from_fn(|j| {
+            std::array::from_fn(|k| 2.0 * hessian[j.max(k)][j.min(k)].total())
+        }),
+        scale: scale.map(Lanes::total),
     }
-    Local { value, gradient, hessian, gauss_newton }
+}
+
+/// J'J of the law in the parameters.
+fn gauss_newton(sample: &Sample, v: &Vector) -> Matrix {
+    let [a, alpha, b, beta, _] = *v;
+    newton::gram((0..sample.len()).map(|i| {
+        let (x, y) = (sample.x[i], sample.y[i]);
+        let (size, data) = (exp(-alpha * x), exp(-beta * y));
+        (sample.weight[i], [size, -a * size * x, data, -b * data * y, 1.0])
+    }))
 }
 
 fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
@@ -223,7 +304,7 @@ fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
         surface: surface_of(&v, sample.mean_x, sample.mean_y),
         objective: best.value,
         gradient: best.gradient,
-        condition: newton::condition(&local(sample, &v).gauss_newton, held),
+        condition: newton::condition(&gauss_newton(sample, &v), held),
         iterations: best.iterations,
         starts: minima.len(),
         starts_at_best: finite().filter(|m| m.value <= reach).count(),
@@ -263,16 +344,21 @@ mod tests {
     fn derivatives_are_the_difference_quotients() {
         let sample = Sample::new(&study(&[1e18, 1e19, 1e20], 6, 4.0, 0.01, 2));
         let at = [0.6, 0.4, 0.9, 0.35, 1.5];
-        let here = local(&sample, &at);
+        let runs = runs_of(&sample);
+        let local = |v: &Vector| {
+            let mut squares = Squares::over(&runs);
+            (squares.value(v), squares.derivatives())
+        };
+        let (_, here) = local(&at);
         let h = 1e-6;
         for j in 0..P {
             let shifted = |sign: f64| {
                 let mut v = at;
                 v[j] += sign * h;
-                local(&sample, &v)
+                local(&v)
             };
-            let (up, down) = (shifted(1.0), shifted(-1.0));
-            let slope = (up.value - down.value) / (2.0 * h);
+            let ((high, up), (low, down)) = (shifted(1.0), shifted(-1.0));
+            let slope = (high - low) / (2.0 * h);
             assert!((slope - here.gradient[j]).abs() < 1e-6 * (1.0 + slope.abs()), "{j}");
             for k in 0..P {
                 let curve = (up.gradient[k] - down.gradient[k]) / (2.0 * h);
