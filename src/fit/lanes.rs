@@ -24,11 +24,10 @@ pub(super) const LANES: usize = 8;
 pub(super) struct Lanes([f64; LANES]);
 
 impl Lanes {
-    /// A column, eight rows at a time; the last are filled up with `fill`.
-    pub(super) fn of(column: &[f64], fill: f64) -> impl Iterator<Item = Self> {
-        column
-            .chunks(LANES)
-            .map(move |rows| Self(std::array::from_fn(|l| rows.get(l).copied().unwrap_or(fill))))
+    /// A column, eight rows at a time; the last are filled up with zeros.
+    pub(super) fn of(column: &[f64]) -> Vec<Self> {
+        let eight = |rows: &[f64]| std::array::from_fn(|l| rows.get(l).copied().unwrap_or(0.0));
+        column.chunks(LANES).map(|rows| Self(eight(rows))).collect()
     }
 
     /// The same number in every lane.
@@ -211,7 +210,7 @@ mod tests {
             narrow(x)
         }
         let column: Vec<f64> = (0..1003).map(|i| 3.0 * f64::from(i).sin()).collect();
-        let x: Vec<Lanes> = Lanes::of(&column, 0.0).collect();
+        let x = Lanes::of(&column);
         assert_eq!(narrow(&x).to_bits(), wide(&x).to_bits());
     }
 

@@ -12,6 +12,8 @@
 //! the gradient is degenerate); A and B are not gridded but start with equal shares of the mean
 //! reducible loss, which every one of their starts must reach anyway before it can move on.
 
+use std::ops::Range;
+
 use multiversion::multiversion;
 use rayon::prelude::*;
 
@@ -45,17 +47,17 @@ pub(super) fn fit(sample: &Sample, delta: f64, also: &[Surface]) -> SurfaceFit {
             }
         }
     }
-    let runs = runs_of(sample);
+    let cells = cells_of(sample);
     let minima: Vec<Minimum> =
-        starts.par_iter().map(|start| descend(sample, &runs, delta, *start)).collect();
+        starts.par_iter().map(|start| descend(sample, &cells, delta, *start)).collect();
     summarise(sample, &minima)
 }
 
 /// Fits from given surfaces only: a bootstrap's refit.
 pub(super) fn refit(sample: &Sample, delta: f64, from: &[Surface]) -> SurfaceFit {
-    let runs = runs_of(sample);
+    let cells = cells_of(sample);
     let minima: Vec<Minimum> =
-        from.iter().map(|s| descend(sample, &runs, delta, vector_of(sample, s))).collect();
+        from.iter().map(|s| descend(sample, &cells, delta, vector_of(sample, s))).collect();
     summarise(sample, &minima)
 }
 
@@ -65,11 +67,11 @@ pub fn objective(points: &[crate::points::Point], delta: f64, surface: &Surface)
     sample.residuals(surface).iter().map(|r| huber(*r, delta).0).sum()
 }
 
-fn descend(sample: &Sample, runs: &[Runs], delta: f64, start: Vector) -> Minimum {
+fn descend(sample: &Sample, cells: &[Cells], delta: f64, start: Vector) -> Minimum {
     let (least, most) = sample.loss_range();
     let (low, high) = (least.ln() - VANISHED, most.ln() + 3.0);
     newton::minimise(
-        &mut Huber::over(runs, delta),
+        &mut Huber::over(cells, delta),
         start,
         &[low, MIN_EXPONENT, low, MIN_EXPONENT, low],
         &[high, MAX_EXPONENT, high, MAX_EXPONENT, least.ln()],
@@ -85,16 +87,39 @@ fn huber(r: f64, delta: f64) -> (f64, f64) {
     (clipped * (r - 0.5 * clipped), clipped)
 }
 
-/// Eight runs.
-struct Runs {
+/// Eight cells of a sample ([`Sample::cells`]): the law is the same for every run of a cell.
+struct Cells {
     x: Lanes,
     y: Lanes,
+    /// The first run of every cell, then the second of those that have one, and so on.
+    runs: Vec<Runs>,
+}
+
+/// A run of each of eight cells.
+#[derive(Clone, Default)]
+struct Runs {
     log_loss: Lanes,
     /// 0 where there is no run.
     weight: Lanes,
 }
 
-/// What eight runs need to remember of a value for its derivatives.
+fn cells_of(sample: &Sample) -> Vec<Cells> {
+    let eight = |cells: &[Range<usize>]| {
+        let (mut x, mut y) = (Lanes::default(), Lanes::default());
+        let most = cells.iter().map(Range::len).max().unwrap_or(0);
+        let mut runs = vec![Runs::default(); most];
+        for (l, cell) in cells.iter().enumerate() {
+            (x[l], y[l]) = (sample.x[cell.start], sample.y[cell.start]);
+            for (runs, i) in runs.iter_mut().zip(cell.clone()) {
+                (runs.log_loss[l], runs.weight[l]) = (sample.log_loss[i], sample.weight[i]);
+            }
+        }
+        Cells { x, y, runs }
+    };
+    sample.cells().chunks(LANES).map(eight).collect()
+}
+
+/// What eight cells need to remember of a value for its derivatives.
 #[derive(Clone, Default)]
 struct Terms {
     /// A N^-alpha.
@@ -103,60 +128,51 @@ struct Terms {
     data: Lanes,
     /// The whole law.
     law: Lanes,
-    /// ln law - ln loss.
-    residual: Lanes,
+    log_law: Lanes,
 }
 
 /// The objective over the runs of a sample.
 struct Huber<'a> {
-    runs: &'a [Runs],
+    cells: &'a [Cells],
     delta: f64,
     at: Vector,
     terms: Vec<Terms>,
 }
 
-fn runs_of(sample: &Sample) -> Vec<Runs> {
-    let columns = Lanes::of(&sample.x, 0.0).zip(Lanes::of(&sample.y, 0.0));
-    columns
-        .zip(Lanes::of(&sample.log_loss, 0.0))
-        .zip(Lanes::of(&sample.weight, 0.0))
-        .map(|(((x, y), log_loss), weight)| Runs { x, y, log_loss, weight })
-        .collect()
-}
-
 impl<'a> Huber<'a> {
-    fn over(runs: &'a [Runs], delta: f64) -> Self {
-        Self { runs, delta, at: [0.0; P], terms: vec![Terms::default(); runs.len()] }
+    fn over(cells: &'a [Cells], delta: f64) -> Self {
+        Self { cells, delta, at: [0.0; P], terms: vec![Terms::default(); cells.len()] }
     }
 }
 
 impl Objective for Huber<'_> {
     fn value(&mut self, v: &Vector) -> f64 {
         self.at = *v;
-        value(self.runs, self.delta, v, &mut self.terms)
+        value(self.cells, self.delta, v, &mut self.terms)
     }
 
     fn derivatives(&mut self) -> Derivatives {
-        derivatives(self.runs, self.delta, &self.at, &self.terms)
+        derivatives(self.cells, self.delta, &self.at, &self.terms)
     }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn value(runs: &[Runs], delta: f64, v: &Vector, terms: &mut [Terms]) -> f64 {
+fn value(cells: &[Cells], delta: f64, v: &Vector, terms: &mut [Terms]) -> f64 {
     let [a, alpha, b, beta, e] = *v;
     let floor = exp(e);
     let mut sum = Lanes::default();
-    for (runs, terms) in runs.iter().zip(terms) {
+    for (cells, terms) in cells.iter().zip(terms) {
         for l in 0..LANES {
-            let size = exp(a - alpha * runs.x[l]);
-            let data = exp(b - beta * runs.y[l]);
+            let size = exp(a - alpha * cells.x[l]);
+            let data = exp(b - beta * cells.y[l]);
             let law = size + data + floor;
-            let residual = ln(law) - runs.log_loss[l];
-            sum[l] += runs.weight[l] * huber(residual, delta).0;
             terms.size[l] = size;
             terms.data[l] = data;
             terms.law[l] = law;
-            terms.residual[l] = residual;
+            terms.log_law[l] = ln(law);
+        }
+        for Runs { log_loss, weight } in &cells.runs {
+            sum += *weight * (terms.log_law - *log_loss).map(|r| huber(r, delta).0);
         }
     }
     sum.total()
@@ -165,31 +181,37 @@ fn value(runs: &[Runs], delta: f64, v: &Vector, terms: &mut [Terms]) -> f64 {
 /// With s the shares of the three terms in the law and v_k their feature vectors, the gradient of ln
 /// law is sum s_k v_k and its Hessian the covariance of the v_k under s.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn derivatives(runs: &[Runs], delta: f64, v: &Vector, terms: &[Terms]) -> Derivatives {
+fn derivatives(cells: &[Cells], delta: f64, v: &Vector, terms: &[Terms]) -> Derivatives {
     let floor = exp(v[4]);
     let mut gradient = [Lanes::default(); P];
     let mut hessian = [[Lanes::default(); P]; P];
     let mut scale = [Lanes::default(); P];
-    for (runs, terms) in runs.iter().zip(terms) {
+    for (Cells { x, y, runs }, terms) in cells.iter().zip(terms) {
+        // Sums over the runs of each cell: weight, weight times first and times second derivative.
+        let (mut w, mut wp, mut wc) = (Lanes::default(), Lanes::default(), Lanes::default());
+        for Runs { log_loss, weight } in runs {
+            let residual = terms.log_law - *log_loss;
+            w += *weight;
+            wp += *weight * residual.map(|r| huber(r, delta).1);
+            wc += *weight * residual.map(|r| if r.abs() <= delta { 1.0 } else { 0.0 });
+        }
+        let (x, y, both) = (*x, *y, wc - wp);
         let one = terms.law.map(f64::recip);
         let (p, q, c) = (terms.size * one, terms.data * one, floor * one);
-        let g = [p, -1.0 * (p * runs.x), q, -1.0 * (q * runs.y), c];
-        let wp = runs.weight * terms.residual.map(|r| huber(r, delta).1);
-        let curve = terms.residual.map(|r| if r.abs() <= delta { 1.0 } else { 0.0 });
-        let both = runs.weight * curve - wp;
+        let g = [p, -1.0 * (p * x), q, -1.0 * (q * y), c];
         for j in 0..P {
             gradient[j] += wp * g[j];
-            scale[j] += runs.weight * g[j] * g[j];
+            scale[j] += w * g[j] * g[j];
             for k in 0..=j {
                 hessian[j][k] += both * g[j] * g[k];
             }
         }
         hessian[0][0] += wp * g[0];
         hessian[1][0] += wp * g[1];
-        hessian[1][1] += wp * (p * runs.x * runs.x);
+        hessian[1][1] += wp * (p * x * x);
         hessian[2][2] += wp * g[2];
         hessian[3][2] += wp * g[3];
-        hessian[3][3] += wp * (q * runs.y * runs.y);
+        hessian[3][3] += wp * (q * y * y);
         hessian[4][4] += wp * g[4];
     }
     Derivatives {
@@ -285,9 +307,9 @@ mod tests {
         let sample = Sample::new(&study(&budgets(3), 6, 4.0, 0.01, 2));
         let at = [-0.7, 0.4, -0.2, 0.35, 0.5];
         // A delta in the thick of the residuals exercises both branches.
-        let runs = runs_of(&sample);
+        let cells = cells_of(&sample);
         let local = |v: &Vector| {
-            let mut huber = Huber::over(&runs, 0.05);
+            let mut huber = Huber::over(&cells, 0.05);
             (huber.value(v), huber.derivatives())
         };
         let (_, here) = local(&at);

@@ -19,6 +19,7 @@ mod conventions;
 mod disagreement;
 pub mod dual;
 mod envelope;
+mod grid;
 mod groups;
 mod holdout;
 mod isoflop;

@@ -3,6 +3,9 @@
 //! Centring ln N and ln D makes A and B comparable with the loss and takes the worst of the
 //! correlation out of (A, alpha) and (B, beta); nothing depends on the units of N and D any more.
 
+use std::ops::Range;
+
+use crate::fit::lanes::Lanes;
 use crate::fit::newton::Vector;
 use crate::fit::result::Surface;
 use crate::points::Point;
@@ -67,6 +70,41 @@ impl Sample {
         Self { loss: log_loss.iter().map(|l| l.exp()).collect(), log_loss, ..self.clone() }
     }
 
+    /// Rows of one N and one D, as ranges: seeds, or other settings at one point of the design. Sorted
+    /// rows have them side by side; any that do not are cells of their own, which costs time alone.
+    pub(super) fn cells(&self) -> Vec<Range<usize>> {
+        let mut cells: Vec<Range<usize>> = Vec::new();
+        for i in 0..self.len() {
+            match cells.last_mut() {
+                Some(c) if self.x[c.start] == self.x[i] && self.y[c.start] == self.y[i] => {
+                    c.end = i + 1;
+                }
+                _ => cells.push(i..i + 1),
+            }
+        }
+        cells
+    }
+
+    /// The mean loss of each cell: all that least squares wants to know.
+    pub(super) fn means(&self) -> Means {
+        let cells = self.cells();
+        let mut within = 0.0;
+        let (mut losses, mut weights) = (Vec::new(), Vec::new());
+        for cell in &cells {
+            let (loss, weight) = (&self.loss[cell.clone()], &self.weight[cell.clone()]);
+            let total: f64 = weight.iter().sum();
+            let mean = loss.iter().zip(weight).map(|(l, w)| l * w).sum::<f64>() / total;
+            within += loss.iter().zip(weight).map(|(l, w)| w * (l - mean).powi(2)).sum::<f64>();
+            losses.push(mean);
+            weights.push(total);
+        }
+        let first = |v: &[f64]| Lanes::of(&cells.iter().map(|c| v[c.start]).collect::<Vec<_>>());
+        let (x, y) = (first(&self.x), first(&self.y));
+        let (loss, weight) = (Lanes::of(&losses), Lanes::of(&weights));
+        let eight = |i: usize| Mean { x: x[i], y: y[i], loss: loss[i], weight: weight[i] };
+        Means { eights: (0..x.len()).map(eight).collect(), within }
+    }
+
     /// Smallest and largest loss [nats/token].
     pub(super) fn loss_range(&self) -> (f64, f64) {
         self.loss.iter().fold((f64::MAX, 0.0), |(l, h), v| (l.min(*v), h.max(*v)))
@@ -122,6 +160,26 @@ impl Sample {
         let (least, most) = self.loss_range();
         (most / least - 1.0 < 1e-9).then(|| "every run has the same loss".into())
     }
+}
+
+/// The cells of a sample by their means.
+pub(super) struct Means {
+    /// Eight cells at a time; the last are filled up with cells of no weight.
+    pub(super) eights: Vec<Mean>,
+    /// Sum of squares of the losses about the means of their cells.
+    pub(super) within: f64,
+}
+
+/// Eight cells.
+pub(super) struct Mean {
+    /// ln N - mean ln N.
+    pub(super) x: Lanes,
+    /// ln D - mean ln D.
+    pub(super) y: Lanes,
+    /// Mean loss [nats/token].
+    pub(super) loss: Lanes,
+    /// Sum of the weights.
+    pub(super) weight: Lanes,
 }
 
 /// Distinct values of a column of logarithms, to one part in a million.
