@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::study::Recorded;
-use super::{Failure, show};
+use super::{Failure, answer, show};
 use crate::figure;
 use crate::fit::{self, Analysis, Code, Compute, Options, Warning};
 use crate::fs::{create_dirs, write_atomic};
@@ -112,7 +112,7 @@ pub(super) fn text(analysis: &Analysis, predictions: &[Prediction]) -> String {
     let mut out = show::fits(analysis);
     for prediction in predictions {
         out += "\n";
-        out += &show::prediction(prediction);
+        out += &answer::prediction(prediction);
     }
     out
 }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use crate::predict::hardware::DEFAULT_MFU;
 use crate::spec::DeviceKind;
 use crate::units::parse_quantity;
 
@@ -32,7 +33,7 @@ pub enum Verb {
     Status(StatusArgs),
     /// Fit scaling laws to a results directory or to any CSV of runs.
     Fit(FitArgs),
-    /// The compute-optimal run at a given compute, with intervals.
+    /// The run worth buying, for a budget, a size, a demand or a corpus, with intervals.
     Predict(PredictArgs),
     /// Write figures and the report again from what is recorded.
     Report(ReportArgs),
@@ -166,12 +167,70 @@ pub struct ExportArgs {
 
 /// `predict`.
 #[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("budget").args(["flops", "hours", "usd"]),
+    after_help = "\
+Questions:
+  --flops C                      the compute-optimal run at C
+  --params N | --tokens D        the compute at which that is optimal; with a budget: the run it leaves
+  --params N --tokens D          that run: its loss, and the compute it wastes
+  --loss L                       the cheapest run that reaches a loss
+  --inference-tokens D           the cheapest run to train and serve, as good as the optimum of a budget
+  --tokens-available U           the best run at a budget when only U distinct tokens exist
+A budget is --flops, or --hours or --usd on a --gpu."
+)]
 pub struct PredictArgs {
     /// A fit.json.
-    pub fit: PathBuf,
+    #[arg(required_unless_present = "gpus")]
+    pub fit: Option<PathBuf>,
     /// Training compute C [FLOP]; several with commas.
-    #[arg(long, value_delimiter = ',', value_parser = quantity, required = true)]
+    #[arg(long, value_delimiter = ',', value_parser = quantity, value_name = "C")]
     pub flops: Vec<f64>,
+    /// Budget as hours on the clock.
+    #[arg(long, value_parser = quantity, requires = "gpu", value_name = "HOURS")]
+    pub hours: Option<f64>,
+    /// Budget as money, at --usd-per-hour.
+    #[arg(long, value_parser = quantity, requires = "gpu", value_name = "USD")]
+    pub usd: Option<f64>,
+    /// Model size N, as the fit counts it [parameters].
+    #[arg(long, value_parser = quantity, value_name = "N")]
+    pub params: Option<f64>,
+    /// Training tokens D [tokens].
+    #[arg(long, value_parser = quantity, value_name = "D")]
+    pub tokens: Option<f64>,
+    /// Loss to reach [nats/token].
+    #[arg(long, value_parser = quantity, value_name = "L", conflicts_with_all = ["budget", "params", "tokens"])]
+    pub loss: Option<f64>,
+    /// Tokens to serve over the model's life, at 2N FLOPs each [tokens].
+    #[arg(long, value_parser = quantity, value_name = "D", conflicts_with_all = ["params", "tokens"])]
+    pub inference_tokens: Option<f64>,
+    /// Cost of a FLOP of inference over that of a FLOP of training.
+    #[arg(long, value_parser = quantity, value_name = "RATIO", default_value_t = 1.0, requires = "inference_tokens")]
+    pub inference_cost_ratio: f64,
+    /// Distinct tokens that exist; more are repetitions [tokens].
+    #[arg(long, value_parser = quantity, value_name = "U", requires = "budget", conflicts_with_all = ["params", "tokens", "loss", "inference_tokens"])]
+    pub tokens_available: Option<f64>,
+    /// Decay of repeated tokens and of excess parameters, R_D*,R_N*; Muennighoff et al. 2023 unless given.
+    #[arg(long, value_parser = decay, value_name = "RD,RN", requires = "tokens_available")]
+    pub repeat_decay: Option<(f64, f64)>,
+    /// Device to train on: a name of --gpus, or custom with --peak-tflops. Adds time to every answer.
+    #[arg(long, value_name = "NAME")]
+    pub gpu: Option<String>,
+    /// Dense bf16 peak of one device, instead of the table's [TFLOP/s].
+    #[arg(long, value_parser = quantity, value_name = "X", requires = "gpu")]
+    pub peak_tflops: Option<f64>,
+    /// Devices side by side.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), requires = "gpu")]
+    pub count: u32,
+    /// Model FLOPs over peak FLOPs.
+    #[arg(long, default_value_t = DEFAULT_MFU, value_parser = share, value_name = "SHARE", requires = "gpu")]
+    pub mfu: f64,
+    /// Price of one device for an hour; adds money to every answer.
+    #[arg(long, value_parser = quantity, value_name = "USD", requires = "gpu")]
+    pub usd_per_hour: Option<f64>,
+    /// List the devices whose peak is known, and stop.
+    #[arg(long)]
+    pub gpus: bool,
     /// Print as JSON: one object, or a list for several computes.
     #[arg(long)]
     pub json: bool,
@@ -198,6 +257,18 @@ fn quantity(text: &str) -> Result<f64, String> {
     parse_quantity(text)
         .filter(|v| *v > 0.0)
         .ok_or_else(|| "want a finite number above 0, such as 1e21".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    quantity(text).ok().filter(|v| *v <= 1.0).ok_or_else(|| "want a share in (0, 1]".to_owned())
+}
+
+fn decay(text: &str) -> Result<(f64, f64), String> {
+    let parts = text.split_once(',').map(|(d, n)| (quantity(d), quantity(n)));
+    match parts {
+        Some((Ok(tokens), Ok(params))) => Ok((tokens, params)),
+        _ => Err("want two numbers above 0, such as 15.4,5.3".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Data goes to stdout, progress and notes to stderr.
 
 mod analysis;
+mod answer;
 pub mod args;
 mod export;
 mod fit;

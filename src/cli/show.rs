@@ -6,11 +6,10 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 use crate::fit::{Analysis, Fit, SensitivityRow};
 use crate::ledger::{Ledger, State};
 use crate::plan::{Cell, cost};
-use crate::predict::{Estimate, Prediction};
 use crate::units::{bytes, count, digits3, duration, flops};
 
 /// A table with a header; columns from `left` on are numbers and sit right.
-fn table(header: &[&str], left: usize, rows: Vec<Vec<String>>) -> String {
+pub(super) fn table(header: &[&str], left: usize, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());
@@ -290,45 +289,4 @@ fn short(value: f64) -> String {
         v if v >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.3}"),
     }
-}
-
-fn estimate(e: Estimate, show: impl Fn(f64) -> String) -> String {
-    format!("{} ({}..{})", show(e.value), show(e.lo), show(e.hi))
-}
-
-/// One predicted run, and what every method says about it.
-pub(super) fn prediction(p: &Prediction) -> String {
-    let loss = |l: f64| format!("{l:.4}");
-    let reach = if p.extrapolation > 1.0 {
-        format!("{}x the largest compute fitted", digits3(p.extrapolation))
-    } else {
-        "inside the compute that was fitted".to_owned()
-    };
-    let mut out = format!(
-        "At C = {} FLOP, {reach} ({}; intervals at {:.0}%):\n",
-        flops(p.flops),
-        p.method,
-        100.0 * p.level
-    );
-    out += &format!("  N*     {}\n", estimate(p.params, count));
-    out += &format!("  D*     {}\n", estimate(p.tokens, count));
-    out += &format!("  D*/N*  {}\n", estimate(p.tokens_per_param, digits3));
-    out += &format!("  loss   {}\n", estimate(p.loss, loss));
-    out += &format!(
-        "  the valley: half of N* costs {:+.2}% loss, twice N* {:+.2}%\n",
-        100.0 * p.regret_half,
-        100.0 * p.regret_twice
-    );
-    let rows = p.methods.iter().map(|m| {
-        vec![
-            m.method.clone(),
-            estimate(m.params, count),
-            estimate(m.tokens, count),
-            estimate(m.tokens_per_param, digits3),
-            m.loss.map_or_else(|| "-".to_owned(), |l| estimate(l, loss)),
-        ]
-    });
-    out += &table(&["method", "N*", "D*", "D*/N*", "loss"], 1, rows.collect());
-    // Beside the numbers, not on stderr: whoever keeps the output keeps the warning.
-    p.warnings.iter().fold(out, |out, w| out + &format!("  ! {w}\n"))
 }

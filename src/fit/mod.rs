@@ -46,6 +46,7 @@ use bootstrap::Clusters;
 use sample::{Sample, SurfaceFit};
 
 pub use lse::objective;
+pub(crate) use surface::bisect;
 
 /// What to fit, and how.
 #[derive(Debug, Clone, PartialEq)]

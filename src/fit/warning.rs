@@ -66,6 +66,12 @@ pub enum Code {
     FarExtrapolation,
     /// A prediction far below the runs.
     BelowRuns,
+    /// Tokens per parameter that no run has tried.
+    RatioBeyondRuns,
+    /// Draws in which no compute reaches the loss asked for: the interval is of the others.
+    LossOutOfReach,
+    /// Repeated tokens valued by a law that was fitted to somebody else's runs.
+    BorrowedRepetition,
 }
 
 impl Warning {

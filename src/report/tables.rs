@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::number::{count_with_interval, difference, ends, loss, percent, with_interval};
+use super::number::{count_with_interval, difference, ends, loss, percent, share, with_interval};
 use super::{CellRow, Input};
 use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Compute, Fit, Holdout, SensitivityRow};
@@ -116,13 +116,13 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
                 td.n { (number(&p.tokens_per_param)) }
                 td.n { (number(&p.loss)) }
                 @if analysis.bytes_per_token.is_some() { td.n { (bits(&p.loss).unwrap_or_default()) } }
-                td.n { (percent(p.regret_half)) }
-                td.n { (percent(p.regret_twice)) }
+                td.n { (percent(p.regret_half)) small { (share(p.deadweight_half.value)) " of C" } }
+                td.n { (percent(p.regret_twice)) small { (share(p.deadweight_twice.value)) " of C" } }
             }
             @for m in p.methods.iter().filter(|m| m.method != p.method) {
                 tr {
                     td {}
-                    td { (method_name(&m.method)) }
+                    td { (method_name(&m.method)) @if m.corrected { small { "bias taken off" } } }
                     td.n { (counted(&m.params)) }
                     td.n { (counted(&m.tokens)) }
                     td.n { (number(&m.tokens_per_param)) }
@@ -147,12 +147,13 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
     if analysis.bytes_per_token.is_some() {
         heads.push(("Loss", "bits/byte", true));
     }
-    heads.extend([("At ½ N*", "loss", true), ("At 2 N*", "loss", true)]);
+    heads.extend([("At ½ N*", "loss, waste", true), ("At 2 N*", "loss, waste", true)]);
     html! {
         (table(&heads, &rows))
         p.note {
             "Second line: interval; for the loss a prediction interval of one run (parameters and residual "
-            "scatter). It does not hold the error of the form: compare the methods."
+            "scatter). It does not hold the error of the form: compare the methods. Waste: the compute-optimal run "
+            "reaches the same loss with that much less (deadweight compute loss)."
         }
     }
 }
