@@ -117,7 +117,7 @@ pub(super) fn serving(p: &Serving) -> String {
         Quality::Loss(l) => format!("of loss {l}"),
     };
     let mut out = format!(
-        "To serve {} tokens with a model {quality}, trained at {}:\n",
+        "To serve {} tokens with a model {quality}, its training {}:\n",
         count(p.demand.tokens),
         beside(p.extrapolation, &p.method, p.level)
     );
@@ -216,7 +216,7 @@ fn beside(extrapolation: f64, method: &str, level: f64) -> String {
     let reach = if extrapolation > 1.0 {
         format!("{}x the largest compute fitted", digits3(extrapolation))
     } else {
-        "no more than the compute fitted".to_owned()
+        "within the compute fitted".to_owned()
     };
     format!("{reach} ({method}; intervals at {:.0}%)", 100.0 * level)
 }

@@ -171,12 +171,12 @@ pub struct ExportArgs {
     group = ArgGroup::new("budget").args(["flops", "hours", "usd"]),
     after_help = "\
 Questions:
-  --flops C                      the compute-optimal run at C
-  --params N | --tokens D        the compute at which that is optimal; with a budget: the run it leaves
-  --params N --tokens D          that run: its loss, and the compute it wastes
-  --loss L                       the cheapest run that reaches a loss
-  --inference-tokens D           the cheapest run to train and serve, as good as the optimum of a budget
-  --tokens-available U           the best run at a budget when only U distinct tokens exist
+  --flops C                  the compute-optimal run at C
+  --params N | --tokens D    where that is optimal; with a budget, the run it leaves
+  --params N --tokens D      that run: its loss, and the compute it wastes
+  --loss L                   the cheapest run that reaches a loss
+  --inference-tokens D       the cheapest run to train and serve, at a budget's quality
+  --tokens-available U       the best run at a budget when only U distinct tokens exist
 A budget is --flops, or --hours or --usd on a --gpu."
 )]
 pub struct PredictArgs {

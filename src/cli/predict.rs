@@ -41,12 +41,18 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
     let analysis = read(args.fit.as_deref().expect("clap asks for it unless --gpus is there"))?;
     let mut answers = answers(&analysis, args, &budgets)?;
     if let Some(hardware) = &hardware {
-        answers.iter_mut().for_each(|a| a.price(hardware));
+        for answer in &mut answers {
+            answer.price(hardware);
+        }
     }
     match (args.json, answers.as_slice()) {
         (true, [one]) => print_json(one),
         (true, all) => print_json(&all),
-        (false, all) => all.iter().for_each(|a| print(&(a.text() + "\n"))),
+        (false, all) => {
+            for answer in all {
+                print(&(answer.text() + "\n"));
+            }
+        }
     }
     Ok(0)
 }
@@ -82,18 +88,11 @@ fn device(args: &PredictArgs, name: &str) -> Result<Hardware, Failure> {
 }
 
 /// The computes to answer for [FLOP]; none where another thing is settled.
-fn budgets(args: &PredictArgs, hardware: Option<&Hardware>) -> Result<Vec<f64>, Failure> {
+fn budgets(args: &PredictArgs, hardware: Option<&Hardware>) -> Result<Vec<f64>, PredictError> {
     // clap lets --hours and --usd through only with a device.
     match (hardware, args.hours, args.usd) {
         (Some(h), Some(hours), _) => Ok(vec![h.flops_in(hours)?]),
-        (Some(h), None, Some(usd)) => match h.flops_for(usd)? {
-            Some(flops) => Ok(vec![flops]),
-            None => {
-                let hint =
-                    "add --usd-per-hour P: prices differ by provider and month, so none is assumed";
-                Err(InputError::new("--usd does not say what a device costs", hint).into())
-            }
-        },
+        (Some(h), None, Some(usd)) => Ok(vec![h.flops_for(usd)?]),
         _ => Ok(args.flops.clone()),
     }
 }

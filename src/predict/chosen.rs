@@ -24,6 +24,8 @@ pub struct Chosen {
     /// Loss over that of the compute-optimal run of the same compute, minus one [-].
     pub regret: Estimate,
     /// Compute wasted, as a share of C [-]: the optimal run reaches the same loss with that much less.
+    /// Near the leading optimum the value lies below its interval: there the leading law sees no waste,
+    /// and nearly every draw, having another optimum, sees some.
     pub deadweight: Estimate,
     /// The leading compute-optimal run of the same compute.
     pub optimal: Run,

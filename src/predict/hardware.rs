@@ -110,15 +110,16 @@ impl Hardware {
         positive("compute", "FLOP", positive("time", "hours", hours)? * devices * self.per_hour())
     }
 
-    /// FLOP for `usd`, or nothing without a price.
+    /// FLOP for `usd`.
     ///
     /// # Errors
     ///
-    /// [`PredictError::BadValue`]: money, price, or what comes of them, out of range.
-    pub fn flops_for(&self, usd: f64) -> Result<Option<f64>, PredictError> {
-        let Some(price) = self.usd_per_hour else { return Ok(None) };
+    /// [`PredictError::NoPrice`]; [`PredictError::BadValue`]: money, price, or what comes of them, out of
+    /// range.
+    pub fn flops_for(&self, usd: f64) -> Result<f64, PredictError> {
+        let price = self.usd_per_hour.ok_or(PredictError::NoPrice)?;
         let hours = positive("money", "USD", usd)? / positive("price", "USD per hour", price)?;
-        positive("compute", "FLOP", hours * self.per_hour()).map(Some)
+        positive("compute", "FLOP", hours * self.per_hour())
     }
 
     /// Time and money for `flops`.
@@ -152,11 +153,12 @@ mod tests {
         };
         assert_eq!(eight.flops_in(100.0), Ok(4.4928e20));
         // 1600 USD buy 800 device-hours: the same.
-        assert_eq!(eight.flops_for(1600.0), Ok(Some(4.4928e20)));
+        assert_eq!(eight.flops_for(1600.0), Ok(4.4928e20));
         let cost = eight.cost(4.4928e20);
         assert_eq!((cost.device_hours, cost.hours, cost.usd), (800.0, 100.0, Some(1600.0)));
         let unpriced = Hardware { usd_per_hour: None, ..eight.clone() };
-        assert_eq!((unpriced.flops_for(1.0), unpriced.cost(1e20).usd), (Ok(None), None));
+        assert_eq!(unpriced.flops_for(1.0), Err(PredictError::NoPrice));
+        assert_eq!(unpriced.cost(1e20).usd, None);
         assert!(eight.flops_in(0.0).is_err() && eight.flops_for(f64::NAN).is_err());
         assert!(eight.flops_in(1e300).is_err());
     }

@@ -119,6 +119,12 @@ pub enum PredictError {
         /// E of the leading law [nats/token].
         irreducible: f64,
     },
+    /// Money to spend on a device without a price.
+    #[error(
+        "the budget is money, and nothing says what a device costs\n\
+         hint: add --usd-per-hour P; prices differ by provider and month, so none is assumed"
+    )]
+    NoPrice,
     /// A device that is not in the table.
     #[error(
         "device `{name}` is not in the table: {known}\n\

@@ -247,6 +247,9 @@ mod tests {
         let page = html(&input);
         assert_eq!(page, html(&input));
         save("tiny", &page);
+        let wasted = predictions[0].deadweight.unwrap();
+        assert!(page.contains(&format!("this run wastes {}", number::share(wasted.median))));
+        assert!(page.contains(" of C</small>") && page.contains("bias taken off"));
         let order = [
             "<h1>",
             "For <b>10¹³ FLOP</b>",
