@@ -313,13 +313,13 @@ fn choices(analysis: &Analysis) -> String {
 }
 
 /// A difference with its sign and `places` digits after the point; never `-0.0`.
-fn signed(value: f64, places: usize) -> String {
+pub(super) fn signed(value: f64, places: usize) -> String {
     let text = format!("{value:+.places$}");
     if text.bytes().any(|b| (b'1'..=b'9').contains(&b)) { text } else { text.replace('-', "+") }
 }
 
 /// Three to five significant digits, exponents for the very large and small.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         v if !(1e-3..1e5).contains(&v) => format!("{value:.2e}"),

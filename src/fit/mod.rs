@@ -323,6 +323,14 @@ fn admitted(table: &Table, options: &Options) -> Result<Vec<Point>, FitError> {
     Ok(checks::sorted(&table.points))
 }
 
+/// Share of the scatter about `surface` that runs of one cluster have in common [0, 1]: what a bootstrap
+/// of few clusters takes it for.
+pub fn shared_noise(points: &[Point], surface: &Surface) -> f64 {
+    let points = checks::sorted(points);
+    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    clusters.shared(&Sample::new(&points).residuals(surface))
+}
+
 /// Both surface fits with their draws. Variable projection is always run: it starts the other.
 fn surface_fits(
     points: &[Point],
