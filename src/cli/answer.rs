@@ -20,7 +20,8 @@ pub(super) fn prediction(p: &Prediction) -> String {
     out += &line("N*", &estimate(p.params, count));
     out += &line("D*", &estimate(p.tokens, count));
     out += &line("D*/N*", &estimate(p.tokens_per_param, digits3));
-    out += &line("loss", &estimate(p.loss, loss));
+    let run = "prediction interval of one run: parameters, scatter, seed";
+    out += &line("loss", &format!("{}  {run}", estimate(p.loss, loss)));
     for (what, regret, wasted) in [
         ("half N*", p.regret_half, p.deadweight_half),
         ("twice N*", p.regret_twice, p.deadweight_twice),

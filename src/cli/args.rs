@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use crate::import;
 use crate::predict::hardware::DEFAULT_MFU;
 use crate::spec::DeviceKind;
 use crate::units::parse_quantity;
@@ -35,6 +36,8 @@ pub enum Verb {
     Fit(FitArgs),
     /// The run worth buying, for a budget, a size, a demand or a corpus, with intervals.
     Predict(PredictArgs),
+    /// Do the intervals hold the truth? Measured on synthetic studies of the shape of yours.
+    Selftest(SelftestArgs),
     /// Write figures and the report again from what is recorded.
     Report(ReportArgs),
     /// The runs of a results directory or a CSV in a format that other tools read.
@@ -50,6 +53,27 @@ pub struct Dirs {
     /// Directory of fits, figures and reports, one folder a sweep.
     #[arg(long, default_value = "analysis", value_name = "DIR")]
     pub analysis: PathBuf,
+}
+
+/// How to read a CSV of runs.
+#[derive(Debug, Clone, Args)]
+pub struct Columns {
+    /// Which column means what: params=N,tokens=D,loss=L,flops=C,budget=B.
+    #[arg(long, value_delimiter = ',', value_parser = pair, value_name = "ROLE=COLUMN")]
+    pub map: Vec<(String, String)>,
+    /// Use only rows with this value in this column; may be given several times.
+    #[arg(long = "where", value_parser = pair, value_name = "COLUMN=VALUE")]
+    pub filters: Vec<(String, String)>,
+    /// Fit runs of several data sets, tokenizers or experiments as one study.
+    #[arg(long)]
+    pub mixed: bool,
+}
+
+impl Columns {
+    /// The same for `import`.
+    pub(super) fn options(&self) -> import::Options {
+        import::Options { map: self.map.clone(), filters: self.filters.clone(), mixed: self.mixed }
+    }
 }
 
 /// `plan`.
@@ -114,15 +138,9 @@ pub struct FitArgs {
     /// Print fit.json.
     #[arg(long)]
     pub json: bool,
-    /// Which column means what: params=N,tokens=D,loss=L,flops=C,budget=B.
-    #[arg(long, value_delimiter = ',', value_parser = pair, value_name = "ROLE=COLUMN")]
-    pub map: Vec<(String, String)>,
-    /// Use only rows with this value in this column; may be given several times.
-    #[arg(long = "where", value_parser = pair, value_name = "COLUMN=VALUE")]
-    pub filters: Vec<(String, String)>,
-    /// Fit runs of several data sets, tokenizers or experiments as one study.
-    #[arg(long)]
-    pub mixed: bool,
+    /// How to read a CSV.
+    #[command(flatten)]
+    pub columns: Columns,
     /// Where Huber's loss turns from square to linear, in ln L.
     #[arg(long, default_value_t = 1e-3)]
     pub delta: f64,
@@ -234,6 +252,38 @@ pub struct PredictArgs {
     /// Print as JSON: one object, or a list for several computes.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `selftest`.
+#[derive(Debug, Args)]
+pub struct SelftestArgs {
+    /// A CSV of runs, a directory under results/, or a fit.json: its runs are the design, its fitted law
+    /// the truth, its residuals the noise. Without it: 5 budgets of 6 sizes on Hoffmann's law.
+    pub input: Option<PathBuf>,
+    /// Synthetic studies.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000), value_name = "COUNT")]
+    pub studies: u64,
+    /// Bootstrap refits in each study.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(20..=1_000_000), value_name = "COUNT")]
+    pub bootstrap: u64,
+    /// Level of the intervals.
+    #[arg(long, default_value_t = 0.9)]
+    pub level: f64,
+    /// Standard deviation of ln L about the law, instead of that of the residuals.
+    #[arg(long, value_parser = quantity, value_name = "SD")]
+    pub noise: Option<f64>,
+    /// Where Huber's loss turns from square to linear, in ln L.
+    #[arg(long, default_value_t = 1e-3)]
+    pub delta: f64,
+    /// Seed of noise and bootstraps.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How to read a CSV.
+    #[command(flatten)]
+    pub columns: Columns,
 }
 
 /// `report`.

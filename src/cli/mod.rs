@@ -10,6 +10,7 @@ mod fit;
 mod plan;
 mod predict;
 mod run;
+mod selftest;
 mod show;
 mod status;
 mod study;
@@ -97,6 +98,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Status(args) => status::execute(&args),
         Verb::Fit(args) => fit::execute(&args),
         Verb::Predict(args) => predict::execute(&args),
+        Verb::Selftest(args) => selftest::execute(&args),
         Verb::Report(args) => run::report(&args),
         Verb::Export(args) => export::execute(&args),
     }

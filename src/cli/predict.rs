@@ -57,22 +57,6 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// A fit.json.
-fn read(path: &Path) -> Result<Analysis, Failure> {
-    let json = std::fs::read(path).map_err(FileError::new("read", path))?;
-    let analysis: Analysis = serde_json::from_slice(&json).map_err(|e| {
-        let message = format!("`{}` is not a fit.json: {e}", path.display());
-        InputError::new(message, "`isoflop fit` writes one under analysis/")
-    })?;
-    if analysis.version > FIT_VERSION {
-        let message = format!("`{}` was written by a newer isoflop", path.display());
-        return Err(InputError::new(message, "update isoflop, or fit again")
-            .with_code(exit::INPUT)
-            .into());
-    }
-    Ok(analysis)
-}
-
 /// The device that was named.
 fn device(args: &PredictArgs, name: &str) -> Result<Hardware, Failure> {
     let peak = match (args.peak_tflops, name) {
@@ -176,4 +160,20 @@ impl Answer {
         };
         *cost = Some(hardware.cost(flops));
     }
+}
+
+/// Reads a fit.json.
+pub(super) fn read(path: &Path) -> Result<Analysis, Failure> {
+    let json = std::fs::read(path).map_err(FileError::new("read", path))?;
+    let analysis: Analysis = serde_json::from_slice(&json).map_err(|e| {
+        let message = format!("`{}` is not a fit.json: {e}", path.display());
+        InputError::new(message, "`isoflop fit` writes one under analysis/")
+    })?;
+    if analysis.version > FIT_VERSION {
+        let message = format!("`{}` was written by a newer isoflop", path.display());
+        return Err(InputError::new(message, "update isoflop, or fit again")
+            .with_code(exit::INPUT)
+            .into());
+    }
+    Ok(analysis)
 }

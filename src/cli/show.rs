@@ -189,12 +189,14 @@ pub(super) fn fits(analysis: &Analysis) -> String {
         std::iter::once("").chain(analysis.fits.iter().map(|f| f.method.as_str())).collect();
     out += &table(&header, 1, rows);
     out += &format!(
-        "  N: {}, C: {}, loss: {}; intervals at {:.0}%.\n",
+        "  N: {}, C: {}, loss: {}; in brackets the {:.0}% interval of the parameter (bootstrap), not of a run's loss.\n",
         analysis.convention.params,
         analysis.convention.flops,
         analysis.convention.loss,
         100.0 * level
     );
+    out += &profile(analysis);
+    out += &noise(analysis);
     if let (Some(entropy), Some(p)) =
         (analysis.entropy, analysis.fits.iter().find_map(|f| f.params))
     {
@@ -253,6 +255,42 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     out + &choices(analysis)
 }
 
+/// The intervals of the profile likelihood, in a line.
+fn profile(analysis: &Analysis) -> String {
+    let Some(first) = analysis.profile.first() else { return String::new() };
+    let parts: Vec<String> = analysis
+        .profile
+        .iter()
+        .map(|p| {
+            let end = |v: Option<f64>| v.map_or_else(|| "open".to_owned(), short);
+            let name = match p.flops {
+                Some(c) => format!("D*/N* at {}", flops(c)),
+                None => p.quantity.clone(),
+            };
+            format!("{name} {} ({}..{})", short(p.value), end(p.lo), end(p.hi))
+        })
+        .collect();
+    format!(
+        "  Profile likelihood (least squares of ln L) at {:.0}%: {}.\n",
+        100.0 * first.level,
+        parts.join(", ")
+    )
+}
+
+/// What seeds say of the scatter, in a line.
+fn noise(analysis: &Analysis) -> String {
+    let Some(noise) = &analysis.noise else { return String::new() };
+    let test = noise.lack_of_fit.map_or_else(String::new, |t| {
+        format!("; lack of fit of the law beyond that: F = {:.2}, p = {}", t.f, short(t.p))
+    });
+    format!(
+        "  Seeds: sd of ln L {} among {} runs of equal N and D ({} degrees of freedom){test}.\n",
+        short(noise.sd),
+        noise.replicates,
+        noise.dof
+    )
+}
+
 /// How far the answer moves when one choice at a time is made otherwise, in a line.
 fn choices(analysis: &Analysis) -> String {
     let Some(widest) = analysis.widest_choice() else { return String::new() };
@@ -275,13 +313,13 @@ fn choices(analysis: &Analysis) -> String {
 }
 
 /// A difference with its sign and `places` digits after the point; never `-0.0`.
-fn signed(value: f64, places: usize) -> String {
+pub(super) fn signed(value: f64, places: usize) -> String {
     let text = format!("{value:+.places$}");
     if text.bytes().any(|b| (b'1'..=b'9').contains(&b)) { text } else { text.replace('-', "+") }
 }
 
 /// Three to five significant digits, exponents for the very large and small.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         v if !(1e-3..1e5).contains(&v) => format!("{value:.2e}"),

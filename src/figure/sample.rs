@@ -34,6 +34,8 @@ pub(crate) fn empty() -> Analysis {
         holdout: None,
         conventions: vec![],
         sensitivity: vec![],
+        profile: vec![],
+        noise: None,
         disagreement: None,
         entropy: None,
         bytes_per_token: None,

@@ -82,7 +82,7 @@ impl Clusters {
 
     /// Share of the residual variance that runs of one cluster have in common, by one-way analysis of
     /// variance (Fisher's intraclass correlation, with the mean cluster size of Donner 1986).
-    fn shared(&self, residuals: &[f64]) -> f64 {
+    pub(super) fn shared(&self, residuals: &[f64]) -> f64 {
         let (n, k) = (residuals.len() as f64, self.count as f64);
         if self.count < 2 || residuals.len() <= self.count {
             return 0.0;

@@ -61,6 +61,21 @@ pub(super) fn refit(sample: &Sample, delta: f64, from: &[Surface]) -> SurfaceFit
     summarise(sample, &minima)
 }
 
+/// Least squares of ln L as an objective, for one that holds a quantity fixed: half the sum of squares
+/// in [ln A at the centre, alpha, ln B at the centre, beta, ln E].
+pub(super) struct Squares(Vec<Cells>);
+
+impl Squares {
+    pub(super) fn of(sample: &Sample) -> Self {
+        Self(cells_of(sample))
+    }
+
+    pub(super) fn objective(&self) -> impl Objective + '_ {
+        // Beyond the largest residual Huber's function is half the square.
+        Huber::over(&self.0, f64::MAX)
+    }
+}
+
 /// The objective at any surface: what a published point is worth.
 pub fn objective(points: &[crate::points::Point], delta: f64, surface: &Surface) -> f64 {
     let sample = Sample::new(points);

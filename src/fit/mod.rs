@@ -27,6 +27,8 @@ mod lanes;
 pub mod least;
 mod lse;
 mod newton;
+mod noise;
+mod profile;
 mod qr;
 pub mod result;
 mod sample;
@@ -255,6 +257,12 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     }
     let sensitivity =
         sensitivity::compare(&points, &groups, &compute, options.delta, &fits, &mut warnings);
+    let likelihood = profile::Likelihood::new(&points, &fits);
+    let profile = likelihood
+        .as_ref()
+        .map_or_else(Vec::new, |l| profile::intervals(l, &points, &compute, options.level));
+    profile::warnings(&profile, &fits, &compute, &mut warnings);
+    let noise = noise::estimate(&points, likelihood.as_ref(), &mut warnings);
     let mut analysis = Analysis {
         version: FIT_VERSION,
         source: table.source.clone(),
@@ -262,6 +270,8 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         compute,
         conventions: conventions::compare(&points, options),
         sensitivity,
+        profile,
+        noise,
         points,
         excluded: table.excluded.clone(),
         fits,
@@ -311,6 +321,14 @@ fn admitted(table: &Table, options: &Options) -> Result<Vec<Point>, FitError> {
         return Err(FitError::TooFewPoints { have: table.points.len(), need: 3 });
     }
     Ok(checks::sorted(&table.points))
+}
+
+/// Share of the scatter about `surface` that runs of one cluster have in common [0, 1]: what a bootstrap
+/// of few clusters takes it for.
+pub fn shared_noise(points: &[Point], surface: &Surface) -> f64 {
+    let points = checks::sorted(points);
+    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    clusters.shared(&Sample::new(&points).residuals(surface))
 }
 
 /// Both surface fits with their draws. Variable projection is always run: it starts the other.

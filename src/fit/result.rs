@@ -38,6 +38,12 @@ pub struct Analysis {
     pub isoflop_bias: Option<IsoflopBias>,
     /// The runs on the lower envelope of loss against compute (approach 1), by compute.
     pub envelope: Vec<EnvelopePoint>,
+    /// Profile-likelihood intervals: a second opinion on the bootstrap's. Empty without a surface fit.
+    #[serde(default)]
+    pub profile: Vec<Profile>,
+    /// The scatter of runs that differ by their seed alone, where there are such.
+    #[serde(default)]
+    pub noise: Option<Noise>,
     /// The largest budget kept out of the fit and predicted from the rest.
     pub holdout: Option<Holdout>,
     /// The same fit under every convention of N: how much the answer depends on what is counted.
@@ -225,6 +231,52 @@ pub struct IsoflopBias {
     pub params_at_largest: f64,
     /// The same at ten times the largest sampled compute [-].
     pub params_ahead: f64,
+}
+
+/// Interval of one quantity by the profile likelihood of least squares in ln L (a Huber objective is no
+/// likelihood). Of the quantity, not of a run's loss.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// `a`, `E` or `tokens_per_param` (D*/N*).
+    pub quantity: String,
+    /// Compute of D*/N* [FLOP].
+    pub flops: Option<f64>,
+    /// Value at the least-squares fit, which is not that of the Huber fit.
+    pub value: f64,
+    /// Lower end; nothing when the runs do not set one.
+    pub lo: Option<f64>,
+    /// Upper end; nothing when the runs do not set one.
+    pub hi: Option<f64>,
+    /// Level of the interval [0, 1].
+    pub level: f64,
+    /// What an end that is missing means.
+    pub note: Option<String>,
+}
+
+/// Pure error: the scatter of ln L among runs of equal N and D, which is the seeds' (and whatever else
+/// differs between such runs).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// Runs that share N and D with another [count].
+    pub replicates: usize,
+    /// Standard deviation of ln L among them, pooled [-].
+    pub sd: f64,
+    /// Degrees of freedom of `sd`: replicates less groups [count].
+    pub dof: usize,
+    /// Whether the law misses by more than that scatter explains. Nothing where the law leaves no
+    /// degree of freedom, or where copies of runs are in the table.
+    pub lack_of_fit: Option<LackOfFit>,
+}
+
+/// F test of the law against pure error.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LackOfFit {
+    /// Mean square of the law's misses over that of the replicates [-].
+    pub f: f64,
+    /// Degrees of freedom of the misses: distinct (N, D) less five [count].
+    pub dof: usize,
+    /// Probability of so large an F if the law holds [0, 1].
+    pub p: f64,
 }
 
 /// A run on the lower envelope of loss against compute.

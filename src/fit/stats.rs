@@ -90,6 +90,12 @@ pub(crate) fn noisy_interval(centres: &[f64], sd: f64, dof: f64, level: f64) -> 
     Some([solve(tail), solve(1.0 - tail)])
 }
 
+/// Quantile `p` of Student's distribution.
+pub(crate) fn student(p: f64, dof: f64) -> Option<f64> {
+    let t = StudentsT::new(0.0, 1.0, dof).ok()?.inverse_cdf(p);
+    t.is_finite().then_some(t)
+}
+
 /// A counter-based random stream: every (seed, draw) has its own, so the order in which threads take
 /// the draws cannot change a bit.
 ///

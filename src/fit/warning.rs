@@ -40,6 +40,14 @@ pub enum Code {
     NoIntervals,
     /// More than one bootstrap refit in twenty failed.
     DrawsFailed,
+    /// Bootstrap and profile likelihood give intervals of unlike width.
+    IntervalsDiffer,
+    /// An end of a profile interval that the runs do not set.
+    OpenInterval,
+    /// Rows that repeat another's N, D and loss to the digit.
+    Copies,
+    /// The law misses by more than seeds scatter.
+    LackOfFit,
     /// Methods whose intervals exclude each other's values.
     MethodsDisagree,
     /// Too few budgets, or too close together.

@@ -122,7 +122,7 @@ fn tiles(analysis: &Analysis, p: &Prediction) -> Markup {
             (tile(&format!("loss [{}]", analysis.convention.loss_unit()), loss(p.loss.value), ends(&p.loss).map(|e| e.map(loss))))
         }
         p.note {
-            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval; by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
+            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval, for the loss that of one run (parameters, scatter and seed); by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
             (percent(p.regret_half)) " or " (percent(p.regret_twice)) " in loss, which wastes "
             (share(p.deadweight_half.value)) " or " (share(p.deadweight_twice.value)) " of the compute. "
             @if let Some(d) = &p.deadweight {

@@ -179,6 +179,7 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::figure::{all, sample};
+    use crate::fit::{LackOfFit, Noise};
 
     fn input<'a>(
         analysis: &'a Analysis,
@@ -366,6 +367,24 @@ mod tests {
         analysis.isoflop_bias = None;
         let page = html(&input(&analysis, &[], &predictions, &[]));
         assert!(!page.contains("Bias of this design"));
+    }
+
+    #[test]
+    fn profile_intervals_and_seeds_stand_beside_the_bootstrap() {
+        let (mut analysis, predictions) = sample::imported();
+        (analysis.profile[1].lo, analysis.profile[1].note) = (None, Some("no end".into()));
+        analysis.noise = Some(Noise {
+            replicates: 12,
+            sd: 0.0031,
+            dof: 8,
+            lack_of_fit: Some(LackOfFit { f: 3.5, dof: 21, p: 0.0312 }),
+        });
+        let page = html(&input(&analysis, &[], &predictions, &[]));
+        assert!(page.contains("open – <span") && page.contains("no end"));
+        assert!(page.contains("F = 3.50 with 21 and 8 degrees of freedom, p = 3.12e-2."), "{page}");
+        (analysis.profile, analysis.noise) = (vec![], None);
+        let page = html(&input(&analysis, &[], &predictions, &[]));
+        assert!(!page.contains("Least squares") && !page.contains("Seeds: "));
     }
 
     #[test]
