@@ -123,7 +123,10 @@ def arguments():
     )
     parser.add_argument("--only", metavar="WORD", help="peers with this in their name")
     parser.add_argument("--synthetic", action="store_true", help="made runs even if Epoch's are there")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.only and options.write_docs:
+        parser.error("--write-docs takes all peers or none: leave out --only")
+    return options
 
 
 def table(folder):
