@@ -104,6 +104,7 @@ def main():
             result["peers"].append(row)
         for piece in [] if options.only else ["bootstrap", "analyse"]:
             result["alone"].append(alone(ours, piece, options.turns))
+        result["about"]["load"].append(os.getloadavg()[0])
     text = report(result)
     print(text)
     if options.json:
@@ -122,7 +123,10 @@ def arguments():
     )
     parser.add_argument("--only", metavar="WORD", help="peers with this in their name")
     parser.add_argument("--synthetic", action="store_true", help="made runs even if Epoch's are there")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.only and options.write_docs:
+        parser.error("--write-docs takes all peers or none: leave out --only")
+    return options
 
 
 def table(folder):
@@ -241,7 +245,7 @@ def about(source, rows, ours):
         }[source],
         "date": datetime.date.today().isoformat(),
         "machine": f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "load": os.getloadavg()[0],
+        "load": [os.getloadavg()[0]],
         "threads": ours.about["threads"],
         "versions": {
             "isoflop": f"{ours.about['version']} ({first('git', 'describe', '--always', '--dirty')})",
@@ -257,8 +261,10 @@ def report(result):
     versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
     lines = [
         f"* Runs: {told['runs']}.",
-        f"* Machine: {told['machine']}; isoflop on {told['threads']} threads; load before the start "
-        f"{told['load']:.1f}; {told['date']}.",
+        f"* Machine: {told['machine']}; isoflop on {told['threads']} threads; {told['date']}. Load at the "
+        "start and at the end: {:.1f} and {:.1f}, where what runs here makes up to {}.".format(
+            *told["load"], os.cpu_count()
+        ),
         f"* Versions: {versions}.",
         f"* Medians of up to {result['turns']} turns, fewer where a peer has used {result['budget_s']:.0f} s.",
     ]
@@ -290,7 +296,9 @@ def line(row):
     if "left_out" in row:
         return f"| {row['name']} | 0 | {row['left_out']} | | | | |"
     ratio, excess = row["ratio"], row["excess"]
-    quick = f"{ratio:.3g}" if ratio >= 1 else f"**{ratio:.2g}, the peer is quicker**"
+    quick = f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+    if ratio < 1:
+        quick = f"**{ratio:.2g}, the peer is quicker**"
     if abs(excess) <= EQUAL:
         above = "equal"
     else:
