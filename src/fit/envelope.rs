@@ -65,7 +65,7 @@ pub(super) fn fit(
 
 /// Indices of the falling part of the lower convex hull, by compute (Andrew's monotone chain, 1979).
 /// `rows` must be ascending in compute.
-fn hull(points: &[Point], rows: &[usize]) -> Vec<usize> {
+pub(super) fn hull(points: &[Point], rows: &[usize]) -> Vec<usize> {
     let at = |i: usize| (points[i].flops.ln(), points[i].loss.ln());
     let mut chain: Vec<usize> = Vec::new();
     for &i in rows {

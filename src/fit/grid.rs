@@ -115,7 +115,7 @@ fn dot(left: &[Lanes], right: &[Lanes]) -> f64 {
 ///
 /// The plain solution where it is not negative; else the best of the other subsets of unknowns whose
 /// plain solution is not (exact for three).
-fn nonnegative(gram: &[[f64; 3]; 3], rhs: &[f64; 3], ll: f64) -> (f64, [f64; 3]) {
+pub(super) fn nonnegative(gram: &[[f64; 3]; 3], rhs: &[f64; 3], ll: f64) -> (f64, [f64; 3]) {
     let fit = |x: [f64; 3]| -> Option<(f64, [f64; 3])> {
         let rss = ll - (x[0] * rhs[0] + x[1] * rhs[1] + x[2] * rhs[2]);
         (x.iter().all(|v| *v >= 0.0) && rss < ll).then_some((rss, x))

@@ -24,6 +24,7 @@ mod groups;
 mod holdout;
 mod isoflop;
 mod lanes;
+pub mod law;
 pub mod least;
 mod lse;
 mod newton;

@@ -131,6 +131,13 @@ impl Sample {
         if n < 6 {
             return Some(format!("{n} runs cannot determine 5 parameters and their scatter"));
         }
+        self.confounded()
+    }
+
+    /// Why the design cannot tell the parts of any law of N and D from each other, or nothing when it
+    /// may.
+    pub(super) fn confounded(&self) -> Option<String> {
+        let n = self.len();
         for (what, column) in [("sizes N", &self.x), ("token counts D", &self.y)] {
             let distinct = distinct(column);
             if distinct < 3 {
@@ -184,9 +191,14 @@ pub(super) struct Mean {
 
 /// Distinct values of a column of logarithms, to one part in a million.
 pub(super) fn distinct(column: &[f64]) -> usize {
+    distinct_logs(column, 1e-6)
+}
+
+/// Distinct values of a column of logarithms, those within `apart` of each other being one.
+pub(super) fn distinct_logs(column: &[f64], apart: f64) -> usize {
     let mut sorted = column.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.dedup_by(|b, a| *b - *a < 1e-6);
+    sorted.dedup_by(|b, a| *b - *a < apart);
     sorted.len()
 }
 
