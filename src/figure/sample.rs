@@ -36,6 +36,8 @@ pub(crate) fn empty() -> Analysis {
         sensitivity: vec![],
         profile: vec![],
         noise: None,
+        laws: Vec::new(),
+        laws_missing: Vec::new(),
         disagreement: None,
         entropy: None,
         bytes_per_token: None,

@@ -88,8 +88,8 @@ pub(super) fn predict(
     })
 }
 
-/// How many of the sorted points stay in the fit.
-fn split(points: &[Point], groups: &[Group], budgets: usize) -> Result<usize, String> {
+/// How many of the sorted points stay in the fit when the `budgets` largest budgets are kept out.
+pub(super) fn split(points: &[Point], groups: &[Group], budgets: usize) -> Result<usize, String> {
     let from = if groups.len() >= 2 {
         if groups.len() < budgets + 2 {
             return Err(format!(

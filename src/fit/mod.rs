@@ -4,13 +4,15 @@
 //! the logarithm (`lse`, approach 3) and by variable projection (`varpro`), the IsoFLOP parabolas
 //! (`isoflop`, approach 2), the lower envelope (`envelope`, approach 1), each with intervals and a
 //! certificate, the bias of approach 2 for this design (`bias`), a held-out budget, the same law under
-//! other choices (`sensitivity`), and what a reader must know before believing any of it.
+//! other choices (`sensitivity`), other laws on the same runs (`forms`), and what a reader must know
+//! before believing any of it.
 //!
 //! Pure: no files, no clock, no device, no randomness but the given seed. Equal tables give equal bits,
 //! whatever the order of the rows and the number of threads.
 //!
 //! Reads: `points`. Read by: `predict`, `figure`, `report`, `cli`.
 
+mod ahead;
 mod bias;
 mod bootstrap;
 mod checks;
@@ -19,6 +21,7 @@ mod conventions;
 mod disagreement;
 pub mod dual;
 mod envelope;
+mod forms;
 mod grid;
 mod groups;
 mod holdout;
@@ -264,6 +267,9 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         .map_or_else(Vec::new, |l| profile::intervals(l, &points, &compute, options.level));
     profile::warnings(&profile, &fits, &compute, &mut warnings);
     let noise = noise::estimate(&points, likelihood.as_ref(), &mut warnings);
+    let (laws, laws_missing) = forms::compare(&points, &groups, &compute, options);
+    let lead = fits.iter().find(|fit| fit.params.is_some());
+    forms::verdicts(&laws, lead, &compute, &mut warnings);
     let mut analysis = Analysis {
         version: FIT_VERSION,
         source: table.source.clone(),
@@ -282,6 +288,8 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         holdout,
         entropy: table.entropy,
         bytes_per_token: table.bytes_per_token,
+        laws,
+        laws_missing,
         disagreement: None,
         warnings: Vec::new(),
     };

@@ -56,6 +56,12 @@ pub struct Analysis {
     pub entropy: Option<f64>,
     /// Bytes per token of the held-out text [bytes/token].
     pub bytes_per_token: Option<f64>,
+    /// Every form of law that the runs can determine, fitted to the same runs.
+    #[serde(default)]
+    pub laws: Vec<LawFit>,
+    /// The forms that they cannot determine, and why.
+    #[serde(default)]
+    pub laws_missing: Vec<LawMissing>,
     /// How far the methods differ on the same runs. Nothing with fewer than two of them.
     #[serde(default)]
     pub disagreement: Option<Disagreement>,
@@ -387,4 +393,87 @@ pub struct SensitivityRow {
     pub tokens_per_param: f64,
     /// Compute-optimal loss at ten times the largest compute of the full table [nats/token].
     pub loss_ahead: f64,
+}
+
+/// One form of law fitted by least squares in ln L.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LawFit {
+    /// Name of the law: `chinchilla`, `shared`, `kaplan`, `farseer`, `repetition` or `compute`.
+    pub law: String,
+    /// The formula.
+    pub equation: String,
+    /// Where it is from.
+    pub source: String,
+    /// Its parameters, the first `k` of them fitted and the rest following from them.
+    pub params: Vec<LawValue>,
+    /// Fitted parameters.
+    pub k: usize,
+    /// Runs in the fit.
+    pub n: usize,
+    /// Sum of squares of ln fitted - ln measured [-].
+    pub rss: f64,
+    /// sqrt(rss / (n - k)): standard deviation of ln(measured / fitted) [-].
+    pub residual_sd: f64,
+    /// Corrected Akaike criterion under normal errors of ln L with one unknown standard deviation, which
+    /// counts as a parameter besides the k; up to a constant of the runs. Nothing for too few runs and
+    /// for an exact fit.
+    pub aicc: Option<f64>,
+    /// AICc less that of the best form on the same runs. Nothing for a form of other runs (`compute`).
+    pub delta_aicc: Option<f64>,
+    /// How far the optimum can be trusted.
+    pub certificate: Certificate,
+    /// Errors on the largest budget when the form is fitted to the runs below it.
+    pub heldout: Option<HeldOutError>,
+    /// What the form says at ten times the largest compute, on fresh data. Nothing when it has no
+    /// interior compute-optimal size there.
+    pub ahead: Option<Ahead>,
+}
+
+/// One parameter of a fitted form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LawValue {
+    /// Name, as in the equation.
+    pub name: String,
+    /// Value, in `unit`.
+    pub value: f64,
+    /// Unit; `-` for a pure number.
+    pub unit: String,
+    /// Standard deviation by the linear model at the optimum. Nothing where the runs do not determine
+    /// the parameters, and for one that a bound holds.
+    pub sd: Option<f64>,
+}
+
+/// A form that the runs cannot determine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LawMissing {
+    /// Name of the law.
+    pub law: String,
+    /// Why, as a person reads it.
+    pub reason: String,
+}
+
+/// Relative errors on runs that were kept out, predicted over measured minus one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldOutError {
+    /// Mean, signed [-].
+    pub mean_error: f64,
+    /// Largest in absolute value [-].
+    pub max_error: f64,
+    /// Runs that were kept out and that the form speaks of.
+    pub n: usize,
+}
+
+/// The compute-optimal run of a form beyond the measured compute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// Compute [FLOP].
+    pub flops: f64,
+    /// N* there; nothing for a form without N [parameters].
+    pub params: Option<f64>,
+    /// D* there; nothing for a form without D [tokens].
+    pub tokens: Option<f64>,
+    /// Loss there [nats/token].
+    pub loss: f64,
+    /// Local exponent: d ln N* / d ln C there; nothing for a form without N [-].
+    pub a: Option<f64>,
 }

@@ -64,6 +64,10 @@ pub enum Code {
     NoHoldout,
     /// Choices after which the runs determine no law.
     ChoicesFail,
+    /// Another form of law is clearly better than Chinchilla's.
+    AnotherForm,
+    /// Forms that the runs do not rule out disagree beyond the leading fit's interval.
+    FormsDisagree,
     /// E outside the known entropy's reach.
     EntropyOutside,
     /// A measured loss below the known entropy.
