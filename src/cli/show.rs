@@ -3,7 +3,7 @@
 use comfy_table::presets;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use crate::fit::{Analysis, Fit, SensitivityRow};
+use crate::fit::{Analysis, Fit, Opinion, SensitivityRow};
 use crate::ledger::{Ledger, State};
 use crate::plan::{Cell, cost};
 use crate::units::{bytes, count, digits3, duration, flops};
@@ -252,7 +252,63 @@ pub(super) fn fits(analysis: &Analysis) -> String {
             .collect();
         out += &format!("  Counted otherwise (C = 6ND of that N): {}.\n", parts.join("; "));
     }
-    out + &choices(analysis)
+    out + &choices(analysis) + &disagreement(analysis) + &forms(analysis)
+}
+
+/// How far the methods are apart, in a line.
+fn disagreement(analysis: &Analysis) -> String {
+    let Some(spread) = &analysis.disagreement else { return String::new() };
+    let [low, high] = &spread.a;
+    let factor = |ends: &[Opinion; 2]| digits3(ends[1].value / ends[0].value);
+    format!(
+        "  Methods: a {:.3} ({}) to {:.3} ({}); their N* differ by a factor {} at the largest compute, {} at 10x.\n",
+        low.value,
+        low.method,
+        high.value,
+        high.method,
+        factor(&spread.params_at_largest),
+        factor(&spread.params_ahead)
+    )
+}
+
+/// Every law on the same runs, and why the others are missing.
+fn forms(analysis: &Analysis) -> String {
+    if analysis.laws.is_empty() {
+        return String::new();
+    }
+    let dash = || "-".to_owned();
+    let rows = analysis.laws.iter().map(|f| {
+        let (held, ahead) = (f.heldout.as_ref(), f.ahead.as_ref());
+        vec![
+            f.law.clone(),
+            f.k.to_string(),
+            format!("{:.2}%", 100.0 * f.residual_sd),
+            f.delta_aicc.map_or_else(dash, |d| format!("{d:.1}")),
+            held.map_or_else(dash, |h| format!("{:+.2}%", 100.0 * h.mean_error)),
+            held.map_or_else(dash, |h| format!("{:.2}%", 100.0 * h.max_error)),
+            ahead.and_then(|a| a.a).map_or_else(dash, |a| format!("{a:.3}")),
+            ahead.and_then(|a| a.params).map_or_else(dash, count),
+            ahead.map_or_else(dash, |a| format!("{:.4}", a.loss)),
+        ]
+    });
+    let header = [
+        "law",
+        "k",
+        "scatter",
+        "dAICc",
+        "held out",
+        "at most",
+        "a at 10x",
+        "N* at 10x",
+        "loss at 10x",
+    ];
+    let mut out = "\n".to_owned() + &table(&header, 1, rows.collect());
+    out +=
+        "  Other laws on the same runs, by least squares of ln L; dAICc above 10 has no support.\n";
+    for missing in &analysis.laws_missing {
+        out += &format!("  {}: not fitted: {}.\n", missing.law, missing.reason);
+    }
+    out
 }
 
 /// The intervals of the profile likelihood, in a line.

@@ -7,6 +7,7 @@
 //! Reads: `points`, `fit`'s result, `predict`'s result, `figure`. Read by: `cli`.
 
 mod answer;
+mod forms;
 mod number;
 mod tables;
 
@@ -106,7 +107,14 @@ fn sections(input: &Input) -> Vec<Part> {
         part(!input.predictions.is_empty(), "predictions", "Predictions", &|| {
             tables::predictions(a, input.predictions)
         }),
-        part(!a.fits.is_empty(), "fits", "Fits", &|| tables::fits(a)),
+        part(!a.fits.is_empty(), "fits", "Fits", &|| {
+            let largest = a.points.iter().map(|p| p.flops).fold(0.0, f64::max);
+            html! {
+                @if let Some(spread) = &a.disagreement { (forms::disagreement(spread, largest)) }
+                (tables::fits(a))
+            }
+        }),
+        part(!a.laws.is_empty(), "forms", "Other laws on the same runs", &|| forms::forms(a)),
         a.holdout.as_ref().map(|h| Part {
             id: "held-out",
             title: "Held out",

@@ -14,7 +14,7 @@ fn head(name: &str, unit: &str, numeric: bool) -> Markup {
     html! { th.n[numeric] { (name) @if !unit.is_empty() { small { (unit) } } } }
 }
 
-fn table(heads: &[(&str, &str, bool)], rows: &Markup) -> Markup {
+pub(super) fn table(heads: &[(&str, &str, bool)], rows: &Markup) -> Markup {
     html! {
         div.scroll tabindex="0" {
             table {
@@ -111,10 +111,7 @@ fn profile(analysis: &Analysis) -> Markup {
 }
 
 fn between(lo: Option<f64>, hi: Option<f64>) -> Markup {
-    let end = |v: Option<f64>| match v {
-        Some(v) => with_interval(v, None),
-        None => html! { "open" },
-    };
+    let end = |v: Option<f64>| v.map_or_else(|| html! { "open" }, |v| with_interval(v, None));
     html! { (end(lo)) " – " (end(hi)) }
 }
 
