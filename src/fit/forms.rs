@@ -193,7 +193,7 @@ pub(super) fn verdicts(
             warnings.push(Warning::new(
                 Code::FormsDisagree,
                 format!(
-                    "forms that these runs do not rule out disagree about {what} at {flops:.0e} FLOP by \
+                    "forms that these runs do not rule out disagree about {what} at {flops:.2e} FLOP by \
                      more than the interval of {}, [{}, {}]: {}",
                     lead.method,
                     short(low),

@@ -14,7 +14,7 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
     let rows = html! {
         @for fit in &analysis.laws {
             tr.lead[fit.delta_aicc == Some(0.0)] {
-                td { b { (fit.law) } small { (fit.equation) } }
+                td { b { (fit.law) } }
                 td.n { (fit.n) }
                 td.n { (fit.k) }
                 td.n { (percent(fit.residual_sd).trim_start_matches('+')) }
@@ -25,7 +25,7 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
                 }
                 (ahead(fit))
                 td.wrap {
-                    (fit.certificate.starts_at_best) " of " (fit.certificate.starts) " starts"
+                    (fit.certificate.starts_at_best) " of " (fit.certificate.starts) " starts agree"
                     @if !fit.certificate.at_bound.is_empty() { small { b { "not determined: " (fit.certificate.at_bound.join(", ")) } } }
                 }
             }

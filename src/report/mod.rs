@@ -48,13 +48,13 @@ pub fn html(input: &Input) -> String {
                 // No script and no request can come from this page, whatever a table's cells hold.
                 meta http-equiv="Content-Security-Policy"
                     content="default-src 'none'; style-src 'unsafe-inline'; font-src data:; img-src data:";
-                title { "Scaling law of " (analysis.source) }
+                title { "Scaling law of " (named(&analysis.source)) }
                 style { (PreEscaped(style())) }
             }
             body {
                 main {
                     header {
-                        h1 { "Scaling law of " (analysis.source) }
+                        h1 { "Scaling law of " (named(&analysis.source)) }
                         p.sub { (subtitle(input)) }
                     }
                     (answer::answer(input))
@@ -88,6 +88,11 @@ fn subtitle(input: &Input) -> String {
     parts.push(format!("C: {}", a.convention.flops));
     parts.extend(a.entropy.map(|e| format!("exact entropy {e:.4} nats/token")));
     parts.join(" · ")
+}
+
+/// A sweep's name, or the last part of a path; the whole of it stands in the provenance.
+fn named(source: &str) -> &str {
+    source.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(source)
 }
 
 struct Part {
