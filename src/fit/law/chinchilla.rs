@@ -5,7 +5,7 @@
 use crate::fit::dual::{Dual, Number};
 use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
 
-pub(super) const LAW: Law = Law {
+pub(super) static LAW: Law = Law {
     name: "chinchilla",
     equation: "L = E + A N^-alpha + B D^-beta",
     source: "arXiv:2203.15556",

@@ -12,7 +12,7 @@ use crate::fit::groups::Group;
 use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
 use crate::points::Point;
 
-pub(super) const LAW: Law = Law {
+pub(super) static LAW: Law = Law {
     name: "compute",
     equation: "L = E + A C^-gamma on the lowest run of each budget",
     source: "arXiv:2406.19146",

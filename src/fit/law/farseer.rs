@@ -14,7 +14,7 @@
 use crate::fit::dual::{Dual, Number};
 use crate::fit::law::{self, Centre, Law, Run, Runs, Value, chinchilla, log_sum};
 
-pub(super) const LAW: Law = Law {
+pub(super) static LAW: Law = Law {
     name: "farseer",
     equation: "L = exp(s N^q + S) + exp(B N^b + Q) D^(-exp(A N^a + E))",
     source: "arXiv:2506.10972",

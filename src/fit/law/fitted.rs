@@ -111,12 +111,8 @@ impl Fitted {
     pub fn values(&self) -> Vec<(f64, Option<f64>)> {
         let theta = &self.solution.theta;
         let values = (self.law.report)(&Dual::parameters(theta)[..theta.len()], &self.centre);
-        let held = |i: usize| self.solution.held.get(i).copied().unwrap_or(false);
-        values
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (v.value, self.deviation(v).filter(|_| !held(i))))
-            .collect()
+        let sd = |i: usize, v: &Dual| self.deviation(v).filter(|_| !self.bound(i));
+        values.iter().enumerate().map(|(i, v)| (v.value, sd(i, v))).collect()
     }
 
     fn deviation(&self, value: &Dual) -> Option<f64> {
@@ -139,13 +135,84 @@ impl Fitted {
 
     /// Names of the parameters that ended at a bound, or with a term that has vanished.
     pub fn at_bound(&self) -> Vec<&'static str> {
+        (0..self.law.free).filter(|i| self.bound(*i)).map(|i| self.law.values[i].name).collect()
+    }
+
+    fn bound(&self, i: usize) -> bool {
         // Within a factor of the floor: the descent stops there when nothing is left to gain.
-        let gone = |i: usize| {
-            self.law.terms.contains(&i) && self.solution.theta[i] < self.ln_least - VANISHED + 6.0
-        };
-        (0..self.law.free)
-            .filter(|i| self.solution.held[*i] || gone(*i))
-            .map(|i| self.law.values[i].name)
-            .collect()
+        let gone =
+            self.law.terms.contains(&i) && self.solution.theta[i] < self.ln_least - VANISHED + 6.0;
+        i < self.law.free && (self.solution.held[i] || gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::sample::tests::{TRUTH, study};
+
+    /// The Chinchilla law in the parameters that are printed.
+    struct Printed<'a>(&'a [Point]);
+
+    fn printed<T: Number>(v: &[T], point: &Point) -> T {
+        let size = v[1] * (-v[3] * point.params.ln()).exp();
+        let data = v[2] * (-v[4] * point.tokens.ln()).exp();
+        (v[0] + size + data).ln() - point.loss.ln()
+    }
+
+    impl Residuals for Printed<'_> {
+        fn rows(&self) -> usize {
+            self.0.len()
+        }
+
+        fn residual(&self, row: usize, theta: &[f64]) -> f64 {
+            printed(theta, &self.0[row])
+        }
+
+        fn gradient(&self, row: usize, theta: &[Dual]) -> Dual {
+            printed(theta, &self.0[row])
+        }
+    }
+
+    /// The delta method is the change of parameters: the same fit in the printed parameters has the same
+    /// deviations.
+    #[test]
+    fn deviations_do_not_depend_on_the_working_parameters() {
+        let points = study(&[1e18, 1e19, 1e20, 1e21], 8, 4.0, 0.003, 3);
+        let fitted = fit(Law::named("chinchilla").unwrap(), &points, Scale::Log).unwrap();
+        let start: Vec<f64> = fitted.values().iter().map(|v| v.0).collect();
+        let bounds = [(0.0, 1e9); 5];
+        let other = least::minimise(&Printed(&points), &start, &bounds).unwrap();
+        assert!((other.rss / fitted.solution.rss - 1.0).abs() < 1e-12);
+        for ((value, sd), deviation) in fitted.values().iter().zip(other.deviations().unwrap()) {
+            assert!((sd.unwrap() / deviation - 1.0).abs() < 1e-5, "{value}: {sd:?} {deviation}");
+        }
+    }
+
+    #[test]
+    fn a_refit_to_fewer_runs_is_a_fit_to_fewer_runs() {
+        let points = study(&[1e18, 1e19, 1e20, 1e21], 8, 4.0, 0.003, 3);
+        for law in ["chinchilla", "shared", "kaplan"].map(|name| Law::named(name).unwrap()) {
+            let full = fit(law, &points, Scale::Log).unwrap();
+            let fewer = refit(&full, &points[..24], Scale::Log).unwrap();
+            let anew = fit(law, &points[..24], Scale::Log).unwrap();
+            assert!((fewer.solution.rss / anew.solution.rss - 1.0).abs() < 1e-10, "{}", law.name);
+            for (l, r) in fewer.values().iter().zip(anew.values()) {
+                assert!((l.0 / r.0 - 1.0).abs() < 1e-6, "{}: {} {}", law.name, l.0, r.0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_a_bound_holds_is_named_and_has_no_deviation() {
+        let mut points = study(&[1e18, 1e19, 1e20, 1e21], 8, 4.0, 0.0, 3);
+        for (i, p) in points.iter_mut().enumerate() {
+            // No irreducible part, and curvature that asks for less than none.
+            p.loss = (TRUTH.loss(p.params, p.tokens) - 1.75) * (1.0 + 1e-3 * (i as f64).sin());
+        }
+        let fitted = fit(Law::named("chinchilla").unwrap(), &points, Scale::Log).unwrap();
+        assert_eq!(fitted.at_bound(), ["E"], "{fitted:?}");
+        let deviations: Vec<bool> = fitted.values().iter().map(|v| v.1.is_some()).collect();
+        assert_eq!(deviations, [false, true, true, true, true]);
     }
 }

@@ -6,7 +6,7 @@
 use crate::fit::dual::{Dual, Number};
 use crate::fit::law::{self, Centre, EXPONENT, Law, Run, Runs, Value, log_sum};
 
-pub(super) const LAW: Law = Law {
+pub(super) static LAW: Law = Law {
     name: "kaplan",
     equation: "L = [(Nc/N)^(aN/aD) + Dc/D]^aD",
     source: "arXiv:2001.08361",

@@ -24,7 +24,7 @@ use crate::fit::sample::{MAX_EXPONENT, MIN_EXPONENT, Sample};
 use crate::points::Point;
 
 /// Every law, in the order in which they are reported.
-pub const LAWS: [&Law; 6] =
+pub static LAWS: [&Law; 6] =
     [&chinchilla::LAW, &shared::LAW, &kaplan::LAW, &farseer::LAW, &repetition::LAW, &compute::LAW];
 
 /// A law: what it says, and what it takes to fit it.

@@ -11,7 +11,7 @@
 use crate::fit::dual::{Dual, Number};
 use crate::fit::law::{self, Centre, EXPONENT, Law, Run, Runs, Value, chinchilla, log_sum};
 
-pub(super) const LAW: Law = Law {
+pub(super) static LAW: Law = Law {
     name: "repetition",
     equation: "L = E + A N'^-alpha + B D'^-beta, D' = U + U R_D* (1 - exp(-(D/U - 1)/R_D*)), N' \
                likewise from U_N = min(N, N_opt(U)) and R_N*",

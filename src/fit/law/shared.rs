@@ -9,7 +9,7 @@
 use crate::fit::dual::{Dual, Number};
 use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
 
-pub(super) const LAW: Law = Law {
+pub(super) static LAW: Law = Law {
     name: "shared",
     equation: "L = E + A N^-alpha + B D^-alpha = E + (a M^eta + b M^-eta) C^-eta, M = D/N, C = 6ND",
     source: "arXiv:2403.08540",
