@@ -34,7 +34,7 @@
 use rayon::prelude::*;
 
 use crate::fit::result::Surface;
-use crate::fit::sample::{self, Sample, SurfaceFit, is_law};
+use crate::fit::sample::{Sample, SurfaceFit, is_law};
 use crate::fit::stats::Random;
 use crate::fit::{lse, varpro};
 
@@ -100,9 +100,38 @@ impl Clusters {
             .map(|(r, c)| (r - sums[*c].0 / sums[*c].1).powi(2))
             .sum::<f64>()
             / (n - k);
-        let size = (n - sums.iter().map(|(_, m)| m * m).sum::<f64>() / n) / (k - 1.0);
+        let size = self.size();
         let rho = (between - within) / (between + (size - 1.0) * within);
         if rho.is_finite() { rho.clamp(0.0, 1.0) } else { 0.0 }
+    }
+
+    /// Mean size of a cluster as Donner weighs it; the plain mean where all are equal.
+    fn size(&self) -> f64 {
+        let (n, k) = (self.of.len() as f64, self.count as f64);
+        if self.count < 2 {
+            return n;
+        }
+        let mut sizes = vec![0.0; self.count];
+        for c in &self.of {
+            sizes[*c] += 1.0;
+        }
+        (n - sizes.iter().map(|m| m * m).sum::<f64>() / n) / (k - 1.0)
+    }
+
+    /// Degrees of freedom that five parameters leave of the runs that these are worth: n over the design
+    /// effect 1 + (size - 1) rho (Kish 1965). At least 1.
+    pub(super) fn dof(&self, shared: f64) -> f64 {
+        (self.of.len() as f64 / (1.0 + (self.size() - 1.0) * shared) - 5.0).max(1.0)
+    }
+
+    /// The scatter that a draw repeats: its standard deviation, the share of its variance in common to a
+    /// cluster, and the degrees of freedom behind it. Runs that move together hide more of their scatter
+    /// in the five parameters than independent ones.
+    fn noise(&self, residuals: &[f64]) -> (f64, f64, f64) {
+        let shared = self.shared(residuals);
+        let (dof, n) = (self.dof(shared), residuals.len() as f64);
+        let squares = residuals.iter().map(|r| r * r).sum::<f64>();
+        ((squares / n * (dof + 5.0) / dof).sqrt(), shared, dof)
     }
 }
 
@@ -125,11 +154,9 @@ pub(super) fn surfaces(
     delta: f64,
     (count, seed, scheme): (usize, u64, Scheme),
 ) -> Refits {
-    let noise = |fit: &SurfaceFit| {
-        let residuals = sample.residuals(&fit.surface);
-        (sample::residual_sd(&residuals), clusters.shared(&residuals))
-    };
+    let noise = |fit: &SurfaceFit| clusters.noise(&sample.residuals(&fit.surface));
     let noises = (noise(lse_fit), noise(varpro_fit));
+    let dof = noises.0.2.min(noises.1.2) as usize;
     let (lse, varpro) = (0..count)
         .into_par_iter()
         .map(|draw| {
@@ -145,8 +172,8 @@ pub(super) fn surfaces(
                 Scheme::Noise => {
                     let common: Vec<f64> = (0..clusters.count).map(|_| random.normal()).collect();
                     let own: Vec<f64> = (0..sample.len()).map(|_| random.normal()).collect();
-                    let scale = random.scale(sample.len().saturating_sub(5));
-                    let draw = |fit: &SurfaceFit, (sd, shared): (f64, f64)| {
+                    let scale = random.scale(dof);
+                    let draw = |fit: &SurfaceFit, (sd, shared, _): (f64, f64, f64)| {
                         let logs = (0..sample.len())
                             .map(|i| {
                                 sample.log_law(&fit.surface, i)
@@ -215,5 +242,19 @@ mod tests {
         assert_eq!(clusters.shared(&[1.0, -1.0, -2.0, 2.0, 1.0, -1.0]), 0.0);
         let alone = Clusters::new(["a", "b", "c"].into_iter());
         assert_eq!(alone.shared(&[1.0, 2.0, -3.0]), 0.0);
+    }
+
+    /// Two runs of a cluster that agree are one run; two that have nothing in common are two.
+    #[test]
+    fn runs_that_move_together_are_worth_fewer() {
+        let names: Vec<String> = (0..16).map(|i| (i / 2).to_string()).collect();
+        let pairs = Clusters::new(names.iter().map(String::as_str));
+        assert_eq!((pairs.dof(0.0), pairs.dof(1.0)), (16.0 - 5.0, 8.0 - 5.0));
+        let agree: Vec<f64> = (0..16).map(|i| [1.0, -1.0][i / 2 % 2]).collect();
+        let (sd, shared, dof) = pairs.noise(&agree);
+        // Eight independent squares of 1, less five.
+        assert!((sd - (8.0_f64 / 3.0).sqrt()).abs() < 1e-12 && shared == 1.0 && dof == 3.0);
+        let alone = Clusters::new(["a", "b", "c", "d", "e", "f", "g"].into_iter());
+        assert!((alone.noise(&[1.0; 7]).0 - (7.0_f64 / 2.0).sqrt()).abs() < 1e-12);
     }
 }

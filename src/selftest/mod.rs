@@ -156,7 +156,9 @@ pub fn run(design: &Design, plan: &Plan, each: &(dyn Fn() + Sync)) -> Result<Sel
 struct Truth {
     surface: Surface,
     a: f64,
-    /// (N*, D*) ahead.
+    /// Compute of the predictions [FLOP].
+    flops: f64,
+    /// (N*, D*) there [parameters, tokens].
     optimum: (f64, f64),
 }
 
@@ -168,6 +170,7 @@ impl Truth {
         Self {
             surface: design.truth,
             a: frontier.map_or(nan, |f| f.a),
+            flops,
             optimum: design.truth.optimum(&design.compute, flops).unwrap_or((nan, nan)),
         }
     }
@@ -189,27 +192,37 @@ impl Truth {
 
 /// Every interval of one study.
 fn one(design: &Design, plan: &Plan, stream: Stream, flops: f64) -> Result<Vec<Entry>, FitError> {
-    let options = fit::Options {
+    let table = design.study(stream.child(0));
+    let analysis = analyse(&table, design.compute, &options(plan, stream.bits(0)))?;
+    let noise = design.noise * stream.child(1).normal(0);
+    Ok(entries(&analysis, &Truth::of(design, flops), noise))
+}
+
+fn options(plan: &Plan, seed: u64) -> fit::Options {
+    fit::Options {
         delta: plan.delta,
         bootstrap: plan.bootstrap,
         level: plan.level,
-        seed: stream.bits(0),
+        seed,
         holdout: 0,
         methods: vec![Method::LseHuber, Method::Varpro, Method::Isoflop],
-    };
-    let analysis = analyse(&design.study(stream.child(0)), design.compute, &options)?;
-    let truth = Truth::of(design, flops);
-    let noise = design.noise * stream.child(1).normal(0);
+    }
+}
+
+/// Every interval of an analysis against the truth.
+///
+/// - `noise`: that of the new run, in ln L [-].
+fn entries(analysis: &Analysis, truth: &Truth, noise: f64) -> Vec<Entry> {
     let mut entries = Vec::new();
-    surfaces(&analysis, &truth, flops, noise, &mut entries);
-    profiles(&analysis, &truth, flops, &mut entries);
-    lines(&analysis, &truth, flops, &mut entries);
-    Ok(entries)
+    surfaces(analysis, truth, noise, &mut entries);
+    profiles(analysis, truth, &mut entries);
+    lines(analysis, truth, &mut entries);
+    entries
 }
 
 /// The surface fits: parameters, and what `predict` says of the run ahead.
-fn surfaces(analysis: &Analysis, truth: &Truth, flops: f64, noise: f64, out: &mut Vec<Entry>) {
-    let ahead = at_flops(analysis, flops).map_or_else(|_| Vec::new(), |p| p.methods);
+fn surfaces(analysis: &Analysis, truth: &Truth, noise: f64, out: &mut Vec<Entry>) {
+    let ahead = at_flops(analysis, truth.flops).map_or_else(|_| Vec::new(), |p| p.methods);
     for fit in &analysis.fits {
         let (Some(method), Some(surface)) =
             (ROWS[..2].iter().map(|r| r.0).find(|m| *m == fit.method), fit.params)
@@ -242,12 +255,12 @@ fn surfaces(analysis: &Analysis, truth: &Truth, flops: f64, noise: f64, out: &mu
 }
 
 /// Profile likelihood; an open end holds whatever lies beyond.
-fn profiles(analysis: &Analysis, truth: &Truth, flops: f64, out: &mut Vec<Entry>) {
+fn profiles(analysis: &Analysis, truth: &Truth, out: &mut Vec<Entry>) {
     for p in &analysis.profile {
         let (quantity, least, value) = match p.quantity.as_str() {
             "a" => ("a", f64::NEG_INFINITY, truth.a),
             "E" => ("E", f64::NEG_INFINITY, truth.surface.e),
-            _ if p.flops.is_some_and(|c| (c / flops - 1.0).abs() < 1e-6) => {
+            _ if p.flops.is_some_and(|c| (c / truth.flops - 1.0).abs() < 1e-6) => {
                 ("D*/N*", 0.0, truth.optimum.1 / truth.optimum.0)
             }
             _ => continue,
@@ -258,14 +271,15 @@ fn profiles(analysis: &Analysis, truth: &Truth, flops: f64, out: &mut Vec<Entry>
 }
 
 /// Approach 2, as it is and with its bias for the design taken off.
-fn lines(analysis: &Analysis, truth: &Truth, flops: f64, out: &mut Vec<Entry>) {
+fn lines(analysis: &Analysis, truth: &Truth, out: &mut Vec<Entry>) {
     let Some(fit) = analysis.fits.iter().find(|f| f.method == "isoflop") else { return };
     let Draws::Frontiers(draws) = &fit.draws else { return };
     let bias = analysis.isoflop_bias.as_ref().map(|b| b.frontier_bias);
     let plain = Frontier { n0: 0.0, a: 0.0, d0: 0.0, b: 0.0 };
     for (method, bias) in [("isoflop", Some(plain)), ("isoflop corrected", bias)] {
         let Some(bias) = bias else { continue };
-        let size = |f: &Frontier| (f.at(flops).0.ln() - bias.n0 - bias.a * flops.ln()).exp();
+        let size =
+            |f: &Frontier| (f.at(truth.flops).0.ln() - bias.n0 - bias.a * truth.flops.ln()).exp();
         let slope = |f: &Frontier| f.a - bias.a;
         let mut push = |quantity, of: &dyn Fn(&Frontier) -> f64, truth| {
             let drawn: Vec<f64> = draws.iter().map(of).collect();
@@ -288,20 +302,84 @@ mod tests {
 
     fn silent() {}
 
-    /// Sixty studies hold nominal 90% in 77% or more with a chance of 99.9% (binomial tail of 60 at
-    /// .9: P(fewer than 47) = 4e-3 for one row, and rows move together), and not always: an interval
-    /// that holds everything fails where it must be finite.
+    /// Sixty studies hold nominal 90% in 46 or more with a chance of 99.8% a row (binomial tail), and
+    /// rows of one study move together. Approach 2 with its bias is not promised anything.
     #[test]
     fn intervals_of_the_standard_design_hold_the_truth() {
         let test = run(&Design::standard(5, 6), &quick(60), &silent).unwrap();
         assert_eq!((test.refused, test.runs, test.clusters, test.flops_ahead), (0, 30, 30, 1e21));
-        for row in &test.coverage {
-            assert!(row.studies > 50, "{row:?}");
-            if row.method != "isoflop" {
-                assert!(row.coverage >= 0.76, "{row:?}");
-            }
-            assert!(row.width.is_some_and(|w| w.is_finite() && w > 0.0), "{row:?}");
-        }
         assert_eq!(test.coverage.len(), ROWS.iter().map(|r| r.1.len()).sum::<usize>());
+        for row in &test.coverage {
+            assert!(row.studies >= 55, "{row:?}");
+            assert!(row.coverage >= 46.0 / 60.0 || row.method == "isoflop", "{row:?}");
+            assert!(row.width.is_some_and(|w| w.is_finite() && w > 0.0), "{row:?}");
+            assert!(row.bias.unwrap().abs() < 0.25, "{row:?}");
+        }
+    }
+
+    /// The whole measurement, minutes in release: run it with `--ignored` after any change of `fit` or
+    /// `predict`. A row fails when it is out of its 5 points by two standard errors.
+    #[test]
+    #[ignore = "minutes of simulation"]
+    fn intervals_hold_the_truth_as_often_as_they_say() {
+        for (budgets, sizes) in [(4, 6), (5, 6), (6, 6), (8, 9), (12, 12)] {
+            let test = run(&Design::standard(budgets, sizes), &Plan::default(), &silent).unwrap();
+            for row in test.coverage.iter().filter(|r| r.method != "isoflop") {
+                println!("{budgets} x {sizes}: {row:?}");
+                assert!(matches!(row.verdict, Verdict::Holds | Verdict::Unclear), "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit_and_the_seed_does() {
+        let design = Design::standard(4, 6);
+        let with = |threads, seed| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let plan = Plan { seed, ..quick(6) };
+            pool.install(|| serde_json::to_string(&run(&design, &plan, &silent).unwrap()).unwrap())
+        };
+        assert_eq!(with(1, 0), with(3, 0));
+        assert_ne!(with(1, 0), with(1, 1));
+    }
+
+    /// Noise that the runs of a cluster share, which the bootstrap is told of, and noise that it is not:
+    /// the intervals then miss, and the test says so.
+    #[test]
+    fn noise_that_the_bootstrap_cannot_know_is_found_out() {
+        let covered = |secret: bool| {
+            let mut design = Design::standard(5, 12);
+            design.shared = 1.0;
+            for (i, p) in design.points.iter_mut().enumerate() {
+                // Four sizes of a budget move together.
+                p.cluster = (i / 4).to_string();
+            }
+            let plan = quick(40);
+            let stream = Stream::new(9, "test");
+            let truth = Truth::of(&design, AHEAD * design.range().1);
+            let hits = (0..40).filter(|study| {
+                let mut table = design.study(stream.child(*study));
+                for p in table.points.iter_mut().filter(|_| secret) {
+                    p.cluster.clone_from(&p.id);
+                }
+                let analysis = analyse(&table, design.compute, &options(&plan, *study)).unwrap();
+                entries(&analysis, &truth, 0.0)
+                    .iter()
+                    .any(|(m, q, t)| (*m, *q) == ("lse-huber", "N*") && t.held)
+            });
+            hits.count()
+        };
+        let (told, secret) = (covered(false), covered(true));
+        assert!(told >= 30 && secret < told, "{told} {secret}");
+    }
+
+    #[test]
+    fn a_design_that_determines_no_law_is_refused() {
+        let mut design = Design::standard(5, 6);
+        design.points.truncate(2);
+        assert!(matches!(run(&design, &quick(3), &silent), Err(FitError::TooFewPoints { .. })));
+        let plan = Plan { level: 1.5, ..quick(3) };
+        let refusal = run(&Design::standard(5, 6), &plan, &silent);
+        assert!(matches!(refusal, Err(FitError::BadOption { option: "level", .. })));
     }
 }

@@ -13,16 +13,17 @@
 //! gives B from A, alpha and beta; with a and N* at the least compute given, it holds at both ends of
 //! the range and gives beta and B from A and alpha.
 //!
-//! Limits: rows count as independent, so that runs of one cluster make these intervals too narrow; as
-//! far as the law and equal normal noise hold, and no farther. Each minimisation starts from its
+//! Limits: runs that share noise enter by their number alone, n being what they are worth as independent
+//! runs; as far as the law and equal normal noise hold, and no farther. Each minimisation starts from its
 //! neighbour's optimum: the interval is that of the basin of the best fit.
 //!
-//! Reads: `lse`, `newton`, `sample`. Read by: `analyse`, `noise`.
+//! Reads: `lse`, `newton`, `sample`, `bootstrap` for the clusters. Read by: `analyse`, `noise`.
 
 mod quantity;
 
 use rayon::prelude::*;
 
+use crate::fit::bootstrap::Clusters;
 use crate::fit::newton::{self, P, Vector};
 use crate::fit::result::{Compute, Draws, Fit, Profile, Surface};
 use crate::fit::sample::{Sample, is_law, scaled};
@@ -43,6 +44,8 @@ pub(super) struct Likelihood {
     /// [ln A at the centre, alpha, ln B at the centre, beta, ln E], as in `lse`.
     at: Vector,
     surface: Surface,
+    /// Degrees of freedom of the scatter, fewer where clusters share it.
+    dof: f64,
     /// Sum of squares of ln(measured / fitted) over the runs [-].
     pub(super) squares: f64,
 }
@@ -57,7 +60,10 @@ impl Likelihood {
         }
         let sample = Sample::new(points);
         let surface = lse::refit(&sample, f64::MAX, &starts).surface;
-        let squares = sample.residuals(&surface).iter().map(|r| r * r).sum();
+        let residuals = sample.residuals(&surface);
+        let squares = residuals.iter().map(|r| r * r).sum();
+        let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+        let dof = clusters.dof(clusters.shared(&residuals));
         let scatters = squares > 1e-20 * sample.len() as f64;
         if !is_law(&surface) || !scatters || sample.len() <= P {
             return None;
@@ -70,15 +76,14 @@ impl Likelihood {
             surface.beta,
             surface.e.ln().max(floor),
         ];
-        Some(Self { sample, at, surface, squares })
+        Some(Self { sample, at, surface, dof, squares })
     }
 
     /// sqrt(ln(S / S_min)) at the ends of an interval at `level`.
     fn reach(&self, level: f64) -> Option<f64> {
-        let dof = (self.sample.len() - P) as f64;
         // F(1, dof) is the square of Student's t.
-        let t = stats::student(0.5 * (1.0 + level), dof)?;
-        Some((t * t / dof).ln_1p().sqrt())
+        let t = stats::student(0.5 * (1.0 + level), self.dof)?;
+        Some((t * t / self.dof).ln_1p().sqrt())
     }
 }
 
