@@ -275,7 +275,7 @@ mod tests {
             ">IsoFLOP minima</h2>",
             ">What N and C mean</h2>",
             ">How much depends on choices</h2>",
-            "squares of ln L",
+            ">squares of ln L<",
             ">Left out, and why</h2>",
             ">All cells</h2>",
             "[grid]",
