@@ -25,6 +25,7 @@ mod forms;
 mod grid;
 mod groups;
 mod holdout;
+mod huber;
 mod isoflop;
 mod lanes;
 pub mod law;
