@@ -4,7 +4,7 @@
 //! A cell is a point (N, D) of the design, and the law is the same for all its runs. So a table of many
 //! settings at few points costs little more than its points.
 //!
-//! Reads: `sample`, `lanes`, `newton`. Read by: `lse`.
+//! Reads: `sample`, `lanes`, `newton`. Read by: `lse`, and through it `profile`.
 
 use std::ops::Range;
 
