@@ -91,7 +91,7 @@ fn timed(table: &Table, piece: &str) -> Result<(f64, Vec<Value>), Failure> {
     let surfaces = fits
         .iter()
         .filter_map(|fit| {
-            let (law, certificate) = (fit.params?, fit.certificate.as_ref()?);
+            let (law, certificate) = (fit.params?, &fit.certificate);
             Some(json!({
                 "method": fit.method,
                 "objective": fit.objective,

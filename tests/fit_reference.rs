@@ -112,7 +112,7 @@ fn epochs_objective_is_brought_to_its_minimum() {
     near(s.alpha, 0.34731, 5e-4);
     near(s.beta, 0.36717, 5e-4);
     near(analysis.fits[0].exponents.a, 0.51389, 1e-5);
-    let certificate = analysis.fits[0].certificate.as_ref().unwrap();
+    let certificate = &analysis.fits[0].certificate;
     assert!(certificate.starts > 100 && 2 * certificate.starts_at_best > certificate.starts);
     assert!(certificate.gradient < 1e-6 && certificate.at_bound.is_empty(), "{certificate:?}");
 

@@ -12,13 +12,10 @@
 //! the gradient is degenerate); A and B are not gridded but start with equal shares of the mean
 //! reducible loss, which every one of their starts must reach anyway before it can move on.
 
-use std::ops::Range;
-
-use multiversion::multiversion;
 use rayon::prelude::*;
 
-use crate::fit::lanes::{LANES, Lanes, exp, ln};
-use crate::fit::newton::{self, Derivatives, Matrix, Minimum, Objective, P, Vector};
+use crate::fit::huber::{self, Cells, Huber, huber};
+use crate::fit::newton::{self, Minimum, Objective, P, Vector};
 use crate::fit::result::Surface;
 use crate::fit::sample::{
     self, MAX_EXPONENT, MIN_EXPONENT, NAMES, Sample, SurfaceFit, scaled, surface_of,
@@ -47,7 +44,7 @@ pub(super) fn fit(sample: &Sample, delta: f64, also: &[Surface]) -> SurfaceFit {
             }
         }
     }
-    let cells = cells_of(sample);
+    let cells = Cells::of(sample);
     let minima: Vec<Minimum> =
         starts.par_iter().map(|start| descend(sample, &cells, delta, *start)).collect();
     summarise(sample, &minima)
@@ -55,7 +52,7 @@ pub(super) fn fit(sample: &Sample, delta: f64, also: &[Surface]) -> SurfaceFit {
 
 /// Fits from given surfaces only: a bootstrap's refit.
 pub(super) fn refit(sample: &Sample, delta: f64, from: &[Surface]) -> SurfaceFit {
-    let cells = cells_of(sample);
+    let cells = Cells::of(sample);
     let minima: Vec<Minimum> =
         from.iter().map(|s| descend(sample, &cells, delta, vector_of(sample, s))).collect();
     summarise(sample, &minima)
@@ -67,7 +64,7 @@ pub(super) struct Squares(Vec<Cells>);
 
 impl Squares {
     pub(super) fn of(sample: &Sample) -> Self {
-        Self(cells_of(sample))
+        Self(Cells::of(sample))
     }
 
     pub(super) fn objective(&self) -> impl Objective + '_ {
@@ -92,162 +89,6 @@ fn descend(sample: &Sample, cells: &[Cells], delta: f64, start: Vector) -> Minim
         &[high, MAX_EXPONENT, high, MAX_EXPONENT, least.ln()],
         1e-30 * sample.len() as f64,
     )
-}
-
-/// Huber's function and its derivative.
-#[expect(clippy::inline_always, reason = "must take the instruction set of the caller")]
-#[inline(always)]
-fn huber(r: f64, delta: f64) -> (f64, f64) {
-    let clipped = r.clamp(-delta, delta);
-    (clipped * (r - 0.5 * clipped), clipped)
-}
-
-/// Eight cells of a sample ([`Sample::cells`]): the law is the same for every run of a cell.
-struct Cells {
-    x: Lanes,
-    y: Lanes,
-    /// The first run of every cell, then the second of those that have one, and so on.
-    runs: Vec<Runs>,
-}
-
-/// A run of each of eight cells.
-#[derive(Clone, Default)]
-struct Runs {
-    log_loss: Lanes,
-    /// 0 where there is no run.
-    weight: Lanes,
-}
-
-fn cells_of(sample: &Sample) -> Vec<Cells> {
-    let eight = |cells: &[Range<usize>]| {
-        let (mut x, mut y) = (Lanes::default(), Lanes::default());
-        let most = cells.iter().map(Range::len).max().unwrap_or(0);
-        let mut runs = vec![Runs::default(); most];
-        for (l, cell) in cells.iter().enumerate() {
-            (x[l], y[l]) = (sample.x[cell.start], sample.y[cell.start]);
-            for (runs, i) in runs.iter_mut().zip(cell.clone()) {
-                (runs.log_loss[l], runs.weight[l]) = (sample.log_loss[i], sample.weight[i]);
-            }
-        }
-        Cells { x, y, runs }
-    };
-    sample.cells().chunks(LANES).map(eight).collect()
-}
-
-/// What eight cells need to remember of a value for its derivatives.
-#[derive(Clone, Default)]
-struct Terms {
-    /// A N^-alpha.
-    size: Lanes,
-    /// B D^-beta.
-    data: Lanes,
-    /// The whole law.
-    law: Lanes,
-    log_law: Lanes,
-}
-
-/// The objective over the runs of a sample.
-struct Huber<'a> {
-    cells: &'a [Cells],
-    delta: f64,
-    at: Vector,
-    terms: Vec<Terms>,
-}
-
-impl<'a> Huber<'a> {
-    fn over(cells: &'a [Cells], delta: f64) -> Self {
-        Self { cells, delta, at: [0.0; P], terms: vec![Terms::default(); cells.len()] }
-    }
-}
-
-impl Objective for Huber<'_> {
-    fn value(&mut self, v: &Vector) -> f64 {
-        self.at = *v;
-        value(self.cells, self.delta, v, &mut self.terms)
-    }
-
-    fn derivatives(&mut self) -> Derivatives {
-        derivatives(self.cells, self.delta, &self.at, &self.terms)
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn value(cells: &[Cells], delta: f64, v: &Vector, terms: &mut [Terms]) -> f64 {
-    let [a, alpha, b, beta, e] = *v;
-    let floor = exp(e);
-    let mut sum = Lanes::default();
-    for (cells, terms) in cells.iter().zip(terms) {
-        for l in 0..LANES {
-            let size = exp(a - alpha * cells.x[l]);
-            let data = exp(b - beta * cells.y[l]);
-            let law = size + data + floor;
-            terms.size[l] = size;
-            terms.data[l] = data;
-            terms.law[l] = law;
-            terms.log_law[l] = ln(law);
-        }
-        for Runs { log_loss, weight } in &cells.runs {
-            sum += *weight * (terms.log_law - *log_loss).map(|r| huber(r, delta).0);
-        }
-    }
-    sum.total()
-}
-
-/// With s the shares of the three terms in the law and v_k their feature vectors, the gradient of ln
-/// law is sum s_k v_k and its Hessian the covariance of the v_k under s.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn derivatives(cells: &[Cells], delta: f64, v: &Vector, terms: &[Terms]) -> Derivatives {
-    let floor = exp(v[4]);
-    let mut gradient = [Lanes::default(); P];
-    let mut hessian = [[Lanes::default(); P]; P];
-    let mut scale = [Lanes::default(); P];
-    for (Cells { x, y, runs }, terms) in cells.iter().zip(terms) {
-        // Sums over the runs of each cell: weight, weight times first and times second derivative.
-        let (mut w, mut wp, mut wc) = (Lanes::default(), Lanes::default(), Lanes::default());
-        for Runs { log_loss, weight } in runs {
-            let residual = terms.log_law - *log_loss;
-            w += *weight;
-            wp += *weight * residual.map(|r| huber(r, delta).1);
-            wc += *weight * residual.map(|r| if r.abs() <= delta { 1.0 } else { 0.0 });
-        }
-        let (x, y, both) = (*x, *y, wc - wp);
-        let one = terms.law.map(f64::recip);
-        let (p, q, c) = (terms.size * one, terms.data * one, floor * one);
-        let g = [p, -1.0 * (p * x), q, -1.0 * (q * y), c];
-        for j in 0..P {
-            gradient[j] += wp * g[j];
-            scale[j] += w * g[j] * g[j];
-            for k in 0..=j {
-                hessian[j][k] += both * g[j] * g[k];
-            }
-        }
-        hessian[0][0] += wp * g[0];
-        hessian[1][0] += wp * g[1];
-        hessian[1][1] += wp * (p * x * x);
-        hessian[2][2] += wp * g[2];
-        hessian[3][2] += wp * g[3];
-        hessian[3][3] += wp * (q * y * y);
-        hessian[4][4] += wp * g[4];
-    }
-    Derivatives {
-        gradient: gradient.map(Lanes::total),
-        hessian: std::array::from_fn(|j| {
-            std::array::from_fn(|k| hessian[j.max(k)][j.min(k)].total())
-        }),
-        scale: scale.map(Lanes::total),
-    }
-}
-
-/// J'J of ln law in the parameters.
-fn gauss_newton(sample: &Sample, v: &Vector) -> Matrix {
-    let [a, alpha, b, beta, e] = *v;
-    newton::gram((0..sample.len()).map(|i| {
-        let (x, y) = (sample.x[i], sample.y[i]);
-        let (size, data, floor) = (exp(a - alpha * x), exp(b - beta * y), exp(e));
-        let one = 1.0 / (size + data + floor);
-        let (p, q, c) = (size * one, data * one, floor * one);
-        (sample.weight[i], [p, -p * x, q, -q * y, c])
-    }))
 }
 
 fn vector_of(sample: &Sample, s: &Surface) -> Vector {
@@ -280,7 +121,7 @@ fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
         surface: surface_of(&logs, sample.mean_x, sample.mean_y),
         objective: best.value,
         gradient: best.gradient,
-        condition: newton::condition(&gauss_newton(sample, &v), held),
+        condition: newton::condition(&huber::gauss_newton(sample, &v), held),
         iterations: best.iterations,
         starts: minima.len(),
         starts_at_best: finite().filter(|m| m.value <= reach).count(),
@@ -316,35 +157,6 @@ mod tests {
         assert!(fit.at_bound.is_empty() && 2 * fit.starts_at_best > fit.starts, "{fit:?}");
     }
 
-    /// Central differences of the value and of the gradient, at a point that is not the optimum.
-    #[test]
-    fn derivatives_are_the_difference_quotients() {
-        let sample = Sample::new(&study(&budgets(3), 6, 4.0, 0.01, 2));
-        let at = [-0.7, 0.4, -0.2, 0.35, 0.5];
-        // A delta in the thick of the residuals exercises both branches.
-        let cells = cells_of(&sample);
-        let local = |v: &Vector| {
-            let mut huber = Huber::over(&cells, 0.05);
-            (huber.value(v), huber.derivatives())
-        };
-        let (_, here) = local(&at);
-        let h = 1e-6;
-        for j in 0..P {
-            let shifted = |sign: f64| {
-                let mut v = at;
-                v[j] += sign * h;
-                local(&v)
-            };
-            let ((high, up), (low, down)) = (shifted(1.0), shifted(-1.0));
-            let slope = (high - low) / (2.0 * h);
-            assert!((slope - here.gradient[j]).abs() < 1e-7 * (1.0 + slope.abs()), "{j}");
-            for k in 0..P {
-                let curve = (up.gradient[k] - down.gradient[k]) / (2.0 * h);
-                assert!((curve - here.hessian[j][k]).abs() < 1e-6, "{j} {k} {curve}");
-            }
-        }
-    }
-
     /// Losses without an irreducible part: E must say that it is not there, and nothing may be NaN.
     #[test]
     fn a_law_without_a_floor_reports_e_at_its_bound() {
@@ -372,13 +184,5 @@ mod tests {
         assert!(!fit.at_bound.is_empty(), "{fit:?}");
         let s = fit.surface;
         assert!([s.e, s.a, s.b, s.alpha, s.beta].iter().all(|v| v.is_finite()), "{s:?}");
-    }
-
-    #[test]
-    fn huber_is_smooth_where_it_turns() {
-        let (d, eps) = (1e-3, 1e-12);
-        let (inside, outside) = (huber(d - eps, d), huber(d + eps, d));
-        assert!((inside.0 - outside.0).abs() < 1e-14 && (inside.1 - outside.1).abs() < 1e-11);
-        assert_eq!(huber(-0.5, d), (d * (0.5 - 0.5 * d), -d));
     }
 }

@@ -25,6 +25,7 @@ mod forms;
 mod grid;
 mod groups;
 mod holdout;
+mod huber;
 mod isoflop;
 mod lanes;
 pub mod law;
@@ -443,14 +444,14 @@ fn dress(
         intervals,
         level,
         residual_sd: Some(sample::residual_sd(&sample.residuals(&fit.surface))),
-        certificate: Some(Certificate {
+        certificate: Certificate {
             starts: fit.starts,
             starts_at_best: fit.starts_at_best,
             gradient: fit.gradient,
             condition: fit.condition,
             iterations: fit.iterations,
             at_bound: fit.at_bound.clone(),
-        }),
+        },
         draws_failed: draws.len() - kept.len(),
         draws: Draws::Surfaces(kept.into_iter().map(|d| d.0).collect()),
     })

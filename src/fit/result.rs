@@ -116,8 +116,7 @@ pub struct Fit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub residual_sd: Option<f64>,
     /// How far the optimum can be trusted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<Certificate>,
+    pub certificate: Certificate,
     /// Bootstrap draws, for `predict`: surfaces for a surface law, frontiers otherwise.
     pub draws: Draws,
     /// Bootstrap refits that could not be used, of those tried.
@@ -185,7 +184,7 @@ pub struct Certificate {
     pub gradient: f64,
     /// Condition number of the (Gauss-Newton) Hessian at the optimum, in scaled parameters [-].
     pub condition: f64,
-    /// Iterations of the best start.
+    /// Iterations of the best start; 0 where the solution is in closed form.
     pub iterations: usize,
     /// Parameters that ended at a bound: not determined by these points.
     pub at_bound: Vec<String>,

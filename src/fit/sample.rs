@@ -346,6 +346,16 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_cell_has_one_size_and_one_number_of_tokens() {
+        let mut points = study(&[1e18], 5, 4.0, 0.0, 1);
+        let design = [(1e8, 2e9), (1e8, 2e9), (1e8, 3e9), (2e8, 3e9), (1e8, 2e9)];
+        for (p, (params, tokens)) in points.iter_mut().zip(design) {
+            (p.params, p.tokens) = (params, tokens);
+        }
+        assert_eq!(Sample::new(&points).cells(), [0..2, 2..3, 3..4, 4..5]);
+    }
+
+    #[test]
     fn the_law_of_a_row_is_the_law() {
         let points = study(&[1e18, 1e20], 6, 4.0, 0.0, 1);
         let sample = Sample::new(&points);

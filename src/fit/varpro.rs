@@ -157,10 +157,10 @@ fn derivatives(means: &[Mean], v: &Vector, terms: &[Terms]) -> Derivatives {
 /// J'J of the law in the parameters.
 fn gauss_newton(sample: &Sample, v: &Vector) -> Matrix {
     let [a, alpha, b, beta, _] = *v;
-    newton::gram((0..sample.len()).map(|i| {
-        let (x, y) = (sample.x[i], sample.y[i]);
+    newton::gram(sample.cells().into_iter().map(|cell| {
+        let (x, y) = (sample.x[cell.start], sample.y[cell.start]);
         let (size, data) = (exp(-alpha * x), exp(-beta * y));
-        (sample.weight[i], [size, -a * size * x, data, -b * data * y, 1.0])
+        (sample.weight[cell].iter().sum(), [size, -a * size * x, data, -b * data * y, 1.0])
     }))
 }
 
@@ -231,6 +231,27 @@ mod tests {
                 assert!((curve - here.hessian[j][k]).abs() < 1e-5 * (1.0 + curve.abs()), "{j} {k}");
             }
         }
+    }
+
+    /// Oracle: the same runs in an order in which none of a cell are neighbours.
+    #[test]
+    fn runs_of_one_cell_count_as_each_alone() {
+        let seeds = [1, 2, 3].map(|seed| study(&[1e18, 1e19, 1e20], 6, 4.0, 0.02, seed));
+        let apart = Sample::new(&seeds.concat());
+        let together: Vec<_> =
+            (0..18).flat_map(|i| seeds.iter().map(move |s| s[i].clone())).collect();
+        let together = Sample::new(&together);
+        assert_eq!((apart.cells().len(), together.cells().len()), (54, 18));
+        let (got, want) = (fit(&together), fit(&apart));
+        assert!((got.objective / want.objective - 1.0).abs() < 1e-12, "{got:?} {want:?}");
+        assert!((got.condition / want.condition - 1.0).abs() < 1e-7, "{got:?} {want:?}");
+        let (s, t) = (got.surface, want.surface);
+        for (got, want) in
+            [(s.a, t.a), (s.b, t.b), (s.e, t.e), (s.alpha, t.alpha), (s.beta, t.beta)]
+        {
+            assert!((got / want - 1.0).abs() < 1e-8, "{s:?} {t:?}");
+        }
+        assert!((got.starts_at_best, got.starts) == (want.starts_at_best, want.starts));
     }
 
     #[test]

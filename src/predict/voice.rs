@@ -139,9 +139,10 @@ impl<'a> Voice<'a> {
         let value = path::sound(of(surface)?)?;
         let centres: Vec<f64> = surfaces(&self.draws).filter_map(of).collect();
         let (sd, dof) = (self.fit.residual_sd.unwrap_or(0.0), self.fit.n as f64 - 5.0);
-        let [lo, hi] = stats::noisy_interval(&centres, sd, dof, self.fit.level)
-            .or_else(|| stats::noisy_interval(&[value; 20], sd, dof, self.fit.level))
-            .unwrap_or([value; 2]);
+        let student = stats::Student::new(dof);
+        let noisy =
+            |centres: &[f64]| stats::noisy_interval(centres, sd, student.as_ref()?, self.fit.level);
+        let [lo, hi] = noisy(&centres).or_else(|| noisy(&[value; 20])).unwrap_or([value; 2]);
         Some(Estimate { value, lo, hi })
     }
 }

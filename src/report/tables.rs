@@ -143,18 +143,17 @@ fn coefficients(fit: &Fit) -> [(&'static str, Option<f64>); 7] {
 }
 
 fn certificate(fit: &Fit) -> Markup {
+    let c = &fit.certificate;
+    let numbers = format!("gradient {:.0e}, condition {:.1e}", c.gradient, c.condition);
     html! {
-        @match &fit.certificate {
-            None => "–",
-            Some(c) => {
-                (c.starts_at_best) " of " (c.starts) " starts agree"
-                small {
-                    "gradient " (format!("{:.0e}", c.gradient)) ", condition " (format!("{:.1e}", c.condition))
-                    ", " (c.iterations) " iterations"
-                }
-                @if !c.at_bound.is_empty() { small { b { "not determined: " (c.at_bound.join(", ")) } } }
-            }
+        @if c.iterations == 0 {
+            "least squares in closed form"
+            small { (numbers) }
+        } @else {
+            (c.starts_at_best) " of " (c.starts) " starts agree"
+            small { (numbers) ", " (c.iterations) " iterations" }
         }
+        @if !c.at_bound.is_empty() { small { b { "not determined: " (c.at_bound.join(", ")) } } }
     }
 }
 
