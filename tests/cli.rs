@@ -350,3 +350,30 @@ fn a_table_of_anybody_is_fitted_and_bad_rows_are_named() {
     assert!(fit["excluded"][0]["reason"].as_str().unwrap().contains("nan"));
     assert!(bench.path("analysis/runs/report.html").exists());
 }
+
+/// The design of a fit.json and of the CSV it came from is the same; its size is read off the output.
+#[test]
+fn a_self_test_takes_the_shape_of_any_study() {
+    let bench = Bench::new(TINY);
+    let quick = ["selftest", "--studies", "3", "--bootstrap", "20"];
+    let run = |more: &[&str]| bench.ok(&[&quick, more].concat());
+    let out = run(&[]);
+    for part in ["3 studies of 20 bootstrap draws", "Runs: 30 in 30 clusters", "isoflop corrected"]
+    {
+        assert!(out.contains(part), "{part} is missing in:\n{out}");
+    }
+    assert_eq!(out, run(&[]), "the same seed says the same");
+    assert_ne!(out, run(&["--seed", "1"]));
+    bench.ok(&["run", "sweep.toml"]);
+    let of = |path: &str| -> Value { serde_json::from_str(&run(&[path, "--json"])).unwrap() };
+    let json = of("analysis/tiny/fit.json");
+    assert_eq!((json["runs"].as_u64(), json["studies"].as_u64()), (Some(9), Some(3)));
+    let dir = of("results/tiny");
+    assert_eq!(json["coverage"], dir["coverage"]);
+    let noisy: Value =
+        serde_json::from_str(&run(&["results/tiny", "--json", "--noise", "0.05"])).unwrap();
+    assert_eq!(noisy["noise"].as_f64(), Some(0.05));
+    assert_ne!(noisy["coverage"], dir["coverage"]);
+    let output = bench.isoflop(&["selftest", "sweep.toml"]);
+    assert_eq!(output.status.code(), Some(2), "{}", err(&output));
+}

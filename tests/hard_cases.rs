@@ -60,7 +60,8 @@ fn fit(points: Vec<Point>) -> Result<Analysis, FitError> {
     let options = Options { bootstrap: 60, ..Options::default() };
     let analysis = analyse(&table(points), Compute::SixNd, &options)?;
     let json = serde_json::to_string(&analysis).unwrap();
-    let back: Analysis = serde_json::from_str(&json).expect("a NaN or an infinity is written as null");
+    let back: Analysis =
+        serde_json::from_str(&json).expect("a NaN or an infinity is written as null");
     assert_eq!(back, analysis);
     Ok(analysis)
 }
@@ -116,7 +117,10 @@ fn fewer_runs_than_parameters_are_refused_by_number() {
         let few: Vec<Point> = points.iter().step_by(7).take(n).cloned().collect();
         match fit(few) {
             Ok(analysis) => {
-                assert!(analysis.fits.iter().all(|f| f.params.is_none()), "{n} runs, five parameters");
+                assert!(
+                    analysis.fits.iter().all(|f| f.params.is_none()),
+                    "{n} runs, five parameters"
+                );
                 told(&analysis, Code::MethodMissing, "5 parameters");
             }
             Err(error) => assert!(error.to_string().contains("5 parameters"), "{error}"),
@@ -181,7 +185,10 @@ fn a_loss_that_rises_with_size_has_no_compute_optimal_size() {
     }
     let analysis = fit(points);
     if let Ok(analysis) = analysis {
-        assert!(analysis.fits.iter().all(|f| f.params.is_none()), "a frontier out of a rising loss");
+        assert!(
+            analysis.fits.iter().all(|f| f.params.is_none()),
+            "a frontier out of a rising loss"
+        );
         told(&analysis, Code::MethodMissing, "bound");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::study::Recorded;
-use super::{Failure, show};
+use super::{Failure, answer, show};
 use crate::figure;
 use crate::fit::{self, Analysis, Code, Compute, Options, Warning};
 use crate::fs::{create_dirs, write_atomic};
@@ -84,6 +84,10 @@ pub(super) fn analyse_or_refuse(study: &Study, options: &Options) -> (Analysis, 
                 holdout: None,
                 conventions: Vec::new(),
                 sensitivity: Vec::new(),
+                profile: Vec::new(),
+                noise: None,
+                laws: Vec::new(),
+                laws_missing: Vec::new(),
                 disagreement: None,
                 entropy: table.entropy,
                 bytes_per_token: table.bytes_per_token,
@@ -112,7 +116,7 @@ pub(super) fn text(analysis: &Analysis, predictions: &[Prediction]) -> String {
     let mut out = show::fits(analysis);
     for prediction in predictions {
         out += "\n";
-        out += &show::prediction(prediction);
+        out += &answer::prediction(prediction);
     }
     out
 }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use crate::import;
+use crate::predict::hardware::DEFAULT_MFU;
 use crate::spec::DeviceKind;
 use crate::units::parse_quantity;
 
@@ -32,8 +34,10 @@ pub enum Verb {
     Status(StatusArgs),
     /// Fit scaling laws to a results directory or to any CSV of runs.
     Fit(FitArgs),
-    /// The compute-optimal run at a given compute, with intervals.
+    /// The run worth buying, for a budget, a size, a demand or a corpus, with intervals.
     Predict(PredictArgs),
+    /// Do the intervals hold the truth? Measured on synthetic studies of the shape of yours.
+    Selftest(SelftestArgs),
     /// Write figures and the report again from what is recorded.
     Report(ReportArgs),
     /// The runs of a results directory or a CSV in a format that other tools read.
@@ -49,6 +53,27 @@ pub struct Dirs {
     /// Directory of fits, figures and reports, one folder a sweep.
     #[arg(long, default_value = "analysis", value_name = "DIR")]
     pub analysis: PathBuf,
+}
+
+/// How to read a CSV of runs.
+#[derive(Debug, Clone, Args)]
+pub struct Columns {
+    /// Which column means what: params=N,tokens=D,loss=L,flops=C,budget=B.
+    #[arg(long, value_delimiter = ',', value_parser = pair, value_name = "ROLE=COLUMN")]
+    pub map: Vec<(String, String)>,
+    /// Use only rows with this value in this column; may be given several times.
+    #[arg(long = "where", value_parser = pair, value_name = "COLUMN=VALUE")]
+    pub filters: Vec<(String, String)>,
+    /// Fit runs of several data sets, tokenizers or experiments as one study.
+    #[arg(long)]
+    pub mixed: bool,
+}
+
+impl Columns {
+    /// The same for `import`.
+    pub(super) fn options(&self) -> import::Options {
+        import::Options { map: self.map.clone(), filters: self.filters.clone(), mixed: self.mixed }
+    }
 }
 
 /// `plan`.
@@ -113,15 +138,9 @@ pub struct FitArgs {
     /// Print fit.json.
     #[arg(long)]
     pub json: bool,
-    /// Which column means what: params=N,tokens=D,loss=L,flops=C,budget=B.
-    #[arg(long, value_delimiter = ',', value_parser = pair, value_name = "ROLE=COLUMN")]
-    pub map: Vec<(String, String)>,
-    /// Use only rows with this value in this column; may be given several times.
-    #[arg(long = "where", value_parser = pair, value_name = "COLUMN=VALUE")]
-    pub filters: Vec<(String, String)>,
-    /// Fit runs of several data sets, tokenizers or experiments as one study.
-    #[arg(long)]
-    pub mixed: bool,
+    /// How to read a CSV.
+    #[command(flatten)]
+    pub columns: Columns,
     /// Where Huber's loss turns from square to linear, in ln L.
     #[arg(long, default_value_t = 1e-3)]
     pub delta: f64,
@@ -166,15 +185,105 @@ pub struct ExportArgs {
 
 /// `predict`.
 #[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("budget").args(["flops", "hours", "usd"]),
+    after_help = "\
+Questions:
+  --flops C                  the compute-optimal run at C
+  --params N | --tokens D    where that is optimal; with a budget, the run it leaves
+  --params N --tokens D      that run: its loss, and the compute it wastes
+  --loss L                   the cheapest run that reaches a loss
+  --inference-tokens D       the cheapest run to train and serve, at a budget's quality
+  --tokens-available U       the best run at a budget when only U distinct tokens exist
+A budget is --flops, or --hours or --usd on a --gpu."
+)]
 pub struct PredictArgs {
     /// A fit.json.
-    pub fit: PathBuf,
+    #[arg(required_unless_present = "gpus")]
+    pub fit: Option<PathBuf>,
     /// Training compute C [FLOP]; several with commas.
-    #[arg(long, value_delimiter = ',', value_parser = quantity, required = true)]
+    #[arg(long, value_delimiter = ',', value_parser = quantity, value_name = "C")]
     pub flops: Vec<f64>,
+    /// Budget as hours on the clock.
+    #[arg(long, value_parser = quantity, requires = "gpu", value_name = "HOURS")]
+    pub hours: Option<f64>,
+    /// Budget as money, at --usd-per-hour.
+    #[arg(long, value_parser = quantity, requires = "gpu", value_name = "USD")]
+    pub usd: Option<f64>,
+    /// Model size N, as the fit counts it [parameters].
+    #[arg(long, value_parser = quantity, value_name = "N")]
+    pub params: Option<f64>,
+    /// Training tokens D [tokens].
+    #[arg(long, value_parser = quantity, value_name = "D")]
+    pub tokens: Option<f64>,
+    /// Loss to reach [nats/token].
+    #[arg(long, value_parser = quantity, value_name = "L", conflicts_with_all = ["budget", "params", "tokens"])]
+    pub loss: Option<f64>,
+    /// Tokens to serve over the model's life, at 2N FLOPs each [tokens].
+    #[arg(long, value_parser = quantity, value_name = "D", conflicts_with_all = ["params", "tokens"])]
+    pub inference_tokens: Option<f64>,
+    /// Cost of a FLOP of inference over that of a FLOP of training.
+    #[arg(long, value_parser = quantity, value_name = "RATIO", default_value_t = 1.0, requires = "inference_tokens")]
+    pub inference_cost_ratio: f64,
+    /// Distinct tokens that exist; more are repetitions [tokens].
+    #[arg(long, value_parser = quantity, value_name = "U", requires = "budget", conflicts_with_all = ["params", "tokens", "loss", "inference_tokens"])]
+    pub tokens_available: Option<f64>,
+    /// Decay of repeated tokens and of excess parameters, R_D*,R_N*; Muennighoff et al. 2023 unless given.
+    #[arg(long, value_parser = decay, value_name = "RD,RN", requires = "tokens_available")]
+    pub repeat_decay: Option<(f64, f64)>,
+    /// Device to train on: a name of --gpus, or custom with --peak-tflops. Adds time to every answer.
+    #[arg(long, value_name = "NAME")]
+    pub gpu: Option<String>,
+    /// Dense bf16 peak of one device, instead of the table's [TFLOP/s].
+    #[arg(long, value_parser = quantity, value_name = "X", requires = "gpu")]
+    pub peak_tflops: Option<f64>,
+    /// Devices side by side.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), requires = "gpu")]
+    pub count: u32,
+    /// Model FLOPs over peak FLOPs.
+    #[arg(long, default_value_t = DEFAULT_MFU, value_parser = share, value_name = "SHARE", requires = "gpu")]
+    pub mfu: f64,
+    /// Price of one device for an hour; adds money to every answer.
+    #[arg(long, value_parser = quantity, value_name = "USD", requires = "gpu")]
+    pub usd_per_hour: Option<f64>,
+    /// List the devices whose peak is known, and stop.
+    #[arg(long)]
+    pub gpus: bool,
     /// Print as JSON: one object, or a list for several computes.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `selftest`.
+#[derive(Debug, Args)]
+pub struct SelftestArgs {
+    /// A CSV of runs, a directory under results/, or a fit.json: its runs are the design, its fitted law
+    /// the truth, its residuals the noise. Without it: 5 budgets of 6 sizes on Hoffmann's law.
+    pub input: Option<PathBuf>,
+    /// Synthetic studies.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000), value_name = "COUNT")]
+    pub studies: u64,
+    /// Bootstrap refits in each study.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(20..=1_000_000), value_name = "COUNT")]
+    pub bootstrap: u64,
+    /// Level of the intervals.
+    #[arg(long, default_value_t = 0.9)]
+    pub level: f64,
+    /// Standard deviation of ln L about the law, instead of that of the residuals.
+    #[arg(long, value_parser = quantity, value_name = "SD")]
+    pub noise: Option<f64>,
+    /// Where Huber's loss turns from square to linear, in ln L.
+    #[arg(long, default_value_t = 1e-3)]
+    pub delta: f64,
+    /// Seed of noise and bootstraps.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How to read a CSV.
+    #[command(flatten)]
+    pub columns: Columns,
 }
 
 /// `report`.
@@ -198,6 +307,18 @@ fn quantity(text: &str) -> Result<f64, String> {
     parse_quantity(text)
         .filter(|v| *v > 0.0)
         .ok_or_else(|| "want a finite number above 0, such as 1e21".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    quantity(text).ok().filter(|v| *v <= 1.0).ok_or_else(|| "want a share in (0, 1]".to_owned())
+}
+
+fn decay(text: &str) -> Result<(f64, f64), String> {
+    let parts = text.split_once(',').map(|(d, n)| (quantity(d), quantity(n)));
+    match parts {
+        Some((Ok(tokens), Ok(params))) => Ok((tokens, params)),
+        _ => Err("want two numbers above 0, such as 15.4,5.3".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -26,13 +26,8 @@ pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
         options.holdout = args.holdout.unwrap_or(*fit.holdout.get_ref() as usize);
         Study::recorded(recorded)
     } else {
-        let import = import::Options {
-            map: args.map.clone(),
-            filters: args.filters.clone(),
-            mixed: args.mixed,
-        };
         let name = args.input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Study::imported(name, import::read(&args.input, &import)?)
+        Study::imported(name, import::read(&args.input, &args.columns.options())?)
     };
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("analysis").join(&study.name));
     let analysis = analysis::analyse(&study, &options)?;

@@ -3,12 +3,14 @@
 //! Data goes to stdout, progress and notes to stderr.
 
 mod analysis;
+mod answer;
 pub mod args;
 mod export;
 mod fit;
 mod plan;
 mod predict;
 mod run;
+mod selftest;
 mod show;
 mod status;
 mod study;
@@ -96,6 +98,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Status(args) => status::execute(&args),
         Verb::Fit(args) => fit::execute(&args),
         Verb::Predict(args) => predict::execute(&args),
+        Verb::Selftest(args) => selftest::execute(&args),
         Verb::Report(args) => run::report(&args),
         Verb::Export(args) => export::execute(&args),
     }

@@ -25,6 +25,9 @@ struct Output<'a> {
     seconds: Option<f64>,
     train_tokens: Option<u64>,
     entropy: Option<f64>,
+    /// Compute with shared warmup-stable-decay trunks over compute without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trunk_share: Option<f64>,
     warnings: &'a [String],
     cells: Vec<OutputCell<'a>>,
 }
@@ -76,6 +79,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
             seconds,
             train_tokens: study.data.facts.train_tokens,
             entropy: study.data.facts.entropy,
+            trunk_share: study.plan.trunk_share(),
             warnings: &study.plan.warnings,
             cells: cells.iter().map(|c| output(c, probe.as_ref())).collect(),
         });
@@ -97,6 +101,12 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
             "\nOn {}, {workers} cells side by side: about {} (from a probe of a few steps; evaluation adds to it).\n",
             device.name,
             duration(seconds)
+        );
+    }
+    if let Some(share) = study.plan.trunk_share() {
+        out += &format!(
+            "\nOne trunk a size with cooldowns forked from it would cost {:.0}% of this; every horizon is trained apart.\n",
+            100.0 * share
         );
     }
     print(&out);

@@ -1,12 +1,169 @@
-//! `isoflop predict`: the run one would buy.
+//! `isoflop predict`: the run one would buy, by whatever is settled already.
 
-use super::{Failure, args::PredictArgs, print, print_json, show};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Failure, answer, args::PredictArgs, print, print_json};
 use crate::error::{FileError, InputError, exit};
 use crate::fit::{Analysis, FIT_VERSION};
-use crate::predict::at_flops;
+use crate::predict::hardware::{self, Hardware};
+use crate::predict::{
+    Chosen, Demand, Fixed, Inverse, Limited, PredictError, Prediction, Quality, Repetition,
+    RepetitionSource, Serving, at_flops, chosen, chosen_params, chosen_tokens, limited,
+    optimal_with, serving,
+};
+
+/// An answer to any question. Untagged: it is written and never read, and its fields tell it apart.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Optimal(Prediction),
+    Inverse(Inverse),
+    Chosen(Chosen),
+    Serving(Serving),
+    Limited(Limited),
+}
 
 pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
-    let path = &args.fit;
+    if args.gpus {
+        if args.json {
+            print_json(&hardware::DEVICES);
+        } else {
+            print(&answer::devices());
+        }
+        return Ok(0);
+    }
+    // Bad flags before a large file is read.
+    let hardware = args.gpu.as_deref().map(|name| device(args, name)).transpose()?;
+    let budgets = budgets(args, hardware.as_ref())?;
+    unambiguous(args, &budgets)?;
+    let analysis = read(args.fit.as_deref().expect("clap asks for it unless --gpus is there"))?;
+    let mut answers = answers(&analysis, args, &budgets)?;
+    if let Some(hardware) = &hardware {
+        for answer in &mut answers {
+            answer.price(hardware);
+        }
+    }
+    match (args.json, answers.as_slice()) {
+        (true, [one]) => print_json(one),
+        (true, all) => print_json(&all),
+        (false, all) => {
+            for answer in all {
+                print(&(answer.text() + "\n"));
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// The device that was named.
+fn device(args: &PredictArgs, name: &str) -> Result<Hardware, Failure> {
+    let peak = match (args.peak_tflops, name) {
+        (Some(tflops), _) => 1e12 * tflops,
+        (None, "custom") => {
+            let hint = "add --peak-tflops X, the dense bf16 peak of one device";
+            return Err(InputError::new("device `custom` has no peak of its own", hint).into());
+        }
+        (None, _) => hardware::peak(name)?,
+    };
+    let name = name.to_owned();
+    Ok(Hardware { name, peak, count: args.count, mfu: args.mfu, usd_per_hour: args.usd_per_hour })
+}
+
+/// The computes to answer for [FLOP]; none where another thing is settled.
+fn budgets(args: &PredictArgs, hardware: Option<&Hardware>) -> Result<Vec<f64>, PredictError> {
+    // clap lets --hours and --usd through only with a device.
+    match (hardware, args.hours, args.usd) {
+        (Some(h), Some(hours), _) => Ok(vec![h.flops_in(hours)?]),
+        (Some(h), None, Some(usd)) => Ok(vec![h.flops_for(usd)?]),
+        _ => Ok(args.flops.clone()),
+    }
+}
+
+/// Refuses flags that settle a run twice, or not at all.
+fn unambiguous(args: &PredictArgs, budgets: &[f64]) -> Result<(), Failure> {
+    let settled = args.params.is_some() || args.tokens.is_some() || args.loss.is_some();
+    if args.params.is_some() && args.tokens.is_some() && !budgets.is_empty() {
+        let message = "--params, --tokens and a budget settle the run twice";
+        return Err(InputError::new(message, "leave one of the three out").into());
+    }
+    if args.inference_tokens.is_some() && args.loss.is_none() && budgets.is_empty() {
+        let message = "--inference-tokens does not say how good the model must be";
+        let hint = "add --flops C, to be as good as the compute-optimal model of C, or --loss L";
+        return Err(InputError::new(message, hint).into());
+    }
+    if !settled && budgets.is_empty() {
+        let message = "nothing is settled, so there is nothing to predict";
+        let hint = "give --flops C; `isoflop predict --help` lists the other questions";
+        return Err(InputError::new(message, hint).into());
+    }
+    Ok(())
+}
+
+fn answers(
+    analysis: &Analysis,
+    args: &PredictArgs,
+    budgets: &[f64],
+) -> Result<Vec<Answer>, PredictError> {
+    let each = |answer: &dyn Fn(f64) -> Result<Answer, PredictError>| {
+        budgets.iter().map(|c| answer(*c)).collect()
+    };
+    let one = |answer: Result<Answer, PredictError>| answer.map(|a| vec![a]);
+    let inverse = |fixed| one(optimal_with(analysis, fixed).map(Answer::Inverse));
+    if let Some(unique) = args.tokens_available {
+        let law = args.repeat_decay.map_or(Repetition::PUBLISHED, |(tokens, params)| Repetition {
+            tokens,
+            params,
+            source: RepetitionSource::Given,
+        });
+        return each(&|c| limited(analysis, c, unique, &law).map(Answer::Limited));
+    }
+    if let Some(tokens) = args.inference_tokens {
+        let demand = Demand { tokens, cost_ratio: args.inference_cost_ratio };
+        let serve = |quality| serving(analysis, quality, demand).map(Answer::Serving);
+        return match args.loss {
+            Some(loss) => one(serve(Quality::Loss(loss))),
+            None => each(&|c| serve(Quality::OptimalAt(c))),
+        };
+    }
+    match (args.params, args.tokens, args.loss, budgets) {
+        (_, _, Some(loss), _) => inverse(Fixed::Loss(loss)),
+        (Some(n), Some(d), ..) => one(chosen(analysis, n, d).map(Answer::Chosen)),
+        (Some(n), None, None, []) => inverse(Fixed::Params(n)),
+        (None, Some(d), None, []) => inverse(Fixed::Tokens(d)),
+        (Some(n), ..) => each(&|c| chosen_params(analysis, c, n).map(Answer::Chosen)),
+        (None, Some(d), ..) => each(&|c| chosen_tokens(analysis, c, d).map(Answer::Chosen)),
+        (None, None, None, _) => each(&|c| at_flops(analysis, c).map(Answer::Optimal)),
+    }
+}
+
+impl Answer {
+    fn text(&self) -> String {
+        match self {
+            Self::Optimal(p) => answer::prediction(p),
+            Self::Inverse(p) => answer::inverse(p),
+            Self::Chosen(p) => answer::chosen(p),
+            Self::Serving(p) => answer::serving(p),
+            Self::Limited(p) => answer::limited(p),
+        }
+    }
+
+    /// Adds the time and money of the training.
+    fn price(&mut self, hardware: &Hardware) {
+        let (cost, flops) = match self {
+            Self::Optimal(p) => (&mut p.cost, p.flops),
+            Self::Inverse(p) => (&mut p.cost, p.flops.value),
+            Self::Chosen(p) => (&mut p.cost, p.flops),
+            Self::Serving(p) => (&mut p.cost, p.training_flops.value),
+            Self::Limited(p) => (&mut p.cost, p.flops),
+        };
+        *cost = Some(hardware.cost(flops));
+    }
+}
+
+/// Reads a fit.json.
+pub(super) fn read(path: &Path) -> Result<Analysis, Failure> {
     let json = std::fs::read(path).map_err(FileError::new("read", path))?;
     let analysis: Analysis = serde_json::from_slice(&json).map_err(|e| {
         let message = format!("`{}` is not a fit.json: {e}", path.display());
@@ -18,17 +175,5 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
             .with_code(exit::INPUT)
             .into());
     }
-    let predictions: Vec<_> =
-        args.flops.iter().map(|c| at_flops(&analysis, *c)).collect::<Result<_, _>>()?;
-    if args.json {
-        match predictions.as_slice() {
-            [one] => print_json(one),
-            all => print_json(&all),
-        }
-        return Ok(0);
-    }
-    for p in &predictions {
-        print(&(show::prediction(p) + "\n"));
-    }
-    Ok(0)
+    Ok(analysis)
 }

@@ -3,14 +3,13 @@
 use comfy_table::presets;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use crate::fit::{Analysis, Fit, SensitivityRow};
+use crate::fit::{Analysis, Fit, Opinion, SensitivityRow};
 use crate::ledger::{Ledger, State};
 use crate::plan::{Cell, cost};
-use crate::predict::{Estimate, Prediction};
 use crate::units::{bytes, count, digits3, duration, flops};
 
 /// A table with a header; columns from `left` on are numbers and sit right.
-fn table(header: &[&str], left: usize, rows: Vec<Vec<String>>) -> String {
+pub(super) fn table(header: &[&str], left: usize, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());
@@ -190,12 +189,14 @@ pub(super) fn fits(analysis: &Analysis) -> String {
         std::iter::once("").chain(analysis.fits.iter().map(|f| f.method.as_str())).collect();
     out += &table(&header, 1, rows);
     out += &format!(
-        "  N: {}, C: {}, loss: {}; intervals at {:.0}%.\n",
+        "  N: {}, C: {}, loss: {}; in brackets the {:.0}% interval of the parameter (bootstrap), not of a run's loss.\n",
         analysis.convention.params,
         analysis.convention.flops,
         analysis.convention.loss,
         100.0 * level
     );
+    out += &profile(analysis);
+    out += &noise(analysis);
     if let (Some(entropy), Some(p)) =
         (analysis.entropy, analysis.fits.iter().find_map(|f| f.params))
     {
@@ -251,7 +252,99 @@ pub(super) fn fits(analysis: &Analysis) -> String {
             .collect();
         out += &format!("  Counted otherwise (C = 6ND of that N): {}.\n", parts.join("; "));
     }
-    out + &choices(analysis)
+    out + &choices(analysis) + &disagreement(analysis) + &forms(analysis)
+}
+
+/// How far the methods are apart, in a line.
+fn disagreement(analysis: &Analysis) -> String {
+    let Some(spread) = &analysis.disagreement else { return String::new() };
+    let [low, high] = &spread.a;
+    let factor = |ends: &[Opinion; 2]| digits3(ends[1].value / ends[0].value);
+    format!(
+        "  Methods: a {:.3} ({}) to {:.3} ({}); their N* differ by a factor {} at the largest compute, {} at 10x.\n",
+        low.value,
+        low.method,
+        high.value,
+        high.method,
+        factor(&spread.params_at_largest),
+        factor(&spread.params_ahead)
+    )
+}
+
+/// Every law on the same runs, and why the others are missing.
+fn forms(analysis: &Analysis) -> String {
+    if analysis.laws.is_empty() {
+        return String::new();
+    }
+    let dash = || "-".to_owned();
+    let rows = analysis.laws.iter().map(|f| {
+        let (held, ahead) = (f.heldout.as_ref(), f.ahead.as_ref());
+        vec![
+            f.law.clone(),
+            f.k.to_string(),
+            format!("{:.2}%", 100.0 * f.residual_sd),
+            f.delta_aicc.map_or_else(dash, |d| format!("{d:.1}")),
+            held.map_or_else(dash, |h| format!("{:+.2}%", 100.0 * h.mean_error)),
+            held.map_or_else(dash, |h| format!("{:.2}%", 100.0 * h.max_error)),
+            ahead.and_then(|a| a.a).map_or_else(dash, |a| format!("{a:.3}")),
+            ahead.and_then(|a| a.params).map_or_else(dash, count),
+            ahead.map_or_else(dash, |a| format!("{:.4}", a.loss)),
+        ]
+    });
+    let header = [
+        "law",
+        "k",
+        "scatter",
+        "dAICc",
+        "held out",
+        "at most",
+        "a at 10x",
+        "N* at 10x",
+        "loss at 10x",
+    ];
+    let mut out = "\n".to_owned() + &table(&header, 1, rows.collect());
+    out +=
+        "  Other laws on the same runs, by least squares of ln L; dAICc above 10 has no support.\n";
+    for missing in &analysis.laws_missing {
+        out += &format!("  {}: not fitted: {}.\n", missing.law, missing.reason);
+    }
+    out
+}
+
+/// The intervals of the profile likelihood, in a line.
+fn profile(analysis: &Analysis) -> String {
+    let Some(first) = analysis.profile.first() else { return String::new() };
+    let parts: Vec<String> = analysis
+        .profile
+        .iter()
+        .map(|p| {
+            let end = |v: Option<f64>| v.map_or_else(|| "open".to_owned(), short);
+            let name = match p.flops {
+                Some(c) => format!("D*/N* at {}", flops(c)),
+                None => p.quantity.clone(),
+            };
+            format!("{name} {} ({}..{})", short(p.value), end(p.lo), end(p.hi))
+        })
+        .collect();
+    format!(
+        "  Profile likelihood (least squares of ln L) at {:.0}%: {}.\n",
+        100.0 * first.level,
+        parts.join(", ")
+    )
+}
+
+/// What seeds say of the scatter, in a line.
+fn noise(analysis: &Analysis) -> String {
+    let Some(noise) = &analysis.noise else { return String::new() };
+    let test = noise.lack_of_fit.map_or_else(String::new, |t| {
+        format!("; lack of fit of the law beyond that: F = {:.2}, p = {}", t.f, short(t.p))
+    });
+    format!(
+        "  Seeds: sd of ln L {} among {} runs of equal N and D ({} degrees of freedom){test}.\n",
+        short(noise.sd),
+        noise.replicates,
+        noise.dof
+    )
 }
 
 /// How far the answer moves when one choice at a time is made otherwise, in a line.
@@ -276,13 +369,13 @@ fn choices(analysis: &Analysis) -> String {
 }
 
 /// A difference with its sign and `places` digits after the point; never `-0.0`.
-fn signed(value: f64, places: usize) -> String {
+pub(super) fn signed(value: f64, places: usize) -> String {
     let text = format!("{value:+.places$}");
     if text.bytes().any(|b| (b'1'..=b'9').contains(&b)) { text } else { text.replace('-', "+") }
 }
 
 /// Three to five significant digits, exponents for the very large and small.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         v if !(1e-3..1e5).contains(&v) => format!("{value:.2e}"),
@@ -290,45 +383,4 @@ fn short(value: f64) -> String {
         v if v >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.3}"),
     }
-}
-
-fn estimate(e: Estimate, show: impl Fn(f64) -> String) -> String {
-    format!("{} ({}..{})", show(e.value), show(e.lo), show(e.hi))
-}
-
-/// One predicted run, and what every method says about it.
-pub(super) fn prediction(p: &Prediction) -> String {
-    let loss = |l: f64| format!("{l:.4}");
-    let reach = if p.extrapolation > 1.0 {
-        format!("{}x the largest compute fitted", digits3(p.extrapolation))
-    } else {
-        "inside the compute that was fitted".to_owned()
-    };
-    let mut out = format!(
-        "At C = {} FLOP, {reach} ({}; intervals at {:.0}%):\n",
-        flops(p.flops),
-        p.method,
-        100.0 * p.level
-    );
-    out += &format!("  N*     {}\n", estimate(p.params, count));
-    out += &format!("  D*     {}\n", estimate(p.tokens, count));
-    out += &format!("  D*/N*  {}\n", estimate(p.tokens_per_param, digits3));
-    out += &format!("  loss   {}\n", estimate(p.loss, loss));
-    out += &format!(
-        "  the valley: half of N* costs {:+.2}% loss, twice N* {:+.2}%\n",
-        100.0 * p.regret_half,
-        100.0 * p.regret_twice
-    );
-    let rows = p.methods.iter().map(|m| {
-        vec![
-            m.method.clone(),
-            estimate(m.params, count),
-            estimate(m.tokens, count),
-            estimate(m.tokens_per_param, digits3),
-            m.loss.map_or_else(|| "-".to_owned(), |l| estimate(l, loss)),
-        ]
-    });
-    out += &table(&["method", "N*", "D*", "D*/N*", "loss"], 1, rows.collect());
-    // Beside the numbers, not on stderr: whoever keeps the output keeps the warning.
-    p.warnings.iter().fold(out, |out, w| out + &format!("  ! {w}\n"))
 }

@@ -137,41 +137,43 @@ fn off_budget(points: &[Point], groups: &[Group], warnings: &mut Vec<Warning>) {
 /// Warnings about one surface fit.
 pub(super) fn surface(fit: &Fit, sample: &Sample, points: &[Point], warnings: &mut Vec<Warning>) {
     let method = &fit.method;
-    if let Some(c) = &fit.certificate {
-        if !c.at_bound.is_empty() {
-            warnings.push(Warning::new(
-                Code::AtBound,
-                format!(
-                    "{method}: {} ended at a bound and is not determined by these runs",
-                    c.at_bound.join(", ")
-                ),
-            ));
-        }
-        if 2 * c.starts_at_best < c.starts {
-            warnings.push(Warning::new(
-                Code::FewStartsAgree,
-                format!(
-                    "{method}: {} of {} starts reach the best objective, there may be a better one",
-                    c.starts_at_best, c.starts
-                ),
-            ));
-        }
-        if c.condition > 1e6 {
-            warnings.push(Warning::new(Code::IllConditioned, format!(
+    let c = &fit.certificate;
+    if !c.at_bound.is_empty() {
+        warnings.push(Warning::new(
+            Code::AtBound,
+            format!(
+                "{method}: {} ended at a bound and is not determined by these runs",
+                c.at_bound.join(", ")
+            ),
+        ));
+    }
+    if 2 * c.starts_at_best < c.starts {
+        warnings.push(Warning::new(
+            Code::FewStartsAgree,
+            format!(
+                "{method}: {} of {} starts reach the best objective, there may be a better one",
+                c.starts_at_best, c.starts
+            ),
+        ));
+    }
+    if c.condition > 1e6 {
+        warnings.push(Warning::new(
+            Code::IllConditioned,
+            format!(
                 "{method}: condition number {:.0e}, some parameters trade off almost freely; the \
-                 frontier is better determined than they are",
+             frontier is better determined than they are",
                 c.condition
-            )));
-        }
-        if c.gradient > 1e-4 {
-            warnings.push(Warning::new(
-                Code::NotConverged,
-                format!(
-                    "{method}: the optimiser stopped at a scale-free gradient of {:.0e}",
-                    c.gradient
-                ),
-            ));
-        }
+            ),
+        ));
+    }
+    if c.gradient > 1e-4 {
+        warnings.push(Warning::new(
+            Code::NotConverged,
+            format!(
+                "{method}: the optimiser stopped at a scale-free gradient of {:.0e}",
+                c.gradient
+            ),
+        ));
     }
     let Some(surface) = &fit.params else { return };
     let residuals = sample.residuals(surface);

@@ -8,9 +8,9 @@
 use rayon::prelude::*;
 
 use crate::fit::bootstrap::Clusters;
-use crate::fit::isoflop::frontier_fit;
+use crate::fit::isoflop::{frontier_fit, through};
 use crate::fit::result::{EnvelopePoint, Fit, Frontier};
-use crate::fit::stats::{self, Random};
+use crate::fit::stats::Random;
 use crate::points::Point;
 
 /// No loss falls as fast as C^-0.5 along an envelope; a steeper first edge says only that the cheapest
@@ -52,7 +52,7 @@ pub(super) fn fit(
         .collect();
     let fit = frontier_fit(
         "envelope",
-        hull.len(),
+        &optima(points, &hull),
         "sum of squares of ln N and of ln D about a line in ln C, over the runs on the lower convex \
          hull of ln L against ln C",
         line,
@@ -65,7 +65,7 @@ pub(super) fn fit(
 
 /// Indices of the falling part of the lower convex hull, by compute (Andrew's monotone chain, 1979).
 /// `rows` must be ascending in compute.
-fn hull(points: &[Point], rows: &[usize]) -> Vec<usize> {
+pub(super) fn hull(points: &[Point], rows: &[usize]) -> Vec<usize> {
     let at = |i: usize| (points[i].flops.ln(), points[i].loss.ln());
     let mut chain: Vec<usize> = Vec::new();
     for &i in rows {
@@ -100,16 +100,12 @@ fn hull(points: &[Point], rows: &[usize]) -> Vec<usize> {
 }
 
 fn line(points: &[Point], hull: &[usize]) -> Option<Frontier> {
-    if hull.len() < 3 {
-        return None;
-    }
-    let of = |value: fn(&Point) -> f64| {
-        let logs: Vec<(f64, f64)> =
-            hull.iter().map(|i| (points[*i].flops.ln(), value(&points[*i]).ln())).collect();
-        stats::line(&logs)
-    };
-    let (size, data) = (of(|p| p.params)?, of(|p| p.tokens)?);
-    Some(Frontier { n0: size.intercept, a: size.slope, d0: data.intercept, b: data.slope })
+    through(&optima(points, hull)).filter(|_| hull.len() >= 3)
+}
+
+/// (ln C, ln N, ln D) of the hull's runs.
+fn optima(points: &[Point], hull: &[usize]) -> Vec<[f64; 3]> {
+    hull.iter().map(|i| &points[*i]).map(|p| [p.flops.ln(), p.params.ln(), p.tokens.ln()]).collect()
 }
 
 #[cfg(test)]

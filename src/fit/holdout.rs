@@ -4,6 +4,8 @@
 //! A form that is wrong fits its training runs well and misses larger ones (Farseer, arXiv:2506.10972:
 //! R^2 .993 inside, 3% error outside), so this number is printed beside every extrapolation.
 
+use rayon::prelude::*;
+
 use crate::fit::bootstrap::{self, Clusters};
 use crate::fit::groups::Group;
 use crate::fit::result::{HeldOut, Holdout};
@@ -48,17 +50,20 @@ pub(super) fn predict(
     let draws = if method == "lse-huber" { refits.lse } else { refits.varpro };
     let sd = sample::residual_sd(&sample.residuals(&lead.surface));
     let dof = sample.len() as f64 - 5.0;
+    let student = stats::Student::new(dof);
 
     let runs: Vec<HeldOut> = held
-        .iter()
+        .par_iter()
         .map(|p| {
             let predicted = lead.surface.loss(p.params, p.tokens);
             let centres: Vec<f64> =
                 draws.iter().flatten().map(|s| s.loss(p.params, p.tokens)).collect();
             // Without a bootstrap the scatter alone: too narrow, and `analyse` says so.
-            let interval = stats::noisy_interval(&centres, sd, dof, options.level)
-                .or_else(|| stats::noisy_interval(&[predicted; 20], sd, dof, options.level))
-                .unwrap_or([predicted; 2]);
+            let noisy = |centres: &[f64]| {
+                stats::noisy_interval(centres, sd, student.as_ref()?, options.level)
+            };
+            let interval =
+                noisy(&centres).or_else(|| noisy(&[predicted; 20])).unwrap_or([predicted; 2]);
             // The same two parts as the interval, as standard deviations.
             let spread = stats::log_sd(&centres).unwrap_or(0.0);
             let z = (p.loss / predicted).ln() / spread.hypot(sd);
@@ -88,8 +93,8 @@ pub(super) fn predict(
     })
 }
 
-/// How many of the sorted points stay in the fit.
-fn split(points: &[Point], groups: &[Group], budgets: usize) -> Result<usize, String> {
+/// How many of the sorted points stay in the fit when the `budgets` largest budgets are kept out.
+pub(super) fn split(points: &[Point], groups: &[Group], budgets: usize) -> Result<usize, String> {
     let from = if groups.len() >= 2 {
         if groups.len() < budgets + 2 {
             return Err(format!(

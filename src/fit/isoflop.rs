@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use crate::fit::groups::{self, Group};
-use crate::fit::result::{BudgetFit, Compute, Draws, Fit, Frontier};
+use crate::fit::result::{BudgetFit, Certificate, Compute, Draws, Fit, Frontier};
 use crate::fit::stats::{self, Random};
 use crate::points::Point;
 
@@ -130,10 +130,19 @@ fn rejection(runs: &[(f64, f64)], parabola: &Parabola) -> Option<String> {
 
 /// The frontier through `(C, ln N*)`, with D* = C / c(N*).
 pub(super) fn frontier(vertices: &[(f64, f64)], compute: &Compute) -> Option<Frontier> {
-    let size: Vec<(f64, f64)> = vertices.iter().map(|(c, x)| (c.ln(), *x)).collect();
-    let data: Vec<(f64, f64)> =
-        vertices.iter().map(|(c, x)| (c.ln(), c.ln() - compute.log_per_token(*x).0)).collect();
-    let (size, data) = (stats::line(&size)?, stats::line(&data)?);
+    through(&optima(vertices, compute))
+}
+
+/// (ln C, ln N*, ln D*) of `(C, ln N*)`.
+fn optima(vertices: &[(f64, f64)], compute: &Compute) -> Vec<[f64; 3]> {
+    let optimum = |(c, x): &(f64, f64)| [c.ln(), *x, c.ln() - compute.log_per_token(*x).0];
+    vertices.iter().map(optimum).collect()
+}
+
+/// The two lines through `(ln C, ln N*, ln D*)`, by least squares.
+pub(super) fn through(optima: &[[f64; 3]]) -> Option<Frontier> {
+    let line = |of: usize| stats::line(&optima.iter().map(|p| (p[0], p[of])).collect::<Vec<_>>());
+    let (size, data) = (line(1)?, line(2)?);
     Some(Frontier { n0: size.intercept, a: size.slope, d0: data.intercept, b: data.slope })
 }
 
@@ -183,7 +192,8 @@ pub(super) fn fit(
 
     let vertices: Vec<(f64, f64)> =
         usable.iter().filter_map(|s| Some((s.group.flops, s.parabola?.vertex()?))).collect();
-    let Some(line) = frontier(&vertices, compute).filter(|_| vertices.len() >= 2) else {
+    let optima = optima(&vertices, compute);
+    let Some(line) = through(&optima).filter(|_| vertices.len() >= 2) else {
         return (budgets, None);
     };
     let tried = if vertices.len() >= 3 { resampled.len() } else { 0 };
@@ -201,7 +211,7 @@ pub(super) fn fit(
         .collect();
     let fit = frontier_fit(
         "isoflop",
-        vertices.len(),
+        &optima,
         "sum of squares of ln N* and of ln D* about a line in ln C; N* from the least-squares \
          parabola of L over ln N at each budget",
         line,
@@ -256,7 +266,7 @@ pub(super) fn exact_parabolas(points: &[Point], groups: &[Group]) -> usize {
 /// A frontier with its draws, dressed for the reader.
 pub(super) fn frontier_fit(
     method: &str,
-    n: usize,
+    optima: &[[f64; 3]],
     objective_is: &str,
     line: Frontier,
     draws: Vec<Frontier>,
@@ -270,22 +280,57 @@ pub(super) fn frontier_fit(
             intervals.insert(name.to_string(), interval);
         }
     }
+    let (objective, certificate) = closed_form(optima, &line);
     Fit {
         law: "frontier".into(),
         method: method.into(),
-        n,
+        n: optima.len(),
         params: None,
-        objective: None,
+        objective: Some(objective),
         objective_is: objective_is.into(),
         exponents: line.exponents(),
         frontier: line,
         intervals,
         level,
         residual_sd: None,
-        certificate: None,
+        certificate,
         draws_failed: tried - draws.len(),
         draws: Draws::Frontiers(draws),
     }
+}
+
+/// The sum of squares that the lines leave, and what shows that no lines leave less. Convex, so one
+/// start is all there are; solved in one step, so no iterations.
+///
+/// The gradient is that of each line in its coefficients scaled to unit columns, in the metric of the
+/// Hessian and over the size of the data: 0 but for rounding. The condition number is of the scaled
+/// J'J of (1, ln C), (1 + r) / (1 - r) with r the cosine between the two: how far from C = 1 the
+/// budgets lie for their spread.
+fn closed_form(optima: &[[f64; 3]], line: &Frontier) -> (f64, Certificate) {
+    let n = optima.len() as f64;
+    let (sx, sxx) = optima.iter().fold((0.0, 0.0), |s, p| (s.0 + p[0], s.1 + p[0] * p[0]));
+    let cosine = sx / (n * sxx).sqrt();
+    let (mut objective, mut gradient) = (0.0, 0.0_f64);
+    for (of, intercept, slope) in [(1, line.n0, line.a), (2, line.d0, line.b)] {
+        let (mut along, mut squares, mut size) = ([0.0; 2], 0.0, 0.0);
+        for p in optima {
+            let left = p[of] - intercept - slope * p[0];
+            along = [along[0] + left / n.sqrt(), along[1] + left * p[0] / sxx.sqrt()];
+            squares += left * left;
+            size += p[of] * p[of];
+        }
+        objective += squares;
+        gradient = gradient.max(along[0].hypot(along[1]) / size.sqrt());
+    }
+    let certificate = Certificate {
+        starts: 1,
+        starts_at_best: 1,
+        gradient,
+        condition: (1.0 + cosine.abs()) / (1.0 - cosine.abs()),
+        iterations: 0,
+        at_bound: Vec::new(),
+    };
+    (objective, certificate)
 }
 
 #[cfg(test)]
@@ -424,6 +469,22 @@ pub(super) mod tests {
         let x = 16e6_f64.ln();
         assert!((c0 + c1 * x + c2 * x * x - loss(16e6)).abs() < 1e-9);
         assert_eq!(exact_parabolas(&points, &groups), 1);
+    }
+
+    /// By hand: ln C of 1, 2, 3 and ln N of 1, 2, 4 leave 1/6 about the line -2/3 + 3/2 ln C, ln D of
+    /// 0, 0, 0 nothing. The cosine of (1, 1, 1) and (1, 2, 3) is 6 / sqrt(42).
+    #[test]
+    fn lines_certify_that_they_are_the_least() {
+        let optima = [[1.0, 1.0, 0.0], [2.0, 2.0, 0.0], [3.0, 4.0, 0.0]];
+        let line = through(&optima).unwrap();
+        assert!((line.n0 + 2.0 / 3.0).abs() < 1e-12 && (line.a - 1.5).abs() < 1e-12);
+        let (objective, certificate) = closed_form(&optima, &line);
+        assert!((objective - 1.0 / 6.0).abs() < 1e-12);
+        let r = 6.0 / 42.0_f64.sqrt();
+        assert!((certificate.condition - (1.0 + r) / (1.0 - r)).abs() < 1e-9);
+        assert!(certificate.gradient < 1e-14);
+        let worse = Frontier { a: line.a + 1e-3, ..line };
+        assert!(closed_form(&optima, &worse).1.gradient > 1e-4);
     }
 
     #[test]

@@ -14,7 +14,8 @@
 
 use rayon::prelude::*;
 
-use crate::fit::newton::{self, Local, Matrix, Minimum, P, Vector};
+use crate::fit::huber::{self, Cells, Huber, huber};
+use crate::fit::newton::{self, Minimum, Objective, P, Vector};
 use crate::fit::result::Surface;
 use crate::fit::sample::{
     self, MAX_EXPONENT, MIN_EXPONENT, NAMES, Sample, SurfaceFit, scaled, surface_of,
@@ -43,16 +44,33 @@ pub(super) fn fit(sample: &Sample, delta: f64, also: &[Surface]) -> SurfaceFit {
             }
         }
     }
+    let cells = Cells::of(sample);
     let minima: Vec<Minimum> =
-        starts.par_iter().map(|start| descend(sample, delta, *start)).collect();
+        starts.par_iter().map(|start| descend(sample, &cells, delta, *start)).collect();
     summarise(sample, &minima)
 }
 
 /// Fits from given surfaces only: a bootstrap's refit.
 pub(super) fn refit(sample: &Sample, delta: f64, from: &[Surface]) -> SurfaceFit {
+    let cells = Cells::of(sample);
     let minima: Vec<Minimum> =
-        from.iter().map(|s| descend(sample, delta, vector_of(sample, s))).collect();
+        from.iter().map(|s| descend(sample, &cells, delta, vector_of(sample, s))).collect();
     summarise(sample, &minima)
+}
+
+/// Least squares of ln L as an objective, for one that holds a quantity fixed: half the sum of squares
+/// in [ln A at the centre, alpha, ln B at the centre, beta, ln E].
+pub(super) struct Squares(Vec<Cells>);
+
+impl Squares {
+    pub(super) fn of(sample: &Sample) -> Self {
+        Self(Cells::of(sample))
+    }
+
+    pub(super) fn objective(&self) -> impl Objective + '_ {
+        // Beyond the largest residual Huber's function is half the square.
+        Huber::over(&self.0, f64::MAX)
+    }
 }
 
 /// The objective at any surface: what a published point is worth.
@@ -61,69 +79,16 @@ pub fn objective(points: &[crate::points::Point], delta: f64, surface: &Surface)
     sample.residuals(surface).iter().map(|r| huber(*r, delta).0).sum()
 }
 
-/// Value, first and second derivative of Huber's function.
-fn huber(r: f64, delta: f64) -> (f64, f64, f64) {
-    if r.abs() <= delta {
-        (0.5 * r * r, r, 1.0)
-    } else {
-        (delta * (r.abs() - 0.5 * delta), delta.copysign(r), 0.0)
-    }
-}
-
-fn descend(sample: &Sample, delta: f64, start: Vector) -> Minimum {
+fn descend(sample: &Sample, cells: &[Cells], delta: f64, start: Vector) -> Minimum {
     let (least, most) = sample.loss_range();
     let (low, high) = (least.ln() - VANISHED, most.ln() + 3.0);
     newton::minimise(
-        |v| local(sample, delta, v),
+        &mut Huber::over(cells, delta),
         start,
         &[low, MIN_EXPONENT, low, MIN_EXPONENT, low],
         &[high, MAX_EXPONENT, high, MAX_EXPONENT, least.ln()],
         1e-30 * sample.len() as f64,
     )
-}
-
-/// Objective with exact derivatives. With s the softmax of the three terms and v_k their feature
-/// vectors, the gradient of LSE is sum s_k v_k and its Hessian the softmax covariance of the v_k.
-fn local(sample: &Sample, delta: f64, v: &Vector) -> Local {
-    let [a, alpha, b, beta, e] = *v;
-    let mut value = 0.0;
-    let mut gradient = [0.0; P];
-    let mut hessian: Matrix = [[0.0; P]; P];
-    let mut gauss_newton: Matrix = [[0.0; P]; P];
-    for i in 0..sample.len() {
-        let (x, y, w) = (sample.x[i], sample.y[i], sample.weight[i]);
-        let (size, data) = (a - alpha * x, b - beta * y);
-        let top = size.max(data).max(e);
-        let (p, q, c) = ((size - top).exp(), (data - top).exp(), (e - top).exp());
-        let sum = p + q + c;
-        let (p, q, c) = (p / sum, q / sum, c / sum);
-        let (rho, psi, curve) = huber(top + sum.ln() - sample.log_loss[i], delta);
-        value += w * rho;
-        let g = [p, -p * x, q, -q * y, c];
-        let (wp, wc) = (w * psi, w * curve);
-        for j in 0..P {
-            gradient[j] += wp * g[j];
-            for k in 0..=j {
-                let square = g[j] * g[k];
-                gauss_newton[j][k] += w * square;
-                hessian[j][k] += (wc - wp) * square;
-            }
-        }
-        hessian[0][0] += wp * p;
-        hessian[1][0] -= wp * p * x;
-        hessian[1][1] += wp * p * x * x;
-        hessian[2][2] += wp * q;
-        hessian[3][2] -= wp * q * y;
-        hessian[3][3] += wp * q * y * y;
-        hessian[4][4] += wp * c;
-    }
-    for j in 0..P {
-        for k in j + 1..P {
-            hessian[j][k] = hessian[k][j];
-            gauss_newton[j][k] = gauss_newton[k][j];
-        }
-    }
-    Local { value, gradient, hessian, gauss_newton }
 }
 
 fn vector_of(sample: &Sample, s: &Surface) -> Vector {
@@ -156,7 +121,7 @@ fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
         surface: surface_of(&logs, sample.mean_x, sample.mean_y),
         objective: best.value,
         gradient: best.gradient,
-        condition: newton::condition(&local(sample, f64::MAX, &v).gauss_newton, held),
+        condition: newton::condition(&huber::gauss_newton(sample, &v), held),
         iterations: best.iterations,
         starts: minima.len(),
         starts_at_best: finite().filter(|m| m.value <= reach).count(),
@@ -192,30 +157,6 @@ mod tests {
         assert!(fit.at_bound.is_empty() && 2 * fit.starts_at_best > fit.starts, "{fit:?}");
     }
 
-    /// Central differences of the value and of the gradient, at a point that is not the optimum.
-    #[test]
-    fn derivatives_are_the_difference_quotients() {
-        let sample = Sample::new(&study(&budgets(3), 6, 4.0, 0.01, 2));
-        let at = [-0.7, 0.4, -0.2, 0.35, 0.5];
-        // A delta in the thick of the residuals exercises both branches.
-        let here = local(&sample, 0.05, &at);
-        let h = 1e-6;
-        for j in 0..P {
-            let shifted = |sign: f64| {
-                let mut v = at;
-                v[j] += sign * h;
-                local(&sample, 0.05, &v)
-            };
-            let (up, down) = (shifted(1.0), shifted(-1.0));
-            let slope = (up.value - down.value) / (2.0 * h);
-            assert!((slope - here.gradient[j]).abs() < 1e-7 * (1.0 + slope.abs()), "{j}");
-            for k in 0..P {
-                let curve = (up.gradient[k] - down.gradient[k]) / (2.0 * h);
-                assert!((curve - here.hessian[j][k]).abs() < 1e-6, "{j} {k} {curve}");
-            }
-        }
-    }
-
     /// Losses without an irreducible part: E must say that it is not there, and nothing may be NaN.
     #[test]
     fn a_law_without_a_floor_reports_e_at_its_bound() {
@@ -243,13 +184,5 @@ mod tests {
         assert!(!fit.at_bound.is_empty(), "{fit:?}");
         let s = fit.surface;
         assert!([s.e, s.a, s.b, s.alpha, s.beta].iter().all(|v| v.is_finite()), "{s:?}");
-    }
-
-    #[test]
-    fn huber_is_smooth_where_it_turns() {
-        let (d, eps) = (1e-3, 1e-12);
-        let (inside, outside) = (huber(d - eps, d), huber(d + eps, d));
-        assert!((inside.0 - outside.0).abs() < 1e-14 && (inside.1 - outside.1).abs() < 1e-11);
-        assert_eq!(huber(-0.5, d), (d * (0.5 - 0.5 * d), -d, 0.0));
     }
 }

@@ -4,25 +4,37 @@
 //! the logarithm (`lse`, approach 3) and by variable projection (`varpro`), the IsoFLOP parabolas
 //! (`isoflop`, approach 2), the lower envelope (`envelope`, approach 1), each with intervals and a
 //! certificate, the bias of approach 2 for this design (`bias`), a held-out budget, the same law under
-//! other choices (`sensitivity`), and what a reader must know before believing any of it.
+//! other choices (`sensitivity`), other laws on the same runs (`forms`), and what a reader must know
+//! before believing any of it.
 //!
 //! Pure: no files, no clock, no device, no randomness but the given seed. Equal tables give equal bits,
 //! whatever the order of the rows and the number of threads.
 //!
 //! Reads: `points`. Read by: `predict`, `figure`, `report`, `cli`.
 
+mod ahead;
 mod bias;
 mod bootstrap;
 mod checks;
 mod compute;
 mod conventions;
 mod disagreement;
+pub mod dual;
 mod envelope;
+mod forms;
+mod grid;
 mod groups;
 mod holdout;
+mod huber;
 mod isoflop;
+mod lanes;
+pub mod law;
+pub mod least;
 mod lse;
 mod newton;
+mod noise;
+mod profile;
+mod qr;
 pub mod result;
 mod sample;
 mod sensitivity;
@@ -41,6 +53,7 @@ use bootstrap::Clusters;
 use sample::{Sample, SurfaceFit};
 
 pub use lse::objective;
+pub(crate) use surface::bisect;
 
 /// What to fit, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,12 +191,7 @@ impl Draws {
 /// [`FitError`]: a value or an option out of range, fewer than three runs, or runs about which no
 /// method can say anything.
 pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Analysis, FitError> {
-    checks::options(options)?;
-    checks::values(table)?;
-    if table.points.len() < 3 {
-        return Err(FitError::TooFewPoints { have: table.points.len(), need: 3 });
-    }
-    let points = checks::sorted(&table.points);
+    let points = admitted(table, options)?;
     let groups = groups::budgets(&points);
     let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
     let plan = (options.bootstrap, options.seed, options.level);
@@ -192,7 +200,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     let mut warnings = Vec::new();
     checks::excluded(table, &mut warnings);
 
-    let mut fits = surfaces(&points, &clusters, &compute, options, &mut lacking, &mut warnings);
+    let mut fits = surface_fits(&points, &clusters, &compute, options, &mut lacking, &mut warnings);
     let (mut isoflop, line) = isoflop::fit(&points, &groups, &compute, plan);
     if !wants(Method::Isoflop) {
         isoflop.clear();
@@ -254,6 +262,15 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     }
     let sensitivity =
         sensitivity::compare(&points, &groups, &compute, options.delta, &fits, &mut warnings);
+    let likelihood = profile::Likelihood::new(&points, &fits);
+    let profile = likelihood
+        .as_ref()
+        .map_or_else(Vec::new, |l| profile::intervals(l, &points, &compute, options.level));
+    profile::warnings(&profile, &fits, &compute, &mut warnings);
+    let noise = noise::estimate(&points, likelihood.as_ref(), &mut warnings);
+    let (laws, laws_missing) = forms::compare(&points, &groups, &compute, options);
+    let lead = fits.iter().find(|fit| fit.params.is_some());
+    forms::verdicts(&laws, lead, &compute, &mut warnings);
     let mut analysis = Analysis {
         version: FIT_VERSION,
         source: table.source.clone(),
@@ -261,6 +278,8 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         compute,
         conventions: conventions::compare(&points, options),
         sensitivity,
+        profile,
+        noise,
         points,
         excluded: table.excluded.clone(),
         fits,
@@ -270,6 +289,8 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         holdout,
         entropy: table.entropy,
         bytes_per_token: table.bytes_per_token,
+        laws,
+        laws_missing,
         disagreement: None,
         warnings: Vec::new(),
     };
@@ -279,8 +300,49 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     Ok(analysis)
 }
 
+/// Fits the surface methods of `options` and nothing around them: no parabolas, no envelope, no
+/// hold-out, no other choices, no warnings. For a program that wants a law, or a law many times over.
+///
+/// Each fit is the one that [`analyse`] gives for the same options, draws and intervals included.
+///
+/// # Errors
+///
+/// [`FitError`]: a value or an option out of range, fewer than three runs, or no surface method that
+/// these runs determine.
+pub fn surfaces(table: &Table, compute: Compute, options: &Options) -> Result<Vec<Fit>, FitError> {
+    let points = admitted(table, options)?;
+    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    let mut lacking = Vec::new();
+    let fits = surface_fits(&points, &clusters, &compute, options, &mut lacking, &mut Vec::new());
+    if !fits.is_empty() {
+        return Ok(fits);
+    }
+    if lacking.is_empty() {
+        lacking.push("surface: no method of the options fits one".into());
+    }
+    Err(FitError::Unidentifiable { what: lacking })
+}
+
+/// The points of a table that may be fitted, sorted.
+fn admitted(table: &Table, options: &Options) -> Result<Vec<Point>, FitError> {
+    checks::options(options)?;
+    checks::values(table)?;
+    if table.points.len() < 3 {
+        return Err(FitError::TooFewPoints { have: table.points.len(), need: 3 });
+    }
+    Ok(checks::sorted(&table.points))
+}
+
+/// Share of the scatter about `surface` that runs of one cluster have in common [0, 1]: what a bootstrap
+/// of few clusters takes it for.
+pub fn shared_noise(points: &[Point], surface: &Surface) -> f64 {
+    let points = checks::sorted(points);
+    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    clusters.shared(&Sample::new(&points).residuals(surface))
+}
+
 /// Both surface fits with their draws. Variable projection is always run: it starts the other.
-fn surfaces(
+fn surface_fits(
     points: &[Point],
     clusters: &Clusters,
     compute: &Compute,
@@ -301,7 +363,12 @@ fn surfaces(
         return Vec::new();
     }
     let squares = varpro::fit(&sample);
-    let huber = lse::fit(&sample, options.delta, &[squares.surface]);
+    // The robust fit costs most. Draws are made with both; without them it runs if it was asked for.
+    let huber = if options.bootstrap > 0 || wanted.contains(&Method::LseHuber) {
+        lse::fit(&sample, options.delta, &[squares.surface])
+    } else {
+        SurfaceFit::none(0)
+    };
     let plan = (options.bootstrap, options.seed, clusters.scheme());
     let refits = bootstrap::surfaces(&sample, clusters, &huber, &squares, options.delta, plan);
     let range = (points[0].flops, points[points.len() - 1].flops);
@@ -377,14 +444,14 @@ fn dress(
         intervals,
         level,
         residual_sd: Some(sample::residual_sd(&sample.residuals(&fit.surface))),
-        certificate: Some(Certificate {
+        certificate: Certificate {
             starts: fit.starts,
             starts_at_best: fit.starts_at_best,
             gradient: fit.gradient,
             condition: fit.condition,
             iterations: fit.iterations,
             at_bound: fit.at_bound.clone(),
-        }),
+        },
         draws_failed: draws.len() - kept.len(),
         draws: Draws::Surfaces(kept.into_iter().map(|d| d.0).collect()),
     })
@@ -432,6 +499,33 @@ mod tests {
             assert!((0.002..0.0045).contains(&fit.residual_sd.unwrap()), "{:?}", fit.residual_sd);
         }
         assert!(analysis.holdout.is_some() && analysis.isoflop.len() == 5);
+    }
+
+    /// Oracle: the long way round, bit for bit; the fits that were not asked for change nothing.
+    #[test]
+    fn surfaces_alone_are_those_of_the_analysis() {
+        let table = table(five_budgets());
+        let both = analyse(&table, Compute::SixNd, &quick()).unwrap();
+        for (methods, bootstrap, from) in [
+            (vec![Method::LseHuber, Method::Varpro], 40, 0),
+            (vec![Method::Varpro], 40, 1),
+            (vec![Method::LseHuber], 0, 0),
+            (vec![Method::Varpro], 0, 1),
+        ] {
+            let options = Options { bootstrap, methods, ..quick() };
+            let alone = surfaces(&table, Compute::SixNd, &options).unwrap();
+            assert_eq!(alone.len(), options.methods.len());
+            for (got, want) in alone.iter().zip(&both.fits[from..]) {
+                assert_eq!((got.params, got.objective), (want.params, want.objective));
+                assert_eq!(got.certificate, want.certificate);
+                if bootstrap > 0 {
+                    assert_eq!(got, want);
+                }
+            }
+        }
+        let options = Options { methods: vec![Method::Isoflop], ..quick() };
+        let refused = surfaces(&table, Compute::SixNd, &options).unwrap_err().to_string();
+        assert!(refused.contains("no method of the options"), "{refused}");
     }
 
     #[test]

@@ -12,14 +12,23 @@ pub(super) const P: usize = 5;
 pub(super) type Vector = [f64; P];
 pub(super) type Matrix = [[f64; P]; P];
 
-/// Value, gradient and Hessian of an objective at one point.
+/// What is minimised. A third of all steps are rejected by their value alone, so derivatives are a
+/// question of their own.
+pub(super) trait Objective {
+    /// The value at `v`.
+    fn value(&mut self, v: &Vector) -> f64;
+
+    /// The derivatives at the point of the last [`Self::value`].
+    fn derivatives(&mut self) -> Derivatives;
+}
+
+/// First and second derivatives of an objective at one point.
 #[derive(Debug, Clone)]
-pub(super) struct Local {
-    pub(super) value: f64,
+pub(super) struct Derivatives {
     pub(super) gradient: Vector,
     pub(super) hessian: Matrix,
-    /// J'J of the model, unweighted: the scale of each parameter, and the condition of the design.
-    pub(super) gauss_newton: Matrix,
+    /// Diagonal of J'J of the model: the scale of each parameter.
+    pub(super) scale: Vector,
 }
 
 /// Where a descent ended.
@@ -37,7 +46,7 @@ pub(super) struct Minimum {
 /// No descent seen so far took a tenth of this.
 const MAX_ITERATIONS: usize = 400;
 
-/// Minimises `eval` from `start` within `[lower, upper]`.
+/// Minimises `objective` from `start` within `[lower, upper]`.
 ///
 /// Levenberg-Marquardt damping on the exact Hessian with Nielsen's update (Madsen, Nielsen & Tingleff
 /// 2004, "Methods for non-linear least squares problems", eq. 2.21); a parameter at its bound whose
@@ -46,35 +55,37 @@ const MAX_ITERATIONS: usize = 400;
 ///
 /// Limits: finds the minimum of the basin it starts in. Which basin is the caller's business.
 pub(super) fn minimise(
-    eval: impl Fn(&Vector) -> Local,
+    objective: &mut impl Objective,
     start: Vector,
     lower: &Vector,
     upper: &Vector,
     floor: f64,
 ) -> Minimum {
     let mut at = clamp(start, lower, upper);
-    let mut here = eval(&at);
+    let mut value = objective.value(&at);
+    let mut here = objective.derivatives();
     let (mut damping, mut growth) = (1e-3, 2.0);
     let mut polish = 0;
     let mut iterations = 0;
-    while iterations < MAX_ITERATIONS && here.value.is_finite() {
+    while iterations < MAX_ITERATIONS && value.is_finite() {
         iterations += 1;
         let held = held(&at, &here.gradient, lower, upper);
         let undamped = newton_step(&here, held, 0.0);
         let promised = undamped.map_or(f64::INFINITY, |s| -0.5 * dot(&s, &here.gradient));
-        let nearly = promised <= 1e-12 * here.value.max(floor);
+        let nearly = promised <= 1e-12 * value.max(floor);
         if nearly {
             // The objective can no longer tell better from worse, but the gradient can: a few plain
             // Newton steps take the parameters from half to full precision.
             let Some(step) = undamped.filter(|_| polish < 4) else { break };
             polish += 1;
             let trial = clamp(add(&at, &step), lower, upper);
-            let there = eval(&trial);
-            let before = norm(&here.gradient, held);
-            if there.value <= here.value * (1.0 + 1e-12) + floor
-                && norm(&there.gradient, held) < before
-            {
-                (at, here) = (trial, there);
+            let reached = objective.value(&trial);
+            if reached > value * (1.0 + 1e-12) + floor {
+                break;
+            }
+            let there = objective.derivatives();
+            if norm(&there.gradient, held) < norm(&here.gradient, held) {
+                (at, value, here) = (trial, reached, there);
                 continue;
             }
             break;
@@ -90,17 +101,17 @@ pub(super) fn minimise(
         };
         let trial = clamp(add(&at, &step), lower, upper);
         let moved: Vector = std::array::from_fn(|i| trial[i] - at[i]);
-        let there = eval(&trial);
-        let gain = here.value - there.value;
+        let reached = objective.value(&trial);
+        let gain = value - reached;
         let model = -dot(&moved, &here.gradient) - 0.5 * quadratic(&here.hessian, &moved);
-        if there.value.is_finite() && gain > 0.0 {
+        if reached.is_finite() && gain > 0.0 {
             let ratio = if model > 0.0 { gain / model } else { 0.5 };
             damping *= (1.0 - (2.0 * ratio - 1.0).powi(3)).clamp(0.1, 2.0);
             if damping < 1e-14 {
                 damping = 0.0;
             }
             growth = 2.0;
-            (at, here) = (trial, there);
+            (at, value, here) = (trial, reached, objective.derivatives());
         } else {
             damping = (damping * growth).max(1e-9);
             growth *= 2.0;
@@ -112,8 +123,8 @@ pub(super) fn minimise(
     }
     let held = held(&at, &here.gradient, lower, upper);
     let left = newton_step(&here, held, 1e-12)
-        .map_or(0.0, |s| (-dot(&s, &here.gradient)).max(0.0) / here.value.max(floor));
-    Minimum { at, value: here.value, gradient: left.sqrt(), iterations, held }
+        .map_or(0.0, |s| (-dot(&s, &here.gradient)).max(0.0) / value.max(floor));
+    Minimum { at, value, gradient: left.sqrt(), iterations, held }
 }
 
 fn held(at: &Vector, gradient: &Vector, lower: &Vector, upper: &Vector) -> [bool; P] {
@@ -124,11 +135,10 @@ fn held(at: &Vector, gradient: &Vector, lower: &Vector, upper: &Vector) -> [bool
 
 /// Solves (H + damping diag(J'J)) step = -g over the free parameters, by Cholesky. Nothing when that
 /// matrix is not positive definite.
-fn newton_step(here: &Local, held: [bool; P], damping: f64) -> Option<Vector> {
-    let most = (0..P).map(|i| here.gauss_newton[i][i]).fold(0.0, f64::max);
+fn newton_step(here: &Derivatives, held: [bool; P], damping: f64) -> Option<Vector> {
+    let most = here.scale.iter().copied().fold(0.0, f64::max);
     // Scale to unit diagonal first: the factor is then as accurate as the scaled condition allows.
-    let scale: Vector =
-        std::array::from_fn(|i| here.gauss_newton[i][i].max(1e-12 * most).max(1e-300).sqrt());
+    let scale = here.scale.map(|s| s.max(1e-12 * most).max(1e-300).sqrt());
     // The Hessian is in units of the objective's second derivative; so must the damping be.
     let size = (0..P)
         .filter(|i| !held[*i])
@@ -175,6 +185,19 @@ fn cholesky_solve(mut m: Matrix, mut b: Vector) -> Option<Vector> {
         b[i] = (b[i] - (i + 1..P).map(|k| m[k][i] * b[k]).sum::<f64>()) / m[i][i];
     }
     Some(b)
+}
+
+/// J'J of a model: the sum over runs of weight times gradient times gradient.
+pub(super) fn gram(rows: impl Iterator<Item = (f64, Vector)>) -> Matrix {
+    let mut sum = [[0.0; P]; P];
+    for (weight, g) in rows {
+        for j in 0..P {
+            for k in 0..P {
+                sum[j][k] += weight * g[j] * g[k];
+            }
+        }
+    }
+    sum
 }
 
 /// Condition number of J'J scaled to unit diagonal, over the free parameters: by how much the design
@@ -252,24 +275,23 @@ mod tests {
     /// A quadratic whose minimum lies outside the box in the first parameter only.
     #[test]
     fn a_bound_holds_its_parameter_and_frees_the_others() {
-        let eval = |v: &Vector| {
-            let target = [-3.0, 1.0, 2.0, 3.0, 4.0];
-            let mut local = Local {
-                value: 1.0,
-                gradient: [0.0; P],
-                hessian: [[0.0; P]; P],
-                gauss_newton: [[0.0; P]; P],
-            };
-            for i in 0..P {
-                let d = v[i] - target[i];
-                local.value += d * d;
-                local.gradient[i] = 2.0 * d;
-                local.hessian[i][i] = 2.0;
-                local.gauss_newton[i][i] = 1.0;
+        struct Quadratic(Vector);
+        const TARGET: Vector = [-3.0, 1.0, 2.0, 3.0, 4.0];
+        impl Objective for Quadratic {
+            fn value(&mut self, v: &Vector) -> f64 {
+                self.0 = std::array::from_fn(|i| v[i] - TARGET[i]);
+                1.0 + dot(&self.0, &self.0)
             }
-            local
-        };
-        let found = minimise(eval, [5.0; P], &[0.0; P], &[9.0; P], 1e-30);
+            fn derivatives(&mut self) -> Derivatives {
+                let mut hessian = [[0.0; P]; P];
+                for (i, row) in hessian.iter_mut().enumerate() {
+                    row[i] = 2.0;
+                }
+                Derivatives { gradient: self.0.map(|d| 2.0 * d), hessian, scale: [1.0; P] }
+            }
+        }
+        let mut quadratic = Quadratic([0.0; P]);
+        let found = minimise(&mut quadratic, [5.0; P], &[0.0; P], &[9.0; P], 1e-30);
         assert_eq!(found.held, [true, false, false, false, false]);
         assert!(found.at[0] == 0.0 && (found.at[4] - 4.0).abs() < 1e-12, "{found:?}");
         assert!(found.gradient < 1e-8);

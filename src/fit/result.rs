@@ -38,6 +38,12 @@ pub struct Analysis {
     pub isoflop_bias: Option<IsoflopBias>,
     /// The runs on the lower envelope of loss against compute (approach 1), by compute.
     pub envelope: Vec<EnvelopePoint>,
+    /// Profile-likelihood intervals: a second opinion on the bootstrap's. Empty without a surface fit.
+    #[serde(default)]
+    pub profile: Vec<Profile>,
+    /// The scatter of runs that differ by their seed alone, where there are such.
+    #[serde(default)]
+    pub noise: Option<Noise>,
     /// The largest budget kept out of the fit and predicted from the rest.
     pub holdout: Option<Holdout>,
     /// The same fit under every convention of N: how much the answer depends on what is counted.
@@ -50,6 +56,12 @@ pub struct Analysis {
     pub entropy: Option<f64>,
     /// Bytes per token of the held-out text [bytes/token].
     pub bytes_per_token: Option<f64>,
+    /// Every form of law that the runs can determine, fitted to the same runs.
+    #[serde(default)]
+    pub laws: Vec<LawFit>,
+    /// The forms that they cannot determine, and why.
+    #[serde(default)]
+    pub laws_missing: Vec<LawMissing>,
     /// How far the methods differ on the same runs. Nothing with fewer than two of them.
     #[serde(default)]
     pub disagreement: Option<Disagreement>,
@@ -104,8 +116,7 @@ pub struct Fit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub residual_sd: Option<f64>,
     /// How far the optimum can be trusted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<Certificate>,
+    pub certificate: Certificate,
     /// Bootstrap draws, for `predict`: surfaces for a surface law, frontiers otherwise.
     pub draws: Draws,
     /// Bootstrap refits that could not be used, of those tried.
@@ -173,7 +184,7 @@ pub struct Certificate {
     pub gradient: f64,
     /// Condition number of the (Gauss-Newton) Hessian at the optimum, in scaled parameters [-].
     pub condition: f64,
-    /// Iterations of the best start.
+    /// Iterations of the best start; 0 where the solution is in closed form.
     pub iterations: usize,
     /// Parameters that ended at a bound: not determined by these points.
     pub at_bound: Vec<String>,
@@ -225,6 +236,52 @@ pub struct IsoflopBias {
     pub params_at_largest: f64,
     /// The same at ten times the largest sampled compute [-].
     pub params_ahead: f64,
+}
+
+/// Interval of one quantity by the profile likelihood of least squares in ln L (a Huber objective is no
+/// likelihood). Of the quantity, not of a run's loss.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// `a`, `E` or `tokens_per_param` (D*/N*).
+    pub quantity: String,
+    /// Compute of D*/N* [FLOP].
+    pub flops: Option<f64>,
+    /// Value at the least-squares fit, which is not that of the Huber fit.
+    pub value: f64,
+    /// Lower end; nothing when the runs do not set one.
+    pub lo: Option<f64>,
+    /// Upper end; nothing when the runs do not set one.
+    pub hi: Option<f64>,
+    /// Level of the interval [0, 1].
+    pub level: f64,
+    /// What an end that is missing means.
+    pub note: Option<String>,
+}
+
+/// Pure error: the scatter of ln L among runs of equal N and D, which is the seeds' (and whatever else
+/// differs between such runs).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// Runs that share N and D with another [count].
+    pub replicates: usize,
+    /// Standard deviation of ln L among them, pooled [-].
+    pub sd: f64,
+    /// Degrees of freedom of `sd`: replicates less groups [count].
+    pub dof: usize,
+    /// Whether the law misses by more than that scatter explains. Nothing where the law leaves no
+    /// degree of freedom, or where copies of runs are in the table.
+    pub lack_of_fit: Option<LackOfFit>,
+}
+
+/// F test of the law against pure error.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LackOfFit {
+    /// Mean square of the law's misses over that of the replicates [-].
+    pub f: f64,
+    /// Degrees of freedom of the misses: distinct (N, D) less five [count].
+    pub dof: usize,
+    /// Probability of so large an F if the law holds [0, 1].
+    pub p: f64,
 }
 
 /// A run on the lower envelope of loss against compute.
@@ -335,4 +392,87 @@ pub struct SensitivityRow {
     pub tokens_per_param: f64,
     /// Compute-optimal loss at ten times the largest compute of the full table [nats/token].
     pub loss_ahead: f64,
+}
+
+/// One form of law fitted by least squares in ln L.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LawFit {
+    /// Name of the law: `chinchilla`, `shared`, `kaplan`, `farseer`, `repetition` or `compute`.
+    pub law: String,
+    /// The formula.
+    pub equation: String,
+    /// Where it is from.
+    pub source: String,
+    /// Its parameters, the first `k` of them fitted and the rest following from them.
+    pub params: Vec<LawValue>,
+    /// Fitted parameters.
+    pub k: usize,
+    /// Runs in the fit.
+    pub n: usize,
+    /// Sum of squares of ln fitted - ln measured [-].
+    pub rss: f64,
+    /// sqrt(rss / (n - k)): standard deviation of ln(measured / fitted) [-].
+    pub residual_sd: f64,
+    /// Corrected Akaike criterion under normal errors of ln L with one unknown standard deviation, which
+    /// counts as a parameter besides the k; up to a constant of the runs. Nothing for too few runs and
+    /// for an exact fit.
+    pub aicc: Option<f64>,
+    /// AICc less that of the best form on the same runs. Nothing for a form of other runs (`compute`).
+    pub delta_aicc: Option<f64>,
+    /// How far the optimum can be trusted.
+    pub certificate: Certificate,
+    /// Errors on the largest budget when the form is fitted to the runs below it.
+    pub heldout: Option<HeldOutError>,
+    /// What the form says at ten times the largest compute, on fresh data. Nothing when it has no
+    /// interior compute-optimal size there.
+    pub ahead: Option<Ahead>,
+}
+
+/// One parameter of a fitted form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LawValue {
+    /// Name, as in the equation.
+    pub name: String,
+    /// Value, in `unit`.
+    pub value: f64,
+    /// Unit; `-` for a pure number.
+    pub unit: String,
+    /// Standard deviation by the linear model at the optimum. Nothing where the runs do not determine
+    /// the parameters, and for one that a bound holds.
+    pub sd: Option<f64>,
+}
+
+/// A form that the runs cannot determine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LawMissing {
+    /// Name of the law.
+    pub law: String,
+    /// Why, as a person reads it.
+    pub reason: String,
+}
+
+/// Relative errors on runs that were kept out, predicted over measured minus one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldOutError {
+    /// Mean, signed [-].
+    pub mean_error: f64,
+    /// Largest in absolute value [-].
+    pub max_error: f64,
+    /// Runs that were kept out and that the form speaks of.
+    pub n: usize,
+}
+
+/// The compute-optimal run of a form beyond the measured compute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// Compute [FLOP].
+    pub flops: f64,
+    /// N* there; nothing for a form without N [parameters].
+    pub params: Option<f64>,
+    /// D* there; nothing for a form without D [tokens].
+    pub tokens: Option<f64>,
+    /// Loss there [nats/token].
+    pub loss: f64,
+    /// Local exponent: d ln N* / d ln C there; nothing for a form without N [-].
+    pub a: Option<f64>,
 }

@@ -3,6 +3,9 @@
 //! Centring ln N and ln D makes A and B comparable with the loss and takes the worst of the
 //! correlation out of (A, alpha) and (B, beta); nothing depends on the units of N and D any more.
 
+use std::ops::Range;
+
+use crate::fit::lanes::Lanes;
 use crate::fit::newton::Vector;
 use crate::fit::result::Surface;
 use crate::points::Point;
@@ -67,6 +70,41 @@ impl Sample {
         Self { loss: log_loss.iter().map(|l| l.exp()).collect(), log_loss, ..self.clone() }
     }
 
+    /// Rows of one N and one D, as ranges: seeds, or other settings at one point of the design. Sorted
+    /// rows have them side by side; any that do not are cells of their own, which costs time alone.
+    pub(super) fn cells(&self) -> Vec<Range<usize>> {
+        let mut cells: Vec<Range<usize>> = Vec::new();
+        for i in 0..self.len() {
+            match cells.last_mut() {
+                Some(c) if self.x[c.start] == self.x[i] && self.y[c.start] == self.y[i] => {
+                    c.end = i + 1;
+                }
+                _ => cells.push(i..i + 1),
+            }
+        }
+        cells
+    }
+
+    /// The mean loss of each cell: all that least squares wants to know.
+    pub(super) fn means(&self) -> Means {
+        let cells = self.cells();
+        let mut within = 0.0;
+        let (mut losses, mut weights) = (Vec::new(), Vec::new());
+        for cell in &cells {
+            let (loss, weight) = (&self.loss[cell.clone()], &self.weight[cell.clone()]);
+            let total: f64 = weight.iter().sum();
+            let mean = loss.iter().zip(weight).map(|(l, w)| l * w).sum::<f64>() / total;
+            within += loss.iter().zip(weight).map(|(l, w)| w * (l - mean).powi(2)).sum::<f64>();
+            losses.push(mean);
+            weights.push(total);
+        }
+        let first = |v: &[f64]| Lanes::of(&cells.iter().map(|c| v[c.start]).collect::<Vec<_>>());
+        let (x, y) = (first(&self.x), first(&self.y));
+        let (loss, weight) = (Lanes::of(&losses), Lanes::of(&weights));
+        let eight = |i: usize| Mean { x: x[i], y: y[i], loss: loss[i], weight: weight[i] };
+        Means { eights: (0..x.len()).map(eight).collect(), within }
+    }
+
     /// Smallest and largest loss [nats/token].
     pub(super) fn loss_range(&self) -> (f64, f64) {
         self.loss.iter().fold((f64::MAX, 0.0), |(l, h), v| (l.min(*v), h.max(*v)))
@@ -93,6 +131,13 @@ impl Sample {
         if n < 6 {
             return Some(format!("{n} runs cannot determine 5 parameters and their scatter"));
         }
+        self.confounded()
+    }
+
+    /// Why the design cannot tell the parts of any law of N and D from each other, or nothing when it
+    /// may.
+    pub(super) fn confounded(&self) -> Option<String> {
+        let n = self.len();
         for (what, column) in [("sizes N", &self.x), ("token counts D", &self.y)] {
             let distinct = distinct(column);
             if distinct < 3 {
@@ -124,11 +169,36 @@ impl Sample {
     }
 }
 
+/// The cells of a sample by their means.
+pub(super) struct Means {
+    /// Eight cells at a time; the last are filled up with cells of no weight.
+    pub(super) eights: Vec<Mean>,
+    /// Sum of squares of the losses about the means of their cells.
+    pub(super) within: f64,
+}
+
+/// Eight cells.
+pub(super) struct Mean {
+    /// ln N - mean ln N.
+    pub(super) x: Lanes,
+    /// ln D - mean ln D.
+    pub(super) y: Lanes,
+    /// Mean loss [nats/token].
+    pub(super) loss: Lanes,
+    /// Sum of the weights.
+    pub(super) weight: Lanes,
+}
+
 /// Distinct values of a column of logarithms, to one part in a million.
 pub(super) fn distinct(column: &[f64]) -> usize {
+    distinct_logs(column, 1e-6)
+}
+
+/// Distinct values of a column of logarithms, those within `apart` of each other being one.
+pub(super) fn distinct_logs(column: &[f64], apart: f64) -> usize {
     let mut sorted = column.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.dedup_by(|b, a| *b - *a < 1e-6);
+    sorted.dedup_by(|b, a| *b - *a < apart);
     sorted.len()
 }
 
@@ -273,6 +343,16 @@ pub(super) mod tests {
         }
         assert!(reason(&flat).unwrap().contains("same loss"));
         assert_eq!(reason(&study(&[1e18, 1e19], 6, 4.0, 0.0, 1)), None);
+    }
+
+    #[test]
+    fn a_cell_has_one_size_and_one_number_of_tokens() {
+        let mut points = study(&[1e18], 5, 4.0, 0.0, 1);
+        let design = [(1e8, 2e9), (1e8, 2e9), (1e8, 3e9), (2e8, 3e9), (1e8, 2e9)];
+        for (p, (params, tokens)) in points.iter_mut().zip(design) {
+            (p.params, p.tokens) = (params, tokens);
+        }
+        assert_eq!(Sample::new(&points).cells(), [0..2, 2..3, 3..4, 4..5]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn term(factor: f64, exponent: f64, value: f64) -> f64 {
 }
 
 /// Root of an increasing function near `guess`, or nothing when none lies within 200 of it.
-fn bisect(f: impl Fn(f64) -> f64, guess: f64) -> Option<f64> {
+pub(crate) fn bisect(f: impl Fn(f64) -> f64, guess: f64) -> Option<f64> {
     let (mut lo, mut hi, mut width) = (guess, guess, 1.0);
     while f(lo) > 0.0 {
         lo = guess - width;

@@ -8,12 +8,15 @@
 //! DIFFERENCE: the paper ends with Nelder-Mead or L-BFGS-B on the projected objective; here it is
 //! Newton's method on the whole one, which has the same minimum and ten more digits.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
-use crate::fit::newton::{self, Local, Matrix, Minimum, P, Vector};
+use crate::fit::grid::Grid;
+use crate::fit::lanes::{LANES, Lanes, exp};
+use crate::fit::newton::{self, Derivatives, Matrix, Minimum, Objective, P, Vector};
 use crate::fit::result::Surface;
 use crate::fit::sample::{
-    MAX_EXPONENT, MIN_EXPONENT, NAMES, Sample, SurfaceFit, scaled, surface_of,
+    MAX_EXPONENT, MIN_EXPONENT, Mean, Means, NAMES, Sample, SurfaceFit, scaled, surface_of,
 };
 
 /// Nodes of the grid along each exponent; spaced by a factor of about 1.15 from 0.02 to 3.
@@ -24,27 +27,23 @@ const POLISHED: usize = 16;
 
 /// Fits from the local minima of the grid and its best nodes.
 pub(super) fn fit(sample: &Sample) -> SurfaceFit {
-    let grid = Grid::over(sample, NODES);
+    let means = sample.means();
+    let grid = Grid::over(&means, NODES);
     let mut starts = grid.local_minima();
-    // Every fourth node in each direction: far starts, to see whether there is another basin.
+    // Every eighth node in each direction: far starts, to see whether there is another basin.
     for i in (1..NODES).step_by(8) {
         for j in (1..NODES).step_by(8) {
             starts.push(grid.node(i, j));
         }
     }
-    let mut by_value: Vec<usize> = (0..grid.cells.len()).collect();
-    by_value.sort_by(|l, r| grid.cells[*l].0.total_cmp(&grid.cells[*r].0).then(l.cmp(r)));
-    starts.extend(by_value.iter().take(POLISHED).map(|k| grid.node(k / NODES, k % NODES)));
-    let minima: Vec<Minimum> = starts.par_iter().map(|s| descend(sample, *s)).collect();
+    starts.extend(grid.best(POLISHED));
+    let minima: Vec<Minimum> = starts.par_iter().map(|s| descend(sample, &means, *s)).collect();
     summarise(sample, &minima)
 }
 
 /// Fits from a coarse grid's best node and from `from`: a bootstrap's refit.
 pub(super) fn refit(sample: &Sample, from: &Surface) -> SurfaceFit {
-    let grid = Grid::over(sample, 16);
-    let best = (0..grid.cells.len())
-        .min_by(|l, r| grid.cells[*l].0.total_cmp(&grid.cells[*r].0))
-        .map_or([0.0; P], |k| grid.node(k / 16, k % 16));
+    let means = sample.means();
     let warm = [
         scaled(from.a, from.alpha, sample.mean_x),
         from.alpha,
@@ -52,119 +51,17 @@ pub(super) fn refit(sample: &Sample, from: &Surface) -> SurfaceFit {
         from.beta,
         from.e,
     ];
-    summarise(sample, &[descend(sample, warm), descend(sample, best)])
+    let mut starts = vec![warm];
+    starts.extend(Grid::over(&means, 16).best(1));
+    let minima: Vec<Minimum> = starts.iter().map(|s| descend(sample, &means, *s)).collect();
+    summarise(sample, &minima)
 }
 
-/// The projected objective on a grid of exponents.
-struct Grid {
-    exponents: Vec<f64>,
-    /// (residual sum of squares, [E, A, B]) for alpha major, beta minor.
-    cells: Vec<(f64, [f64; 3])>,
-}
-
-impl Grid {
-    fn over(sample: &Sample, nodes: usize) -> Self {
-        let exponents: Vec<f64> =
-            (0..nodes).map(|i| 0.02 * (150.0_f64).powf(i as f64 / (nodes - 1) as f64)).collect();
-        let columns = |v: &[f64]| -> Vec<Vec<f64>> {
-            exponents.iter().map(|k| v.iter().map(|x| (-k * x).exp()).collect()).collect()
-        };
-        let (sizes, data) = (columns(&sample.x), columns(&sample.y));
-        let w = &sample.weight;
-        let moment = |u: &[f64], v: &[f64]| -> f64 {
-            u.iter().zip(v).zip(w).map(|((u, v), w)| u * v * w).sum()
-        };
-        let ones = vec![1.0; sample.len()];
-        let loss = &sample.loss;
-        // Sums that one exponent alone decides are taken once, not once for each node.
-        let alone = |v: &[Vec<f64>]| -> Vec<[f64; 3]> {
-            v.iter().map(|c| [moment(c, &ones), moment(c, c), moment(c, loss)]).collect()
-        };
-        let (by_size, by_data) = (alone(&sizes), alone(&data));
-        let (n, l, ll) = (moment(&ones, &ones), moment(&ones, loss), moment(loss, loss));
-        let mut cells = Vec::with_capacity(nodes * nodes);
-        for (u, s) in sizes.iter().zip(&by_size) {
-            for (v, d) in data.iter().zip(&by_data) {
-                let uv = moment(u, v);
-                let gram = [[n, s[0], d[0]], [s[0], s[1], uv], [d[0], uv, d[1]]];
-                cells.push(nonnegative(&gram, &[l, s[2], d[2]], ll));
-            }
-        }
-        Self { exponents, cells }
-    }
-
-    fn node(&self, i: usize, j: usize) -> Vector {
-        let (_, [e, a, b]) = self.cells[i * self.exponents.len() + j];
-        [a, self.exponents[i], b, self.exponents[j], e]
-    }
-
-    fn local_minima(&self) -> Vec<Vector> {
-        let n = self.exponents.len();
-        let at = |i: usize, j: usize| self.cells[i * n + j].0;
-        let mut found = Vec::new();
-        for i in 0..n {
-            for j in 0..n {
-                let near = |v: usize| v.saturating_sub(1)..=(v + 1).min(n - 1);
-                if near(i).all(|p| near(j).all(|q| at(i, j) <= at(p, q))) {
-                    found.push(self.node(i, j));
-                }
-            }
-        }
-        found
-    }
-}
-
-/// Least squares in three unknowns, none below zero, from the normal equations: the best of the seven
-/// subsets of unknowns whose plain solution is not negative (exact for three). Returns the residual
-/// sum of squares and the unknowns.
-fn nonnegative(gram: &[[f64; 3]; 3], rhs: &[f64; 3], ll: f64) -> (f64, [f64; 3]) {
-    let mut best = (ll, [0.0; 3]);
-    for subset in 1_u8..8 {
-        let free: Vec<usize> = (0..3).filter(|i| subset >> i & 1 == 1).collect();
-        let Some(x) = solve(gram, rhs, &free) else { continue };
-        if x.iter().any(|v| *v < 0.0) {
-            continue;
-        }
-        let explained: f64 = (0..3).map(|i| x[i] * rhs[i]).sum();
-        let rss = ll - explained;
-        if rss < best.0 {
-            best = (rss, x);
-        }
-    }
-    best
-}
-
-/// Solves the normal equations of the `free` unknowns by Cholesky, the rest being zero.
-fn solve(gram: &[[f64; 3]; 3], rhs: &[f64; 3], free: &[usize]) -> Option<[f64; 3]> {
-    let n = free.len();
-    let mut l = [[0.0; 3]; 3];
-    let mut z = [0.0; 3];
-    for i in 0..n {
-        for j in 0..=i {
-            let s = gram[free[i]][free[j]] - (0..j).map(|k| l[i][k] * l[j][k]).sum::<f64>();
-            if i == j {
-                if s <= 1e-13 * gram[free[i]][free[i]] {
-                    return None;
-                }
-                l[i][i] = s.sqrt();
-            } else {
-                l[i][j] = s / l[j][j];
-            }
-        }
-        z[i] = (rhs[free[i]] - (0..i).map(|k| l[i][k] * z[k]).sum::<f64>()) / l[i][i];
-    }
-    let mut x = [0.0; 3];
-    for i in (0..n).rev() {
-        x[free[i]] = (z[i] - (i + 1..n).map(|k| l[k][i] * x[free[k]]).sum::<f64>()) / l[i][i];
-    }
-    Some(x)
-}
-
-fn descend(sample: &Sample, start: Vector) -> Minimum {
+fn descend(sample: &Sample, means: &Means, start: Vector) -> Minimum {
     let (_, most) = sample.loss_range();
     let top = 1e3 * most;
     newton::minimise(
-        |v| local(sample, v),
+        &mut Squares::over(means),
         start,
         &[0.0, MIN_EXPONENT, 0.0, MIN_EXPONENT, 0.0],
         &[top, MAX_EXPONENT, top, MAX_EXPONENT, top],
@@ -172,39 +69,99 @@ fn descend(sample: &Sample, start: Vector) -> Minimum {
     )
 }
 
+/// What eight cells need to remember of a value for its derivatives.
+#[derive(Clone, Default)]
+struct Terms {
+    /// N^-alpha and D^-beta.
+    size: Lanes,
+    data: Lanes,
+    /// Fitted less mean loss.
+    residual: Lanes,
+}
+
+/// The sum of squares over the runs of a sample: that about the cells' means, and that within cells.
+struct Squares<'a> {
+    means: &'a Means,
+    at: Vector,
+    terms: Vec<Terms>,
+}
+
+impl<'a> Squares<'a> {
+    fn over(means: &'a Means) -> Self {
+        Self { means, at: [0.0; P], terms: vec![Terms::default(); means.eights.len()] }
+    }
+}
+
+impl Objective for Squares<'_> {
+    fn value(&mut self, v: &Vector) -> f64 {
+        self.at = *v;
+        value(&self.means.eights, v, &mut self.terms) + self.means.within
+    }
+
+    fn derivatives(&mut self) -> Derivatives {
+        derivatives(&self.means.eights, &self.at, &self.terms)
+    }
+}
+
 /// Half the sum of squares would save the twos; the sum itself is what the papers print.
-fn local(sample: &Sample, v: &Vector) -> Local {
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn value(means: &[Mean], v: &Vector, terms: &mut [Terms]) -> f64 {
     let [a, alpha, b, beta, e] = *v;
-    let mut value = 0.0;
-    let mut gradient = [0.0; P];
-    let mut hessian: Matrix = [[0.0; P]; P];
-    let mut gauss_newton: Matrix = [[0.0; P]; P];
-    for i in 0..sample.len() {
-        let (x, y, w) = (sample.x[i], sample.y[i], sample.weight[i]);
-        let (size, data) = ((-alpha * x).exp(), (-beta * y).exp());
-        let r = e + a * size + b * data - sample.loss[i];
-        value += w * r * r;
-        let g = [size, -a * size * x, data, -b * data * y, 1.0];
+    let mut sum = Lanes::default();
+    for (mean, terms) in means.iter().zip(terms) {
+        for l in 0..LANES {
+            let (size, data) = (exp(-alpha * mean.x[l]), exp(-beta * mean.y[l]));
+            let r = e + a * size + b * data - mean.loss[l];
+            sum[l] += mean.weight[l] * r * r;
+            terms.size[l] = size;
+            terms.data[l] = data;
+            terms.residual[l] = r;
+        }
+    }
+    sum.total()
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn derivatives(means: &[Mean], v: &Vector, terms: &[Terms]) -> Derivatives {
+    let [a, _, b, ..] = *v;
+    let mut gradient = [Lanes::default(); P];
+    let mut hessian = [[Lanes::default(); P]; P];
+    let mut scale = [Lanes::default(); P];
+    for (Mean { x, y, weight, .. }, terms) in means.iter().zip(terms) {
+        let (x, y, weight) = (*x, *y, *weight);
+        let (size_x, data_y) = (terms.size * x, terms.data * y);
+        let g = [terms.size, -a * size_x, terms.data, -b * data_y, Lanes::all(1.0)];
+        let wr = weight * terms.residual;
         for j in 0..P {
-            gradient[j] += 2.0 * w * r * g[j];
+            gradient[j] += wr * g[j];
+            let wg = weight * g[j];
+            scale[j] += wg * g[j];
             for k in 0..=j {
-                gauss_newton[j][k] += w * g[j] * g[k];
+                hessian[j][k] += wg * g[k];
             }
         }
-        let wr = 2.0 * w * r;
-        hessian[1][0] -= wr * size * x;
-        hessian[1][1] += wr * a * size * x * x;
-        hessian[3][2] -= wr * data * y;
-        hessian[3][3] += wr * b * data * y * y;
+        hessian[1][0] += wr * (-1.0 * size_x);
+        hessian[1][1] += wr * (a * (size_x * x));
+        hessian[3][2] += wr * (-1.0 * data_y);
+        hessian[3][3] += wr * (b * (data_y * y));
     }
-    for j in 0..P {
-        for k in 0..=j {
-            hessian[j][k] += 2.0 * gauss_newton[j][k];
-            hessian[k][j] = hessian[j][k];
-            gauss_newton[k][j] = gauss_newton[j][k];
-        }
+    Derivatives {
+        gradient: gradient.map(|g| 2.0 * g.total()),
+        hessian: std::array::from_fn(|j| {
+            std::array::from_fn(|k| 2.0 * hessian[j.max(k)][j.min(k)].total())
+        }),
+        scale: scale.map(Lanes::total),
     }
-    Local { value, gradient, hessian, gauss_newton }
+}
+
+/// J'J of the law in the parameters.
+fn gauss_newton(sample: &Sample, v: &Vector) -> Matrix {
+    let [a, alpha, b, beta, _] = *v;
+    newton::gram(sample.cells().into_iter().map(|cell| {
+        let (x, y) = (sample.x[cell.start], sample.y[cell.start]);
+        let (size, data) = (exp(-alpha * x), exp(-beta * y));
+        (sample.weight[cell].iter().sum(), [size, -a * size * x, data, -b * data * y, 1.0])
+    }))
 }
 
 fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
@@ -223,7 +180,7 @@ fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
         surface: surface_of(&v, sample.mean_x, sample.mean_y),
         objective: best.value,
         gradient: best.gradient,
-        condition: newton::condition(&local(sample, &v).gauss_newton, held),
+        condition: newton::condition(&gauss_newton(sample, &v), held),
         iterations: best.iterations,
         starts: minima.len(),
         starts_at_best: finite().filter(|m| m.value <= reach).count(),
@@ -249,36 +206,52 @@ mod tests {
         assert!((s.a / TRUTH.a - 1.0).abs() < 1e-6 && (s.b / TRUTH.b - 1.0).abs() < 1e-6, "{s:?}");
     }
 
-    /// Small by hand: the unconstrained answer of x + y = 1, x - y = 3, 2z = 2 has y = -1, so y is held
-    /// at 0 and x becomes the mean of 1 and 3.
-    #[test]
-    fn the_inner_problem_keeps_its_signs() {
-        let gram = [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 4.0]];
-        let (rss, x) = nonnegative(&gram, &[4.0, -2.0, 4.0], 14.0);
-        assert!(x[1] == 0.0 && (x[0] - 2.0).abs() < 1e-14 && (x[2] - 1.0).abs() < 1e-14, "{x:?}");
-        assert!((rss - 2.0).abs() < 1e-13, "{rss}");
-    }
-
     #[test]
     fn derivatives_are_the_difference_quotients() {
         let sample = Sample::new(&study(&[1e18, 1e19, 1e20], 6, 4.0, 0.01, 2));
         let at = [0.6, 0.4, 0.9, 0.35, 1.5];
-        let here = local(&sample, &at);
+        let means = sample.means();
+        let local = |v: &Vector| {
+            let mut squares = Squares::over(&means);
+            (squares.value(v), squares.derivatives())
+        };
+        let (_, here) = local(&at);
         let h = 1e-6;
         for j in 0..P {
             let shifted = |sign: f64| {
                 let mut v = at;
                 v[j] += sign * h;
-                local(&sample, &v)
+                local(&v)
             };
-            let (up, down) = (shifted(1.0), shifted(-1.0));
-            let slope = (up.value - down.value) / (2.0 * h);
+            let ((high, up), (low, down)) = (shifted(1.0), shifted(-1.0));
+            let slope = (high - low) / (2.0 * h);
             assert!((slope - here.gradient[j]).abs() < 1e-6 * (1.0 + slope.abs()), "{j}");
             for k in 0..P {
                 let curve = (up.gradient[k] - down.gradient[k]) / (2.0 * h);
                 assert!((curve - here.hessian[j][k]).abs() < 1e-5 * (1.0 + curve.abs()), "{j} {k}");
             }
         }
+    }
+
+    /// Oracle: the same runs in an order in which none of a cell are neighbours.
+    #[test]
+    fn runs_of_one_cell_count_as_each_alone() {
+        let seeds = [1, 2, 3].map(|seed| study(&[1e18, 1e19, 1e20], 6, 4.0, 0.02, seed));
+        let apart = Sample::new(&seeds.concat());
+        let together: Vec<_> =
+            (0..18).flat_map(|i| seeds.iter().map(move |s| s[i].clone())).collect();
+        let together = Sample::new(&together);
+        assert_eq!((apart.cells().len(), together.cells().len()), (54, 18));
+        let (got, want) = (fit(&together), fit(&apart));
+        assert!((got.objective / want.objective - 1.0).abs() < 1e-12, "{got:?} {want:?}");
+        assert!((got.condition / want.condition - 1.0).abs() < 1e-7, "{got:?} {want:?}");
+        let (s, t) = (got.surface, want.surface);
+        for (got, want) in
+            [(s.a, t.a), (s.b, t.b), (s.e, t.e), (s.alpha, t.alpha), (s.beta, t.beta)]
+        {
+            assert!((got / want - 1.0).abs() < 1e-8, "{s:?} {t:?}");
+        }
+        assert!((got.starts_at_best, got.starts) == (want.starts_at_best, want.starts));
     }
 
     #[test]

@@ -40,6 +40,14 @@ pub enum Code {
     NoIntervals,
     /// More than one bootstrap refit in twenty failed.
     DrawsFailed,
+    /// Bootstrap and profile likelihood give intervals of unlike width.
+    IntervalsDiffer,
+    /// An end of a profile interval that the runs do not set.
+    OpenInterval,
+    /// Rows that repeat another's N, D and loss to the digit.
+    Copies,
+    /// The law misses by more than seeds scatter.
+    LackOfFit,
     /// Methods whose intervals exclude each other's values.
     MethodsDisagree,
     /// Too few budgets, or too close together.
@@ -56,6 +64,10 @@ pub enum Code {
     NoHoldout,
     /// Choices after which the runs determine no law.
     ChoicesFail,
+    /// Another form of law is clearly better than Chinchilla's.
+    AnotherForm,
+    /// Forms that the runs do not rule out disagree beyond the leading fit's interval.
+    FormsDisagree,
     /// E outside the known entropy's reach.
     EntropyOutside,
     /// A measured loss below the known entropy.
@@ -66,6 +78,12 @@ pub enum Code {
     FarExtrapolation,
     /// A prediction far below the runs.
     BelowRuns,
+    /// Tokens per parameter that no run has tried.
+    RatioBeyondRuns,
+    /// Draws in which no compute reaches the loss asked for: the interval is of the others.
+    LossOutOfReach,
+    /// Repeated tokens valued by a law that was fitted to somebody else's runs.
+    BorrowedRepetition,
 }
 
 impl Warning {

@@ -4,6 +4,7 @@
 
 mod cell;
 pub mod cost;
+mod trunk;
 mod warn;
 
 pub use cell::{Cell, Recipe, hex};
@@ -81,6 +82,12 @@ impl Plan {
     /// Planned compute of all cells [FLOP].
     pub fn flops(&self) -> f64 {
         self.cells.iter().map(|c| c.recipe.flops()).sum()
+    }
+
+    /// What this study would cost with one trunk a size and cooldowns forked from it, over what it costs
+    /// (0, 1]. `None` unless the schedule is warmup-stable-decay and some size has several horizons.
+    pub fn trunk_share(&self) -> Option<f64> {
+        trunk::shared(&self.cells)
     }
 }
 
@@ -214,7 +221,7 @@ end = 0.02
         }
     }
 
-    fn plan(text: &str) -> Plan {
+    pub(crate) fn plan(text: &str) -> Plan {
         Plan::new(&Spec::parse(text).unwrap(), &facts())
     }
 

@@ -5,7 +5,7 @@ use std::f64::consts::LN_2;
 use maud::{Markup, html};
 
 use super::Input;
-use super::number::{ends, percent, spoken};
+use super::number::{ends, percent, share, spoken};
 use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Fit};
 use crate::predict::{Estimate, Prediction};
@@ -122,9 +122,14 @@ fn tiles(analysis: &Analysis, p: &Prediction) -> Markup {
             (tile(&format!("loss [{}]", analysis.convention.loss_unit()), loss(p.loss.value), ends(&p.loss).map(|e| e.map(loss))))
         }
         p.note {
-            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval; by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
-            (percent(p.regret_half)) " or " (percent(p.regret_twice)) " in loss. N counts "
-            (params_in_words(&analysis.convention.params)) "."
+            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval, for the loss that of one run (parameters, scatter and seed); by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
+            (percent(p.regret_half)) " or " (percent(p.regret_twice)) " in loss, which wastes "
+            (share(p.deadweight_half.value)) " or " (share(p.deadweight_twice.value)) " of the compute. "
+            @if let Some(d) = &p.deadweight {
+                "If a bootstrap draw of the law is the truth, this run wastes " (share(d.median))
+                " in the median and under " (share(d.upper)) " in " (format!("{:.0}%", 100.0 * p.level)) " of the draws. "
+            }
+            "N counts " (params_in_words(&analysis.convention.params)) "."
         }
     }
 }

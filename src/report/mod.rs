@@ -7,6 +7,7 @@
 //! Reads: `points`, `fit`'s result, `predict`'s result, `figure`. Read by: `cli`.
 
 mod answer;
+mod forms;
 mod number;
 mod tables;
 
@@ -47,13 +48,13 @@ pub fn html(input: &Input) -> String {
                 // No script and no request can come from this page, whatever a table's cells hold.
                 meta http-equiv="Content-Security-Policy"
                     content="default-src 'none'; style-src 'unsafe-inline'; font-src data:; img-src data:";
-                title { "Scaling law of " (analysis.source) }
+                title { "Scaling law of " (named(&analysis.source)) }
                 style { (PreEscaped(style())) }
             }
             body {
                 main {
                     header {
-                        h1 { "Scaling law of " (analysis.source) }
+                        h1 { "Scaling law of " (named(&analysis.source)) }
                         p.sub { (subtitle(input)) }
                     }
                     (answer::answer(input))
@@ -89,6 +90,11 @@ fn subtitle(input: &Input) -> String {
     parts.join(" · ")
 }
 
+/// A sweep's name, or the last part of a path; the whole of it stands in the provenance.
+fn named(source: &str) -> &str {
+    source.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(source)
+}
+
 struct Part {
     id: &'static str,
     title: &'static str,
@@ -106,7 +112,14 @@ fn sections(input: &Input) -> Vec<Part> {
         part(!input.predictions.is_empty(), "predictions", "Predictions", &|| {
             tables::predictions(a, input.predictions)
         }),
-        part(!a.fits.is_empty(), "fits", "Fits", &|| tables::fits(a)),
+        part(!a.fits.is_empty(), "fits", "Fits", &|| {
+            let largest = a.points.iter().map(|p| p.flops).fold(0.0, f64::max);
+            html! {
+                @if let Some(spread) = &a.disagreement { (forms::disagreement(spread, largest)) }
+                (tables::fits(a))
+            }
+        }),
+        part(!a.laws.is_empty(), "forms", "Other laws on the same runs", &|| forms::forms(a)),
         a.holdout.as_ref().map(|h| Part {
             id: "held-out",
             title: "Held out",
@@ -179,6 +192,7 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::figure::{all, sample};
+    use crate::fit::{LackOfFit, Noise};
 
     fn input<'a>(
         analysis: &'a Analysis,
@@ -247,6 +261,9 @@ mod tests {
         let page = html(&input);
         assert_eq!(page, html(&input));
         save("tiny", &page);
+        let wasted = predictions[0].deadweight.unwrap();
+        assert!(page.contains(&format!("this run wastes {}", number::share(wasted.median))));
+        assert!(page.contains(" of C</small>") && page.contains("bias taken off"));
         let order = [
             "<h1>",
             "For <b>10¹³ FLOP</b>",
@@ -258,7 +275,7 @@ mod tests {
             ">IsoFLOP minima</h2>",
             ">What N and C mean</h2>",
             ">How much depends on choices</h2>",
-            "squares of ln L",
+            ">squares of ln L<",
             ">Left out, and why</h2>",
             ">All cells</h2>",
             "[grid]",
@@ -363,6 +380,24 @@ mod tests {
         analysis.isoflop_bias = None;
         let page = html(&input(&analysis, &[], &predictions, &[]));
         assert!(!page.contains("Bias of this design"));
+    }
+
+    #[test]
+    fn profile_intervals_and_seeds_stand_beside_the_bootstrap() {
+        let (mut analysis, predictions) = sample::imported();
+        (analysis.profile[1].lo, analysis.profile[1].note) = (None, Some("no end".into()));
+        analysis.noise = Some(Noise {
+            replicates: 12,
+            sd: 0.0031,
+            dof: 8,
+            lack_of_fit: Some(LackOfFit { f: 3.5, dof: 21, p: 0.0312 }),
+        });
+        let page = html(&input(&analysis, &[], &predictions, &[]));
+        assert!(page.contains("open – <span") && page.contains("no end"));
+        assert!(page.contains("F = 3.50 with 21 and 8 degrees of freedom, p = 3.12e-2."), "{page}");
+        (analysis.profile, analysis.noise) = (vec![], None);
+        let page = html(&input(&analysis, &[], &predictions, &[]));
+        assert!(!page.contains("Least squares") && !page.contains("Seeds: "));
     }
 
     #[test]

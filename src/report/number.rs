@@ -50,6 +50,16 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
+/// A share without a sign: `0.42%`, `15.6%`.
+pub(super) fn share(share: f64) -> String {
+    let percent = 100.0 * share;
+    match percent {
+        p if !p.is_finite() => "–".into(),
+        p if p < 0.995 => format!("{p:.2}%"),
+        p => format!("{p:.1}%"),
+    }
+}
+
 /// A difference of exponents with its sign: `−0.003`.
 pub(super) fn difference(value: f64) -> String {
     // Not `−0.000`.
@@ -97,6 +107,12 @@ mod tests {
     #[test]
     fn a_difference_has_a_sign_and_no_negative_zero() {
         assert_eq!([-0.0031, 0.0126, -0.0004].map(difference), ["−0.003", "+0.013", "+0.000"]);
+    }
+
+    #[test]
+    fn a_share_has_two_or_three_digits() {
+        assert_eq!([0.0, 0.0042, 0.00996, 0.156].map(share), ["0.00%", "0.42%", "1.0%", "15.6%"]);
+        assert_eq!(share(f64::NAN), "–");
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::number::{count_with_interval, difference, ends, loss, percent, with_interval};
+use super::number::{count_with_interval, difference, ends, loss, percent, share, with_interval};
 use super::{CellRow, Input};
 use crate::figure::{method_name, power};
-use crate::fit::{Analysis, Compute, Fit, Holdout, SensitivityRow};
+use crate::fit::{Analysis, Compute, Fit, Holdout, Noise, SensitivityRow};
 use crate::predict::{Estimate, Prediction};
 use crate::units::{count, digits3};
 
@@ -14,7 +14,7 @@ fn head(name: &str, unit: &str, numeric: bool) -> Markup {
     html! { th.n[numeric] { (name) @if !unit.is_empty() { small { (unit) } } } }
 }
 
-fn table(heads: &[(&str, &str, bool)], rows: &Markup) -> Markup {
+pub(super) fn table(heads: &[(&str, &str, bool)], rows: &Markup) -> Markup {
     html! {
         div.scroll tabindex="0" {
             table {
@@ -65,6 +65,67 @@ pub(super) fn fits(analysis: &Analysis) -> Markup {
             ", of the parameter, not of a prediction. The shaded fit leads. What each method minimised:"
         }
         ul.note { @for fit in &analysis.fits { li { (method_name(&fit.method)) ": " (fit.objective_is) } } }
+        @if !analysis.profile.is_empty() { (profile(analysis)) }
+        @if let Some(n) = &analysis.noise { (noise(n)) }
+    }
+}
+
+/// Profile likelihood beside the bootstrap.
+fn profile(analysis: &Analysis) -> Markup {
+    let surfaces: Vec<&Fit> = analysis.fits.iter().filter(|f| f.params.is_some()).collect();
+    let rows = html! {
+        @for p in &analysis.profile {
+            tr {
+                td { @match p.flops {
+                    Some(flops) => { "D*/N* at " (power(flops)) " FLOP" },
+                    None => (p.quantity),
+                } }
+                td.n { (with_interval(p.value, None)) }
+                td.n { (between(p.lo, p.hi)) }
+                @for fit in &surfaces {
+                    td.n { @match p.bootstrap(fit, &analysis.compute) {
+                        Some([lo, hi]) => (between(Some(lo), Some(hi))),
+                        None => "–",
+                    } }
+                }
+                td.wrap { (p.note.as_deref().unwrap_or("")) }
+            }
+        }
+    };
+    let mut heads = vec![
+        ("Parameter", "", false),
+        ("Least squares", "of ln L", true),
+        ("Profile", "likelihood", true),
+    ];
+    heads.extend(surfaces.iter().map(|f| ("Bootstrap", method_name(&f.method), true)));
+    heads.push(("", "", false));
+    html! {
+        (table(&heads, &rows))
+        p.note {
+            "Intervals of the parameter at " (format!("{:.0}%", 100.0 * analysis.profile[0].level)) " by two "
+            "methods. The profile takes ln L to scatter normally and alike in every run, assumes no shape of the "
+            "estimate, and leaves an end open that the runs do not set. A Huber objective is no likelihood: the "
+            "profile belongs to least squares of ln L, whose value may differ from that of the leading fit."
+        }
+    }
+}
+
+fn between(lo: Option<f64>, hi: Option<f64>) -> Markup {
+    let end = |v: Option<f64>| v.map_or_else(|| html! { "open" }, |v| with_interval(v, None));
+    html! { (end(lo)) " – " (end(hi)) }
+}
+
+/// What runs of equal N and D say of the scatter, and of the law.
+fn noise(noise: &Noise) -> Markup {
+    html! {
+        p.note {
+            "Seeds: " (noise.replicates) " runs share N and D with another; ln L scatters among them with a standard "
+            "deviation of " (percent(noise.sd).trim_start_matches('+')) " (" (noise.dof) " degrees of freedom)."
+            @if let Some(test) = &noise.lack_of_fit {
+                " Against that the law's own misses have F = " (format!("{:.2}", test.f)) " with " (test.dof) " and "
+                (noise.dof) " degrees of freedom, p = " (format!("{:.2e}", test.p)) "."
+            }
+        }
     }
 }
 
@@ -82,18 +143,17 @@ fn coefficients(fit: &Fit) -> [(&'static str, Option<f64>); 7] {
 }
 
 fn certificate(fit: &Fit) -> Markup {
+    let c = &fit.certificate;
+    let numbers = format!("gradient {:.0e}, condition {:.1e}", c.gradient, c.condition);
     html! {
-        @match &fit.certificate {
-            None => "–",
-            Some(c) => {
-                (c.starts_at_best) " of " (c.starts) " starts agree"
-                small {
-                    "gradient " (format!("{:.0e}", c.gradient)) ", condition " (format!("{:.1e}", c.condition))
-                    ", " (c.iterations) " iterations"
-                }
-                @if !c.at_bound.is_empty() { small { b { "not determined: " (c.at_bound.join(", ")) } } }
-            }
+        @if c.iterations == 0 {
+            "least squares in closed form"
+            small { (numbers) }
+        } @else {
+            (c.starts_at_best) " of " (c.starts) " starts agree"
+            small { (numbers) ", " (c.iterations) " iterations" }
         }
+        @if !c.at_bound.is_empty() { small { b { "not determined: " (c.at_bound.join(", ")) } } }
     }
 }
 
@@ -116,13 +176,13 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
                 td.n { (number(&p.tokens_per_param)) }
                 td.n { (number(&p.loss)) }
                 @if analysis.bytes_per_token.is_some() { td.n { (bits(&p.loss).unwrap_or_default()) } }
-                td.n { (percent(p.regret_half)) }
-                td.n { (percent(p.regret_twice)) }
+                td.n { (percent(p.regret_half)) small { (share(p.deadweight_half.value)) " of C" } }
+                td.n { (percent(p.regret_twice)) small { (share(p.deadweight_twice.value)) " of C" } }
             }
             @for m in p.methods.iter().filter(|m| m.method != p.method) {
                 tr {
                     td {}
-                    td { (method_name(&m.method)) }
+                    td { (method_name(&m.method)) @if m.corrected { small { "bias taken off" } } }
                     td.n { (counted(&m.params)) }
                     td.n { (counted(&m.tokens)) }
                     td.n { (number(&m.tokens_per_param)) }
@@ -147,12 +207,14 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
     if analysis.bytes_per_token.is_some() {
         heads.push(("Loss", "bits/byte", true));
     }
-    heads.extend([("At ½ N*", "loss", true), ("At 2 N*", "loss", true)]);
+    heads.extend([("At ½ N*", "loss, waste", true), ("At 2 N*", "loss, waste", true)]);
     html! {
         (table(&heads, &rows))
         p.note {
-            "Second line: interval; for the loss a prediction interval of one run (parameters and residual "
-            "scatter). It does not hold the error of the form: compare the methods."
+            "Second line: for N*, D* and D*/N* the interval of the parameter, for the loss a prediction interval "
+            "of one run (parameters, scatter about the law and seed). Neither holds the error of the form: compare the "
+            "methods. Waste: the compute-optimal run reaches the same loss with that much less (deadweight compute "
+            "loss)."
         }
     }
 }

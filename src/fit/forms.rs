@@ -1,0 +1,348 @@
+//! The forms side by side: every law that these runs can determine, by least squares in ln L.
+//!
+//! A form that is wrong bends until it fits the runs and misses the next budget (Farseer,
+//! arXiv:2506.10972), so each is judged twice: by the corrected Akaike criterion on all runs (Hurvich &
+//! Tsai 1989, doi:10.1093/biomet/76.2.297) and by its error on the budgets that `holdout` keeps out.
+//!
+//! AICc needs a likelihood, and that is normal errors of ln L with one standard deviation: so the
+//! objective is the sum of squares here, where the leading fit uses Huber's function. Values of the
+//! Chinchilla law therefore differ a little from those of `lse`.
+//!
+//! Limits: AICc takes runs as independent, which branches of one trunk are not; a parameter at a bound
+//! counts like any other. Read by: `analyse`.
+
+use rayon::prelude::*;
+
+use crate::fit::groups::{self, Group};
+use crate::fit::law::{self, Fitted, LAWS, Law, Run, Scale};
+use crate::fit::result::{
+    Ahead, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
+};
+use crate::fit::{Code, Fit, Options, Warning, ahead, holdout, stats};
+use crate::points::Point;
+
+/// A difference of AICc beyond which the worse form has no support (Burnham & Anderson 2002, "Model
+/// selection and multimodel inference", section 2.6) [-].
+const CLEAR: f64 = 10.0;
+
+/// Fits every law to `points`, which must be sorted by compute. Laws come in the order of [`LAWS`]; what
+/// cannot be fitted is named with its reason.
+pub(super) fn compare(
+    points: &[Point],
+    groups: &[Group],
+    compute: &Compute,
+    options: &Options,
+) -> (Vec<LawFit>, Vec<LawMissing>) {
+    let kept = match options.holdout {
+        0 => None,
+        budgets => holdout::split(points, groups, budgets).ok(),
+    };
+    let (mut fits, mut missing) = (Vec::new(), Vec::new());
+    // Collected in the order of the laws, so the number of threads changes nothing.
+    let all: Vec<Result<LawFit, String>> =
+        LAWS.par_iter().map(|law| one(law, points, groups, compute, kept)).collect();
+    for (law, fit) in LAWS.iter().zip(all) {
+        match fit {
+            Ok(fit) => fits.push(fit),
+            Err(reason) => missing.push(LawMissing { law: law.name.into(), reason }),
+        }
+    }
+    let rivals = fits.iter().filter(|f| is_surface(f)).filter_map(|f| f.aicc);
+    let best = rivals.fold(f64::INFINITY, f64::min);
+    for fit in &mut fits {
+        fit.delta_aicc = fit.aicc.filter(|_| is_surface(fit)).map(|aicc| aicc - best);
+    }
+    (fits, missing)
+}
+
+/// Whether a fit is to all runs, so that its AICc is a rival of the others'.
+fn is_surface(fit: &LawFit) -> bool {
+    Law::named(&fit.law).is_some_and(|law| law.surface)
+}
+
+fn one(
+    law: &'static Law,
+    points: &[Point],
+    groups: &[Group],
+    compute: &Compute,
+    kept: Option<usize>,
+) -> Result<LawFit, String> {
+    let rows = law.rows(points, groups);
+    let fitted = law::fit(law, &pick(points, &rows), Scale::Log)?;
+    let solution = &fitted.solution;
+    let (n, k) = (rows.len(), law.free);
+    let values = law.values.iter().zip(fitted.values()).map(|(v, (value, sd))| LawValue {
+        name: v.name.into(),
+        value,
+        unit: v.unit.into(),
+        sd,
+    });
+    Ok(LawFit {
+        law: law.name.into(),
+        equation: law.equation.into(),
+        source: law.source.into(),
+        params: values.collect(),
+        k,
+        n,
+        rss: solution.rss,
+        residual_sd: (solution.rss / (n - k) as f64).sqrt(),
+        aicc: aicc(solution.rss, n, k),
+        delta_aicc: None,
+        certificate: Certificate {
+            starts: solution.starts,
+            starts_at_best: solution.starts_at_best,
+            gradient: solution.gradient,
+            condition: solution.condition,
+            iterations: solution.iterations,
+            at_bound: fitted.at_bound().into_iter().map(Into::into).collect(),
+        },
+        heldout: kept.and_then(|kept| heldout(&fitted, points, &rows, kept)),
+        ahead: ahead::of(&fitted, compute, points),
+    })
+}
+
+fn pick(points: &[Point], rows: &[usize]) -> Vec<Point> {
+    rows.iter().map(|i| points[*i].clone()).collect()
+}
+
+/// n ln(RSS/n) + 2K + 2K(K+1)/(n-K-1), K counting the scatter besides the `k` parameters. Nothing where
+/// the correction has no meaning, and for an exact fit.
+fn aicc(rss: f64, n: usize, k: usize) -> Option<f64> {
+    let (rows, all) = (n as f64, k as f64 + 1.0);
+    let left = rows - all - 1.0;
+    // Below this the residuals are rounding.
+    if left <= 0.0 || rss <= 1e-24 * rows {
+        return None;
+    }
+    Some(rows * (rss / rows).ln() + 2.0 * all + 2.0 * all * (all + 1.0) / left)
+}
+
+/// The law refitted to the first `kept` points, and its errors on those of `rows` beyond.
+fn heldout(full: &Fitted, points: &[Point], rows: &[usize], kept: usize) -> Option<HeldOutError> {
+    let smaller = &points[..kept];
+    let own = pick(smaller, &full.law.rows(smaller, &groups::budgets(smaller)));
+    let fitted = law::refit(full, &own, Scale::Log).ok()?;
+    let errors: Vec<f64> = rows
+        .iter()
+        .filter(|row| **row >= kept)
+        .map(|row| fitted.loss(&Run::of(&points[*row])) / points[*row].loss - 1.0)
+        .collect();
+    let n = errors.len();
+    (n > 0).then(|| HeldOutError {
+        mean_error: errors.iter().sum::<f64>() / n as f64,
+        max_error: errors.iter().map(|e| e.abs()).fold(0.0, f64::max),
+        n,
+    })
+}
+
+/// A quantity ahead: its name, of a form, and of the (N*, loss) of a draw.
+type Quantity = (&'static str, fn(&Ahead) -> Option<f64>, fn(&(f64, f64)) -> f64);
+
+/// Warnings: another form is clearly better than Chinchilla's, and forms that the runs do not rule out
+/// predict what the leading fit's interval does not hold.
+pub(super) fn verdicts(
+    laws: &[LawFit],
+    lead: Option<&Fit>,
+    compute: &Compute,
+    warnings: &mut Vec<Warning>,
+) {
+    let Some(chinchilla) = laws.iter().find(|l| l.law == "chinchilla") else { return };
+    for other in laws {
+        let (Some(gain), Some(ours), Some(theirs)) = (
+            chinchilla.delta_aicc.zip(other.delta_aicc).map(|(c, o)| c - o),
+            chinchilla.heldout.as_ref(),
+            other.heldout.as_ref(),
+        ) else {
+            continue;
+        };
+        if gain > CLEAR && theirs.max_error < ours.max_error {
+            warnings.push(Warning::new(
+                Code::AnotherForm,
+                format!(
+                    "the form {} fits better than chinchilla (AICc lower by {gain:.0}) and is nearer to \
+                     the held-out runs (off by up to {:.2}% against {:.2}%): E and the exponents \
+                     describe these runs, not the law behind them",
+                    other.law,
+                    100.0 * theirs.max_error,
+                    100.0 * ours.max_error
+                ),
+            ));
+        }
+    }
+    let Some(lead) = lead else { return };
+    let Draws::Surfaces(surfaces) = &lead.draws else { return };
+    let Some(flops) = laws.iter().find_map(|l| l.ahead.as_ref()).map(|a| a.flops) else { return };
+    let optima: Vec<(f64, f64)> = surfaces
+        .iter()
+        .filter_map(|s| s.optimum(compute, flops).map(|(n, d)| (n, s.loss(n, d))))
+        .collect();
+    let plausible = |l: &&LawFit| l.law != "chinchilla" && l.delta_aicc.is_some_and(|d| d <= CLEAR);
+    let quantities: [Quantity; 2] =
+        [("N*", |a| a.params, |o| o.0), ("the loss", |a| Some(a.loss), |o| o.1)];
+    for (what, of_law, of_draw) in quantities {
+        let draws: Vec<f64> = optima.iter().map(of_draw).collect();
+        let Some([low, high]) = stats::percentile_interval(&draws, lead.level) else { continue };
+        let outside: Vec<String> = laws
+            .iter()
+            .filter(plausible)
+            .filter_map(|l| Some((l, l.ahead.as_ref().and_then(of_law)?)))
+            .filter(|(_, value)| !(low..=high).contains(value))
+            .map(|(l, value)| format!("{} {}", l.law, short(value)))
+            .collect();
+        if !outside.is_empty() {
+            warnings.push(Warning::new(
+                Code::FormsDisagree,
+                format!(
+                    "forms that these runs do not rule out disagree about {what} at {flops:.2e} FLOP by \
+                     more than the interval of {}, [{}, {}]: {}",
+                    lead.method,
+                    short(low),
+                    short(high),
+                    outside.join(", ")
+                ),
+            ));
+        }
+    }
+}
+
+/// Four significant digits.
+fn short(value: f64) -> String {
+    if (1e-3..1e4).contains(&value) { format!("{value:.4}") } else { format!("{value:.3e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::analyse;
+    use crate::fit::result::{Analysis, Surface};
+    use crate::fit::sample::tests::study;
+    use crate::fit::stats::Random;
+    use crate::fit::tests::table;
+
+    fn options() -> Options {
+        Options { bootstrap: 40, ..Options::default() }
+    }
+
+    fn five_budgets() -> Vec<Point> {
+        study(&[1e18, 3e18, 1e19, 3e19, 1e20], 8, 4.0, 0.003, 11)
+    }
+
+    /// The design of [`five_budgets`] on another law.
+    fn on(law: &str, values: &[f64], sigma: f64) -> Vec<Point> {
+        let law = Law::named(law).unwrap();
+        let mut random = Random::new(5, 0);
+        let mut points = study(&[1e18, 1e19, 1e20, 1e21, 1e22], 8, 5.0, 0.0, 1);
+        for p in &mut points {
+            p.loss = law.loss(values, &Run::of(p)).unwrap() * (sigma * random.normal()).exp();
+        }
+        points
+    }
+
+    fn named<'a>(laws: &'a [LawFit], name: &str) -> &'a LawFit {
+        laws.iter().find(|l| l.law == name).unwrap()
+    }
+
+    fn codes(analysis: &Analysis) -> Vec<Code> {
+        analysis.warnings.iter().map(|w| w.code).collect()
+    }
+
+    /// Oracle: the constants that the losses were made with, and the closed form of the optimum.
+    #[test]
+    fn the_true_form_leads_and_its_optimum_ahead_is_the_closed_one() {
+        let analysis = analyse(&table(five_budgets()), Compute::SixNd, &options()).unwrap();
+        let chinchilla = named(&analysis.laws, "chinchilla");
+        assert!(chinchilla.delta_aicc.unwrap() < 6.0, "{:?}", chinchilla.delta_aicc);
+        assert!(named(&analysis.laws, "kaplan").delta_aicc.unwrap() > CLEAR);
+        assert_eq!(named(&analysis.laws, "compute").delta_aicc, None);
+        assert!(!codes(&analysis).contains(&Code::AnotherForm), "{:?}", analysis.warnings);
+        for (value, truth) in chinchilla.params.iter().zip([1.69, 406.4, 410.7, 0.34, 0.28]) {
+            assert!((value.value - truth).abs() < 4.0 * value.sd.unwrap(), "{value:?}");
+        }
+        let ahead = chinchilla.ahead.as_ref().unwrap();
+        let [e, a, b, alpha, beta] = [0, 1, 2, 3, 4].map(|i: usize| chinchilla.params[i].value);
+        let surface = Surface { e, a, b, alpha, beta };
+        let (n, d) = surface.optimum(&Compute::SixNd, 1e21).unwrap();
+        assert!((ahead.flops / 1e21 - 1.0).abs() < 1e-12);
+        assert!((ahead.params.unwrap() / n - 1.0).abs() < 1e-8, "{ahead:?} {n}");
+        assert!((ahead.tokens.unwrap() / d - 1.0).abs() < 1e-8);
+        assert!((ahead.loss / surface.loss(n, d) - 1.0).abs() < 1e-13);
+        assert!((ahead.a.unwrap() - beta / (alpha + beta)).abs() < 1e-8);
+    }
+
+    /// By hand: 10 ln(1/10) + 2*3 + 2*3*4/6 with two parameters and the scatter.
+    #[test]
+    fn aicc_counts_the_scatter_and_has_its_limits() {
+        let by_hand = 10.0 * 0.1_f64.ln() + 6.0 + 4.0;
+        assert!((aicc(1.0, 10, 2).unwrap() - by_hand).abs() < 1e-12);
+        assert_eq!((aicc(1.0, 4, 2), aicc(0.0, 10, 2)), (None, None));
+    }
+
+    /// Runs on a law whose exponent of the data falls with size: no sum of two powers.
+    #[test]
+    fn a_form_that_is_clearly_better_is_a_warning() {
+        let truth = [-0.091, -0.021, 0.169, -6.287, 88.01, -0.1, 0.424, -0.124, 0.123];
+        let analysis =
+            analyse(&table(on("farseer", &truth, 1e-4)), Compute::SixNd, &options()).unwrap();
+        let text: Vec<&Warning> =
+            analysis.warnings.iter().filter(|w| w.code == Code::AnotherForm).collect();
+        assert!(text.iter().any(|w| w.text.contains("form farseer")), "{:?}", analysis.laws);
+        let error = |name| named(&analysis.laws, name).heldout.as_ref().unwrap().max_error;
+        assert!(error("farseer") < error("chinchilla") && error("chinchilla") < error("kaplan"));
+        assert_eq!(named(&analysis.laws, "farseer").heldout.as_ref().unwrap().n, 8);
+    }
+
+    #[test]
+    fn forms_that_are_not_ruled_out_and_disagree_ahead_are_named() {
+        let analysis = analyse(&table(five_budgets()), Compute::SixNd, &options()).unwrap();
+        let mut laws = analysis.laws.clone();
+        let lead = analysis.fits.first();
+        let told = |laws: &[LawFit]| {
+            let mut warnings = Vec::new();
+            verdicts(laws, lead, &Compute::SixNd, &mut warnings);
+            warnings
+                .into_iter()
+                .filter(|w: &Warning| w.code == Code::FormsDisagree)
+                .map(|w| w.text)
+                .collect::<Vec<_>>()
+        };
+        let kaplan = laws.iter().position(|l| l.law == "kaplan").unwrap();
+        let before = told(&laws);
+        assert!(!before.iter().any(|t| t.contains("kaplan")), "{before:?}");
+        laws[kaplan].delta_aicc = Some(1.0);
+        let after = told(&laws);
+        assert!(after.iter().any(|t| t.contains("the loss") && t.contains("kaplan")), "{after:?}");
+    }
+
+    /// D = 20 N: no law of both, but a law of compute.
+    #[test]
+    fn a_ladder_of_one_ratio_has_a_law_of_compute_alone() {
+        let mut points = Vec::new();
+        for (i, p) in study(&[1e18], 9, 20.0, 0.0, 1).into_iter().enumerate() {
+            let tokens = 20.0 * p.params;
+            let flops = 6.0 * p.params * tokens;
+            let wobble = 1.0 + 1e-4 * (2.7 * i as f64).sin();
+            let loss = (1.7 + 900.0 * flops.powf(-0.15)) * wobble;
+            points.push(Point { tokens, flops, loss, budget: None, ..p });
+        }
+        let analysis = analyse(&table(points), Compute::SixNd, &options()).unwrap();
+        let names: Vec<&str> = analysis.laws.iter().map(|l| l.law.as_str()).collect();
+        assert_eq!(names, ["compute"]);
+        let gamma = &analysis.laws[0].params[2];
+        assert!((gamma.value - 0.15).abs() < 0.01 && gamma.sd.unwrap() > 0.0, "{gamma:?}");
+        let ahead = analysis.laws[0].ahead.as_ref().unwrap();
+        let truth = 1.7 + 900.0 * ahead.flops.powf(-0.15);
+        assert!((ahead.loss / truth - 1.0).abs() < 2e-3 && ahead.params.is_none(), "{ahead:?}");
+        assert_eq!(analysis.laws_missing.len(), 5);
+        let why =
+            |name: &str| &analysis.laws_missing.iter().find(|m| m.law == name).unwrap().reason;
+        assert!(why("chinchilla").contains("D is a power of N"), "{}", why("chinchilla"));
+        assert!(why("repetition").contains("unique_tokens"), "{}", why("repetition"));
+    }
+
+    #[test]
+    fn nothing_held_out_gives_no_error() {
+        let options = Options { holdout: 0, ..options() };
+        let analysis = analyse(&table(five_budgets()), Compute::SixNd, &options).unwrap();
+        assert!(analysis.laws.iter().all(|l| l.heldout.is_none()) && analysis.laws.len() >= 4);
+    }
+}

@@ -1,0 +1,174 @@
+//! Where variable projection begins: the sum of squares on a grid of exponents, with the best E, A and
+//! B at each node.
+//!
+//! With the exponents fixed the law is linear in the other three, so a node costs one inner product over
+//! the runs (N^-alpha with D^-beta) and a 3 by 3 system; every other sum has one exponent in it, or
+//! none, and is taken once.
+//!
+//! Reads: `sample`, `lanes`. Read by: `varpro`.
+
+use multiversion::multiversion;
+
+use crate::fit::lanes::{LANES, Lanes, exp};
+use crate::fit::newton::Vector;
+use crate::fit::sample::{Mean, Means};
+
+/// The projected objective on a grid of exponents.
+pub(super) struct Grid {
+    exponents: Vec<f64>,
+    /// (residual sum of squares, [E, A, B]) for alpha major, beta minor.
+    cells: Vec<(f64, [f64; 3])>,
+}
+
+impl Grid {
+    /// The square grid of `nodes` exponents from 0.02 to 3, log-spaced.
+    pub(super) fn over(means: &Means, nodes: usize) -> Self {
+        let exponents: Vec<f64> =
+            (0..nodes).map(|i| 0.02 * (150.0_f64).powf(i as f64 / (nodes - 1) as f64)).collect();
+        let column = |of: fn(&Mean) -> Lanes| means.eights.iter().map(of).collect::<Vec<Lanes>>();
+        let (loss, weight) = (column(|m| m.loss), column(|m| m.weight));
+        let ones = vec![Lanes::all(1.0); weight.len()];
+        let times = |l: &[Lanes], r: &[Lanes]| -> Vec<Lanes> {
+            l.iter().zip(r).map(|(l, r)| *l * *r).collect()
+        };
+        let weighted_loss = times(&weight, &loss);
+        // For each exponent its column, and the sums that it alone decides: u, u^2 and u L.
+        let alone = |column: &[Lanes]| -> Vec<(Vec<Lanes>, [f64; 3])> {
+            let with = |k: &f64| {
+                let u = powers(column, *k);
+                let weighted = times(&u, &weight);
+                let sums = [dot(&weighted, &ones), dot(&weighted, &u), dot(&u, &weighted_loss)];
+                (u, sums)
+            };
+            exponents.iter().map(with).collect()
+        };
+        let (by_size, by_data) = (alone(&column(|m| m.x)), alone(&column(|m| m.y)));
+        let count = dot(&weight, &ones);
+        let (l, ll) = (dot(&weighted_loss, &ones), dot(&weighted_loss, &loss) + means.within);
+        let mut cells = Vec::with_capacity(nodes * nodes);
+        for (u, s) in &by_size {
+            let weighted = times(u, &weight);
+            for (v, d) in &by_data {
+                let uv = dot(&weighted, v);
+                let gram = [[count, s[0], d[0]], [s[0], s[1], uv], [d[0], uv, d[1]]];
+                cells.push(nonnegative(&gram, &[l, s[2], d[2]], ll));
+            }
+        }
+        Self { exponents, cells }
+    }
+
+    /// The `n` nodes with the smallest sums, smallest first.
+    pub(super) fn best(&self, n: usize) -> Vec<Vector> {
+        let mut by_value: Vec<usize> = (0..self.cells.len()).collect();
+        by_value.sort_by(|l, r| self.cells[*l].0.total_cmp(&self.cells[*r].0).then(l.cmp(r)));
+        let nodes = self.exponents.len();
+        by_value.into_iter().take(n).map(|k| self.node(k / nodes, k % nodes)).collect()
+    }
+
+    /// `[A, alpha, B, beta, E]` at a node.
+    pub(super) fn node(&self, i: usize, j: usize) -> Vector {
+        let (_, [e, a, b]) = self.cells[i * self.exponents.len() + j];
+        [a, self.exponents[i], b, self.exponents[j], e]
+    }
+
+    /// Nodes that no neighbour is below.
+    pub(super) fn local_minima(&self) -> Vec<Vector> {
+        let n = self.exponents.len();
+        let at = |i: usize, j: usize| self.cells[i * n + j].0;
+        let mut found = Vec::new();
+        for i in 0..n {
+            for j in 0..n {
+                let near = |v: usize| v.saturating_sub(1)..=(v + 1).min(n - 1);
+                if near(i).all(|p| near(j).all(|q| at(i, j) <= at(p, q))) {
+                    found.push(self.node(i, j));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// exp(-k x).
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn powers(column: &[Lanes], k: f64) -> Vec<Lanes> {
+    let mut powers = column.to_vec();
+    for power in &mut powers {
+        for l in 0..LANES {
+            power[l] = exp(-k * power[l]);
+        }
+    }
+    powers
+}
+
+/// Inner product.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn dot(left: &[Lanes], right: &[Lanes]) -> f64 {
+    let mut sum = Lanes::default();
+    for (l, r) in left.iter().zip(right) {
+        sum += *l * *r;
+    }
+    sum.total()
+}
+
+/// Least squares in three unknowns, none below zero, from the normal equations. Returns the residual
+/// sum of squares and the unknowns.
+///
+/// The plain solution where it is not negative; else the best of the other subsets of unknowns whose
+/// plain solution is not (exact for three).
+pub(super) fn nonnegative(gram: &[[f64; 3]; 3], rhs: &[f64; 3], ll: f64) -> (f64, [f64; 3]) {
+    let fit = |x: [f64; 3]| -> Option<(f64, [f64; 3])> {
+        let rss = ll - (x[0] * rhs[0] + x[1] * rhs[1] + x[2] * rhs[2]);
+        (x.iter().all(|v| *v >= 0.0) && rss < ll).then_some((rss, x))
+    };
+    if let Some(best) = solve(gram, rhs, [0, 1, 2]).and_then(fit) {
+        return best;
+    }
+    let pairs = [[0, 1], [0, 2], [1, 2]].map(|free| solve(gram, rhs, free));
+    let singles = [[0], [1], [2]].map(|free| solve(gram, rhs, free));
+    let fits = pairs.into_iter().chain(singles).flatten().filter_map(fit);
+    fits.min_by(|l, r| l.0.total_cmp(&r.0)).unwrap_or((ll, [0.0; 3]))
+}
+
+/// Solves the normal equations of the `free` unknowns by Cholesky, the rest being zero.
+fn solve<const N: usize>(
+    gram: &[[f64; 3]; 3],
+    rhs: &[f64; 3],
+    free: [usize; N],
+) -> Option<[f64; 3]> {
+    let mut l = [[0.0; N]; N];
+    let mut z = [0.0; N];
+    for i in 0..N {
+        for j in 0..=i {
+            let s = gram[free[i]][free[j]] - (0..j).map(|k| l[i][k] * l[j][k]).sum::<f64>();
+            if i == j {
+                if s <= 1e-13 * gram[free[i]][free[i]] {
+                    return None;
+                }
+                l[i][i] = s.sqrt();
+            } else {
+                l[i][j] = s / l[j][j];
+            }
+        }
+        z[i] = (rhs[free[i]] - (0..i).map(|k| l[i][k] * z[k]).sum::<f64>()) / l[i][i];
+    }
+    let mut x = [0.0; 3];
+    for i in (0..N).rev() {
+        x[free[i]] = (z[i] - (i + 1..N).map(|k| l[k][i] * x[free[k]]).sum::<f64>()) / l[i][i];
+    }
+    Some(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small by hand: the unconstrained answer of x + y = 1, x - y = 3, 2z = 2 has y = -1, so y is held
+    /// at 0 and x becomes the mean of 1 and 3.
+    #[test]
+    fn the_inner_problem_keeps_its_signs() {
+        let gram = [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 4.0]];
+        let (rss, x) = nonnegative(&gram, &[4.0, -2.0, 4.0], 14.0);
+        assert!(x[1] == 0.0 && (x[0] - 2.0).abs() < 1e-14 && (x[2] - 1.0).abs() < 1e-14, "{x:?}");
+        assert!((rss - 2.0).abs() < 1e-13, "{rss}");
+    }
+}

@@ -1,0 +1,74 @@
+//! L = E + A N^-alpha + B D^-beta (Hoffmann et al. 2022, arXiv:2203.15556, eq. 2).
+//!
+//! Working parameters: ln E, the logarithms of both terms at the centre, and the exponents.
+
+use crate::fit::dual::{Dual, Number};
+use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
+
+pub(super) static LAW: Law = Law {
+    name: "chinchilla",
+    equation: "L = E + A N^-alpha + B D^-beta",
+    source: "arXiv:2203.15556",
+    values: &[
+        Value { name: "E", unit: "nats/token" },
+        Value { name: "A", unit: "nats/token parameters^alpha" },
+        Value { name: "B", unit: "nats/token tokens^beta" },
+        Value { name: "alpha", unit: "-" },
+        Value { name: "beta", unit: "-" },
+    ],
+    free: 5,
+    form: (ln_loss::<f64>, ln_loss::<Dual>),
+    report,
+    working: |v| vec![v[0].ln(), v[1].ln(), v[2].ln(), v[3], v[4]],
+    bounds: |runs| vec![runs.floor(), runs.term(), runs.term(), EXPONENT, EXPONENT],
+    starts,
+    lacks: Runs::lacks_spread,
+    choose: law::every,
+    terms: &[0, 1, 2],
+    surface: true,
+};
+
+fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
+    let size = theta[1] - theta[3] * law::size(run, centre);
+    let data = theta[2] - theta[4] * law::data(run, centre);
+    log_sum([theta[0], size, data])
+}
+
+pub(super) fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {
+    let [e, a, b, alpha, beta] = [theta[0], theta[1], theta[2], theta[3], theta[4]];
+    let (a, b) = (a + alpha * centre.n, b + beta * centre.d);
+    vec![e.exp(), a.exp(), b.exp(), alpha, beta]
+}
+
+/// The best factors for each pair of exponents of a grid.
+pub(super) fn starts(runs: &Runs) -> Vec<Vec<f64>> {
+    let data: Vec<Vec<f64>> = GRID.iter().map(|beta| runs.power(-beta, law::data)).collect();
+    let mut starts = Vec::with_capacity(GRID.len() * GRID.len());
+    for alpha in GRID {
+        let size = runs.power(-alpha, law::size);
+        for (beta, data) in GRID.iter().zip(&data) {
+            let [e, a, b] = law::factors(&runs.loss, &size, data).map(|f| runs.log_term(f));
+            starts.push(vec![e, a, b, alpha, *beta]);
+        }
+    }
+    starts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::law::tests::{gradient_is_the_difference_quotient, recovers, runs_on};
+
+    /// Hoffmann et al. 2022, approach 3.
+    const TRUTH: [f64; 5] = [1.69, 406.4, 410.7, 0.34, 0.28];
+
+    #[test]
+    fn the_gradient_is_exact() {
+        gradient_is_the_difference_quotient(&LAW, &TRUTH, &runs_on(&LAW, &TRUTH, None));
+    }
+
+    #[test]
+    fn noise_free_runs_give_back_the_law() {
+        recovers(&LAW, &TRUTH, &runs_on(&LAW, &TRUTH, None), 1e-9);
+    }
+}

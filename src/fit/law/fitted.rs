@@ -1,0 +1,218 @@
+//! One law fitted to runs by least squares, and what it then says of other runs.
+
+use crate::fit::dual::{Dual, MAX, Number};
+use crate::fit::law::{Centre, Law, Run, Runs, VANISHED};
+use crate::fit::least::{self, Residuals, Solution};
+use crate::points::Point;
+
+/// Starts that are followed to their minimum: the best of the law's, by their sum of squares.
+const FOLLOWED: usize = 6;
+
+/// What the squares are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// ln fitted - ln measured [-]: errors in proportion to the loss.
+    Log,
+    /// Fitted - measured [nats/token].
+    Loss,
+}
+
+/// A law with its parameters.
+#[derive(Debug, Clone)]
+pub struct Fitted {
+    /// The law.
+    pub law: &'static Law,
+    /// Where its descents ended. The parameters are the working ones of the law.
+    pub solution: Solution,
+    centre: Centre,
+    /// ln of the smallest loss.
+    ln_least: f64,
+}
+
+struct Problem<'a> {
+    law: &'a Law,
+    runs: &'a Runs,
+    scale: Scale,
+}
+
+impl Problem<'_> {
+    fn residual_of<T: Number>(&self, row: usize, ln_loss: T) -> T {
+        match self.scale {
+            Scale::Log => ln_loss - self.runs.log_loss[row],
+            Scale::Loss => ln_loss.exp() - self.runs.loss[row],
+        }
+    }
+}
+
+impl Residuals for Problem<'_> {
+    fn rows(&self) -> usize {
+        self.runs.rows.len()
+    }
+
+    fn residual(&self, row: usize, theta: &[f64]) -> f64 {
+        let ln_loss = (self.law.form.0)(theta, &self.runs.rows[row], &self.runs.centre);
+        self.residual_of(row, ln_loss)
+    }
+
+    fn gradient(&self, row: usize, theta: &[Dual]) -> Dual {
+        let ln_loss = (self.law.form.1)(theta, &self.runs.rows[row], &self.runs.centre);
+        self.residual_of(row, ln_loss)
+    }
+}
+
+/// Fits `law` to `points`, all of which it must speak of, from the law's own starts. The order of the
+/// points matters only to the last bit.
+///
+/// # Errors
+///
+/// Why these runs cannot determine the law, as a person reads it.
+pub fn fit(law: &'static Law, points: &[Point], scale: Scale) -> Result<Fitted, String> {
+    descend(law, &Runs::new(points, None), scale, Vec::new(), FOLLOWED)
+}
+
+/// Fits the law again to some of its points: from where it was, and from the best of its own starts.
+///
+/// # Errors
+///
+/// As for [`fit`].
+pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
+    let runs = Runs::new(points, Some(fitted.centre));
+    descend(fitted.law, &runs, scale, vec![fitted.solution.theta.clone()], 2)
+}
+
+fn descend(
+    law: &'static Law,
+    runs: &Runs,
+    scale: Scale,
+    mut starts: Vec<Vec<f64>>,
+    keep: usize,
+) -> Result<Fitted, String> {
+    let rows = runs.rows.len();
+    if rows <= law.free {
+        return Err(format!("{rows} runs cannot determine {} parameters", law.free));
+    }
+    if let Some(reason) = (law.lacks)(runs) {
+        return Err(reason);
+    }
+    starts.extend((law.starts)(runs));
+    let problem = Problem { law, runs, scale };
+    let solution = least::best(&problem, &starts, keep, &(law.bounds)(runs))
+        .ok_or("no start has a finite loss at every run")?;
+    let fitted = Fitted { law, solution, centre: runs.centre, ln_least: runs.log_range().0 };
+    if fitted.values().iter().any(|(value, _)| !value.is_finite()) {
+        return Err("the optimum has no finite parameters".into());
+    }
+    Ok(fitted)
+}
+
+impl Fitted {
+    /// The value and the standard deviation of each of [`Law::values`], the latter by the delta method.
+    /// No deviation where the runs do not determine the parameters, and for one that a bound holds.
+    pub fn values(&self) -> Vec<(f64, Option<f64>)> {
+        let theta = &self.solution.theta;
+        let values = (self.law.report)(&Dual::parameters(theta)[..theta.len()], &self.centre);
+        let sd = |i: usize, v: &Dual| self.deviation(v).filter(|_| !self.bound(i));
+        values.iter().enumerate().map(|(i, v)| (v.value, sd(i, v))).collect()
+    }
+
+    fn deviation(&self, value: &Dual) -> Option<f64> {
+        let covariance = self.solution.covariance.as_ref()?;
+        let g = &value.gradient;
+        let variance: f64 =
+            (0..MAX).map(|i| g[i] * (0..MAX).map(|j| covariance[i][j] * g[j]).sum::<f64>()).sum();
+        Some(variance.max(0.0).sqrt()).filter(|sd| sd.is_finite())
+    }
+
+    /// ln L of a run.
+    pub fn ln_loss(&self, run: &Run) -> f64 {
+        (self.law.form.0)(&self.solution.theta, run, &self.centre)
+    }
+
+    /// The loss of a run [nats/token].
+    pub fn loss(&self, run: &Run) -> f64 {
+        self.ln_loss(run).exp()
+    }
+
+    /// Names of the parameters that ended at a bound, or with a term that has vanished.
+    pub fn at_bound(&self) -> Vec<&'static str> {
+        (0..self.law.free).filter(|i| self.bound(*i)).map(|i| self.law.values[i].name).collect()
+    }
+
+    fn bound(&self, i: usize) -> bool {
+        // Within a factor of the floor: the descent stops there when nothing is left to gain.
+        let gone =
+            self.law.terms.contains(&i) && self.solution.theta[i] < self.ln_least - VANISHED + 6.0;
+        i < self.law.free && (self.solution.held[i] || gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::sample::tests::{TRUTH, study};
+
+    /// The Chinchilla law in the parameters that are printed.
+    struct Printed<'a>(&'a [Point]);
+
+    fn printed<T: Number>(v: &[T], point: &Point) -> T {
+        let size = v[1] * (-v[3] * point.params.ln()).exp();
+        let data = v[2] * (-v[4] * point.tokens.ln()).exp();
+        (v[0] + size + data).ln() - point.loss.ln()
+    }
+
+    impl Residuals for Printed<'_> {
+        fn rows(&self) -> usize {
+            self.0.len()
+        }
+
+        fn residual(&self, row: usize, theta: &[f64]) -> f64 {
+            printed(theta, &self.0[row])
+        }
+
+        fn gradient(&self, row: usize, theta: &[Dual]) -> Dual {
+            printed(theta, &self.0[row])
+        }
+    }
+
+    /// The delta method is the change of parameters: the same fit in the printed parameters has the same
+    /// deviations.
+    #[test]
+    fn deviations_do_not_depend_on_the_working_parameters() {
+        let points = study(&[1e18, 1e19, 1e20, 1e21], 8, 4.0, 0.003, 3);
+        let fitted = fit(Law::named("chinchilla").unwrap(), &points, Scale::Log).unwrap();
+        let start: Vec<f64> = fitted.values().iter().map(|v| v.0).collect();
+        let bounds = [(0.0, 1e9); 5];
+        let other = least::minimise(&Printed(&points), &start, &bounds).unwrap();
+        assert!((other.rss / fitted.solution.rss - 1.0).abs() < 1e-12);
+        for ((value, sd), deviation) in fitted.values().iter().zip(other.deviations().unwrap()) {
+            assert!((sd.unwrap() / deviation - 1.0).abs() < 1e-5, "{value}: {sd:?} {deviation}");
+        }
+    }
+
+    #[test]
+    fn a_refit_to_fewer_runs_is_a_fit_to_fewer_runs() {
+        let points = study(&[1e18, 1e19, 1e20, 1e21], 8, 4.0, 0.003, 3);
+        for law in ["chinchilla", "shared", "kaplan"].map(|name| Law::named(name).unwrap()) {
+            let full = fit(law, &points, Scale::Log).unwrap();
+            let fewer = refit(&full, &points[..24], Scale::Log).unwrap();
+            let anew = fit(law, &points[..24], Scale::Log).unwrap();
+            assert!((fewer.solution.rss / anew.solution.rss - 1.0).abs() < 1e-10, "{}", law.name);
+            for (l, r) in fewer.values().iter().zip(anew.values()) {
+                assert!((l.0 / r.0 - 1.0).abs() < 1e-6, "{}: {} {}", law.name, l.0, r.0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_a_bound_holds_is_named_and_has_no_deviation() {
+        let mut points = study(&[1e18, 1e19, 1e20, 1e21], 8, 4.0, 0.0, 3);
+        for (i, p) in points.iter_mut().enumerate() {
+            // No irreducible part, and curvature that asks for less than none.
+            p.loss = (TRUTH.loss(p.params, p.tokens) - 1.75) * (1.0 + 1e-3 * (i as f64).sin());
+        }
+        let fitted = fit(Law::named("chinchilla").unwrap(), &points, Scale::Log).unwrap();
+        assert_eq!(fitted.at_bound(), ["E"], "{fitted:?}");
+        let deviations: Vec<bool> = fitted.values().iter().map(|v| v.1.is_some()).collect();
+        assert_eq!(deviations, [false, true, true, true, true]);
+    }
+}

@@ -1,0 +1,213 @@
+//! The scatter of seeds, and whether the law misses by more than that.
+//!
+//! Runs of equal N and D (and equal unique tokens, where known) differ by their seed. Their scatter is
+//! pure error: it needs no law. Against it the law's own misses are tested (lack of fit, Draper & Smith
+//! 1998, "Applied regression analysis", section 2.1): F = [(S - S_pure) / (m - 5)] / [S_pure / dof],
+//! S being the least sum of squares of ln L under the law, m the number of distinct (N, D).
+//!
+//! Limits: normal scatter, equal for every run; runs that differ in more than the seed (rates, batches)
+//! put that into the pure error, and the test then passes too easily.
+//!
+//! Read by: `analyse`.
+
+use statrs::distribution::{ContinuousCDF, FisherSnedecor};
+
+use crate::fit::profile::Likelihood;
+use crate::fit::result::{LackOfFit, Noise};
+use crate::fit::{Code, Warning};
+use crate::points::Point;
+
+/// A lack of fit less likely than this is worth a warning.
+const WORTH_SAYING: f64 = 0.01;
+
+/// The scatter among replicates of `points`, or nothing without any; and copies of runs, told.
+///
+/// A run that is there twice, to the digit, says nothing of seeds: copies are left out of the scatter.
+pub(super) fn estimate(
+    points: &[Point],
+    likelihood: Option<&Likelihood>,
+    warnings: &mut Vec<Warning>,
+) -> Option<Noise> {
+    let groups = groups(points);
+    let distinct: Vec<Vec<f64>> = groups
+        .iter()
+        .map(|group| {
+            let mut logs: Vec<f64> = group.iter().map(|i| points[*i].loss.ln()).collect();
+            logs.sort_by(f64::total_cmp);
+            logs.dedup();
+            logs
+        })
+        .collect();
+    let copies: Vec<&str> = groups
+        .iter()
+        .flat_map(|group| {
+            let earlier =
+                |at: usize| group[..at].iter().any(|j| points[*j].loss == points[group[at]].loss);
+            (0..group.len()).filter(move |at| earlier(*at)).map(|at| points[group[at]].id.as_str())
+        })
+        .collect();
+    if !copies.is_empty() {
+        let named = copies.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "{} of {} rows repeat the N, D and loss of another to the digit: {named}{}; copies of a run \
+             are not seeds, and every interval counts them as runs of their own",
+            copies.len(),
+            points.len(),
+            if copies.len() > 5 { ", ..." } else { "" }
+        );
+        warnings.push(Warning::new(Code::Copies, text));
+    }
+    let replicated = || distinct.iter().filter(|logs| logs.len() > 1);
+    let replicates: usize = replicated().map(Vec::len).sum();
+    let dof = replicates - replicated().count();
+    if dof == 0 {
+        return None;
+    }
+    let pure: f64 = replicated()
+        .map(|logs| {
+            let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+            logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>()
+        })
+        .sum();
+    let lack_of_fit = likelihood
+        .filter(|_| copies.is_empty())
+        .and_then(|l| lack_of_fit(l.squares, pure, dof, groups.len()));
+    let noise = Noise { replicates, sd: (pure / dof as f64).sqrt(), dof, lack_of_fit };
+    if let Some(LackOfFit { f, p, .. }) = lack_of_fit
+        && p < WORTH_SAYING
+    {
+        let text = format!(
+            "the law misses by more than seeds scatter (lack of fit: F = {f:.2}, p = {p:.1e}; sd of ln L \
+             between seeds {:.5}): the intervals take the excess for noise, and it is not",
+            noise.sd
+        );
+        warnings.push(Warning::new(Code::LackOfFit, text));
+    }
+    Some(noise)
+}
+
+/// Rows of equal N, D and unique tokens, in the order of the table.
+fn groups(points: &[Point]) -> Vec<Vec<usize>> {
+    let mut rows: Vec<usize> = (0..points.len()).collect();
+    let key = |i: usize| {
+        let p = &points[i];
+        [p.params, p.tokens, p.unique_tokens.unwrap_or(0.0)]
+    };
+    rows.sort_by(|l, r| {
+        let (one, two) = (key(*l), key(*r));
+        let first = (0..3).map(|k| one[k].total_cmp(&two[k])).find(|o| o.is_ne());
+        first.unwrap_or_else(|| l.cmp(r))
+    });
+    rows.chunk_by(|l, r| key(*l) == key(*r)).map(<[usize]>::to_vec).collect()
+}
+
+fn lack_of_fit(squares: f64, pure: f64, dof: usize, distinct: usize) -> Option<LackOfFit> {
+    let lack = distinct.checked_sub(5).filter(|d| *d > 0)?;
+    let f = ((squares - pure) / lack as f64).max(0.0) / (pure / dof as f64);
+    let p = FisherSnedecor::new(lack as f64, dof as f64).ok()?.sf(f);
+    (f.is_finite() && p.is_finite()).then_some(LackOfFit { f, dof: lack, p })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::sample::tests::{TRUTH, study};
+    use crate::fit::tests::table;
+    use crate::fit::{Analysis, Compute, Options, analyse};
+
+    /// Three seeds of every cell, with seed scatter `sd` and a miss of the law that all three share.
+    fn seeds(sd: f64, miss: f64) -> Vec<Point> {
+        let cells = study(&[1e18, 1e19, 1e20], 6, 4.0, 0.0, 1);
+        let noisy = study(&[1e18, 1e19, 1e20], 18, 4.0, sd, 5);
+        let noise = noisy.iter().map(|p| p.loss / TRUTH.loss(p.params, p.tokens));
+        let points = cells.iter().enumerate().flat_map(|(i, cell)| {
+            let shared = (miss * (i as f64 * 2.1).sin()).exp();
+            (0..3).map(move |seed| Point {
+                id: format!("{} seed {seed}", cell.id),
+                cluster: format!("{} seed {seed}", cell.id),
+                loss: cell.loss * shared,
+                ..cell.clone()
+            })
+        });
+        points.zip(noise).map(|(p, noise)| Point { loss: p.loss * noise, ..p }).collect()
+    }
+
+    fn analysis(points: Vec<Point>) -> Analysis {
+        let options = Options { bootstrap: 0, holdout: 0, ..Options::default() };
+        analyse(&table(points), Compute::SixNd, &options).unwrap()
+    }
+
+    fn told(analysis: &Analysis, code: Code) -> bool {
+        analysis.warnings.iter().any(|w| w.code == code)
+    }
+
+    /// 54 runs in 18 cells have 36 degrees of freedom; the standard error of their sd is 12%.
+    #[test]
+    fn seeds_give_their_scatter_and_do_not_contradict_a_true_law() {
+        let found = analysis(seeds(0.003, 0.0));
+        let noise = found.noise.as_ref().unwrap();
+        assert_eq!((noise.replicates, noise.dof), (54, 36));
+        assert!((0.002..0.004).contains(&noise.sd), "{noise:?}");
+        let test = noise.lack_of_fit.unwrap();
+        assert!(test.dof == 13 && test.p > 0.01, "{noise:?}");
+        assert!(!told(&found, Code::LackOfFit) && !told(&found, Code::Copies));
+        // With a copy the sum of squares counts one run twice: no test.
+        let mut copied = seeds(0.003, 0.0);
+        copied.push(Point { id: "copy".into(), ..copied[7].clone() });
+        let found = analysis(copied);
+        assert!(told(&found, Code::Copies));
+        assert_eq!(found.noise.unwrap(), Noise { lack_of_fit: None, ..noise.clone() });
+    }
+
+    /// The same scatter, but all seeds of a cell miss the law together.
+    #[test]
+    fn a_law_that_misses_what_seeds_agree_on_is_told() {
+        let found = analysis(seeds(0.003, 0.02));
+        let noise = found.noise.as_ref().unwrap();
+        assert!((0.002..0.004).contains(&noise.sd), "{noise:?}");
+        assert!(noise.lack_of_fit.unwrap().p < 1e-6, "{noise:?}");
+        assert!(told(&found, Code::LackOfFit));
+    }
+
+    /// By hand: ln L = 0, 2 and 5, 6, 7 leave 1 + 2 degrees of freedom and the squares 2 + 2.
+    #[test]
+    fn pure_error_is_the_pooled_scatter_within_cells() {
+        let of = |id: usize, params: f64, log: f64, unique_tokens| Point {
+            id: id.to_string(),
+            cluster: id.to_string(),
+            params,
+            tokens: 1e9,
+            flops: 6e9 * params,
+            loss: f64::exp(log),
+            budget: None,
+            unique_tokens,
+            counts: None,
+        };
+        let runs = [(1e6, 0.0), (1e6, 2.0), (2e6, 5.0), (2e6, 6.0), (2e6, 7.0), (3e6, 1.0)];
+        let mut points: Vec<Point> =
+            runs.iter().enumerate().map(|(i, (n, l))| of(i, *n, *l, None)).collect();
+        let noise = estimate(&points, None, &mut Vec::new()).unwrap();
+        assert_eq!((noise.replicates, noise.dof, noise.lack_of_fit), (5, 3, None));
+        assert!((noise.sd - (4.0_f64 / 3.0).sqrt()).abs() < 1e-12, "{noise:?}");
+        // The same tokens drawn from fewer are not another seed.
+        points.push(of(9, 3e6, 4.0, Some(1e7)));
+        assert_eq!(estimate(&points, None, &mut Vec::new()).unwrap(), noise);
+        // A copy is counted as one, and told.
+        points.push(of(10, 1e6, 2.0, None));
+        let mut warnings = Vec::new();
+        assert_eq!(estimate(&points, None, &mut warnings).unwrap(), noise);
+        assert!(warnings.len() == 1 && warnings[0].code == Code::Copies, "{warnings:?}");
+        assert!(warnings[0].text.starts_with("1 of 8 rows"), "{warnings:?}");
+        assert_eq!(estimate(&points[5..7], None, &mut Vec::new()), None);
+    }
+
+    /// With two degrees of freedom above, the tail is (1 + 2 f / d)^(-d/2), exactly.
+    #[test]
+    fn the_test_has_the_tail_of_f() {
+        // S - S_pure = 6 over 2, S_pure = 4 over 8: f = 6.
+        let test = lack_of_fit(10.0, 4.0, 8, 7).unwrap();
+        assert!((test.f - 6.0).abs() < 1e-12 && test.dof == 2);
+        assert!((test.p - (1.0_f64 + 12.0 / 8.0).powi(-4)).abs() < 1e-10, "{test:?}");
+        assert_eq!(lack_of_fit(10.0, 4.0, 8, 5), None);
+    }
+}

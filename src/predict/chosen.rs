@@ -1,0 +1,172 @@
+//! A run somebody has settled on: its loss, and what it wastes against the compute-optimal run.
+//!
+//! Two of N, D and C settle the third, by C = c(N) D. Read by: `cli`.
+
+use serde::{Deserialize, Serialize};
+
+use super::voice::Lead;
+use super::{Cost, Estimate, Fixed, PredictError, Run, path, positive};
+use crate::fit::{Analysis, Compute, Surface, Warning, bisect};
+
+/// One run, wherever it lies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// N [parameters].
+    pub params: f64,
+    /// D [tokens].
+    pub tokens: f64,
+    /// Training compute C [FLOP].
+    pub flops: f64,
+    /// D/N [tokens/parameter].
+    pub tokens_per_param: f64,
+    /// Loss of that run: a prediction interval (parameters and residual noise) [nats/token].
+    pub loss: Estimate,
+    /// Loss over that of the compute-optimal run of the same compute, minus one [-].
+    pub regret: Estimate,
+    /// Compute wasted, as a share of C [-]: the optimal run reaches the same loss with that much less.
+    /// Near the leading optimum the value lies below its interval: there the leading law sees no waste,
+    /// and nearly every draw, having another optimum, sees some.
+    pub deadweight: Estimate,
+    /// The leading compute-optimal run of the same compute.
+    pub optimal: Run,
+    /// Level of every interval [0, 1].
+    pub level: f64,
+    /// Method of every value.
+    pub method: String,
+    /// C over the largest compute that was fitted [-].
+    pub extrapolation: f64,
+    /// Time and money on the device that was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// What a reader must know before believing the numbers.
+    pub warnings: Vec<Warning>,
+}
+
+/// The run of `params` [parameters] on `tokens` [tokens].
+///
+/// Regret and waste are read in each bootstrap draw against that draw's own optimum.
+///
+/// # Errors
+///
+/// [`PredictError`]: a value out of range, or no loss surface.
+pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, PredictError> {
+    let (_, unit, _) = Fixed::Params(params).spoken();
+    positive("model size", unit, params)?;
+    positive("the number of training tokens", "tokens", tokens)?;
+    let lead = Lead::of(analysis)?;
+    let compute = &analysis.compute;
+    let flops = positive("compute", "FLOP", compute.per_token(params) * tokens)?;
+    let no_optimum = || lead.no_optimum(Fixed::Flops(flops));
+    let best = lead.surface.optimum(compute, flops).ok_or_else(no_optimum)?;
+    let wasted = |s: &Surface| path::deadweight(s, compute, flops, s.loss(params, tokens));
+    let regret = |s: &Surface| {
+        let (n, d) = s.optimum(compute, flops)?;
+        // Rounding may put a run of the path a hair below it.
+        Some((s.loss(params, tokens) / s.loss(n, d) - 1.0).max(0.0))
+    };
+    let mut warnings = lead.doubts(flops);
+    warnings.extend(lead.unusual_ratio(tokens / params));
+    Ok(Chosen {
+        params,
+        tokens,
+        flops,
+        tokens_per_param: tokens / params,
+        loss: lead.voice.loss((params, tokens)).ok_or_else(no_optimum)?,
+        regret: lead.estimate(regret).ok_or_else(no_optimum)?,
+        deadweight: lead.estimate(wasted).ok_or_else(no_optimum)?,
+        optimal: Run { params: best.0, tokens: best.1, flops },
+        level: lead.level(),
+        method: lead.method(),
+        extrapolation: lead.extrapolation(flops),
+        cost: None,
+        warnings,
+    })
+}
+
+/// A model of `params` trained with compute `flops`: D = C / c(N).
+///
+/// # Errors
+///
+/// As [`chosen`].
+pub fn chosen_params(analysis: &Analysis, flops: f64, params: f64) -> Result<Chosen, PredictError> {
+    positive("compute", "FLOP", flops)?;
+    positive("model size", "parameters", params)?;
+    chosen(analysis, params, flops / analysis.compute.per_token(params))
+}
+
+/// A model that sees `tokens` with compute `flops`: the N of c(N) = C / D.
+///
+/// # Errors
+///
+/// As [`chosen`].
+pub fn chosen_tokens(analysis: &Analysis, flops: f64, tokens: f64) -> Result<Chosen, PredictError> {
+    positive("compute", "FLOP", flops)?;
+    positive("the number of training tokens", "tokens", tokens)?;
+    let closed = flops / (6.0 * tokens);
+    let params = match &analysis.compute {
+        Compute::SixNd => closed,
+        compute @ Compute::Attention { .. } => {
+            let ln = (flops / tokens).ln();
+            bisect(|n| compute.log_per_token(n).0 - ln, closed.ln()).map_or(f64::NAN, f64::exp)
+        }
+    };
+    chosen(analysis, params, tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{at_flops, sample};
+    use super::*;
+    use crate::fit::Code;
+
+    #[test]
+    fn the_optimal_run_wastes_nothing_and_any_two_of_n_d_and_c_name_it() {
+        for compute in [Compute::SixNd, sample::ATTENTION] {
+            let analysis = Analysis { compute, ..sample::analysis(60) };
+            let p = at_flops(&analysis, 1e21).unwrap();
+            let (n, d) = (p.params.value, p.tokens.value);
+            for c in [
+                chosen(&analysis, n, d).unwrap(),
+                chosen_params(&analysis, 1e21, n).unwrap(),
+                chosen_tokens(&analysis, 1e21, d).unwrap(),
+            ] {
+                for (got, want) in [(c.params, n), (c.tokens, d), (c.flops, 1e21)] {
+                    assert!((got / want - 1.0).abs() < 1e-10, "{got} {want}");
+                }
+                assert!(c.deadweight.value < 1e-9 && c.regret.value < 1e-12, "{c:?}");
+                // In the draws it is some other run that is optimal.
+                assert!(c.deadweight.hi > p.deadweight.unwrap().upper, "{c:?}");
+                let ends = |e: Estimate| [e.value, e.lo, e.hi];
+                for (got, want) in ends(c.loss).into_iter().zip(ends(p.loss)) {
+                    assert!((got / want - 1.0).abs() < 1e-12);
+                }
+                assert!(c.warnings.is_empty(), "{:?}", c.warnings);
+            }
+        }
+    }
+
+    /// Half of N* at the same compute: the same numbers as beside the recommendation.
+    #[test]
+    fn half_the_size_costs_what_the_valley_says() {
+        let analysis = sample::analysis(60);
+        let p = at_flops(&analysis, 1e21).unwrap();
+        let c = chosen_params(&analysis, 1e21, 0.5 * p.params.value).unwrap();
+        assert!((c.regret.value / p.regret_half - 1.0).abs() < 1e-9);
+        assert_eq!(c.deadweight, p.deadweight_half);
+        assert!((c.optimal.params / p.params.value - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_ratio_that_no_run_has_tried_is_warned_of_on_either_side() {
+        let analysis = sample::analysis(0);
+        let code = |n: f64, d: f64| {
+            let c = chosen(&analysis, n, d).unwrap();
+            c.warnings.iter().filter(|w| w.code == Code::RatioBeyondRuns).count()
+        };
+        assert_eq!((code(1e9, 2e10), code(1e8, 2e12), code(1e10, 1e10)), (0, 1, 1));
+        let error = chosen(&analysis, 1e9, f64::INFINITY).unwrap_err();
+        assert!(error.to_string().contains("training tokens is `inf`"), "{error}");
+        assert!(chosen_tokens(&analysis, 1e-300, 1e300).is_err());
+        assert!(chosen(&analysis, 1e200, 1e200).is_err());
+    }
+}

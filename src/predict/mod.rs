@@ -1,0 +1,147 @@
+//! From a fit to the run one would buy: one file a question, each answer with intervals and warnings.
+//!
+//! - [`at_flops`]: the compute-optimal run at a compute, and how little or much a wrong size costs.
+//! - [`optimal_with`]: the compute at which a given size, token count or loss is the optimal one.
+//! - [`chosen`]: a run somebody has settled on, and the compute it wastes.
+//! - [`serving`]: the cheapest run to train and then serve (Sardana et al. 2024).
+//! - [`limited`]: the best run when fewer distinct tokens exist than it wants (Muennighoff et al. 2023).
+//! - [`hardware`]: hours and money into FLOP, and back.
+//!
+//! The first surface fit leads every answer; `voice` says which law speaks. Intervals are percentiles of
+//! its bootstrap draws and hold for the form of the law: its error is what the warnings and the spread of
+//! the methods are for. Without draws an interval's ends repeat the value, and a warning says so.
+//!
+//! Pure: numbers in, numbers out. Reads `fit`'s result; read by `figure`, `report`, `cli`.
+
+mod chosen;
+pub mod hardware;
+mod inverse;
+mod limited;
+mod optimum;
+mod path;
+#[cfg(test)]
+mod sample;
+mod serving;
+mod voice;
+
+pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens};
+pub use hardware::Cost;
+pub use inverse::{Inverse, MethodInverse, optimal_with};
+pub use limited::{Limited, Repetition, RepetitionSource, limited};
+pub use optimum::{Deadweight, MethodPrediction, Prediction, at_flops};
+pub use serving::{Demand, Quality, Serving, serving};
+pub use voice::Fixed;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fit::stats;
+
+/// A value with its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Best value.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub lo: f64,
+    /// Upper end of the interval.
+    pub hi: f64,
+}
+
+impl Estimate {
+    /// `of` the best answer, between the percentiles of `of` the draws' answers. Where there are too few
+    /// draws for an interval its ends repeat the value.
+    fn over<T>(best: &T, drawn: &[T], level: f64, of: impl Fn(&T) -> f64) -> Self {
+        let value = of(best);
+        let values: Vec<f64> = drawn.iter().map(of).collect();
+        let [lo, hi] = stats::percentile_interval(&values, level).unwrap_or([value; 2]);
+        Self { value, lo, hi }
+    }
+}
+
+/// A run, and no more: the size, the tokens and the compute at one compute-optimal point.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// N [parameters].
+    pub params: f64,
+    /// D [tokens].
+    pub tokens: f64,
+    /// Training compute C [FLOP].
+    pub flops: f64,
+}
+
+/// Why nothing can be predicted.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// Not an amount of anything.
+    #[error("{what} is `{value}`, want a finite number of {unit} above 0")]
+    BadValue {
+        /// `compute`, `model size` ...
+        what: &'static str,
+        /// What was asked for.
+        value: f64,
+        /// `FLOP`, `parameters` ...
+        unit: &'static str,
+    },
+    /// No method fitted a loss surface.
+    #[error(
+        "no loss surface was fitted to `{source_table}`, so the loss at a compute cannot be predicted\n\
+         hint: the warnings of the fit say what the runs lack; frontier lines alone give N* and D*, \
+         not the loss"
+    )]
+    NoSurface {
+        /// The table that was fitted.
+        source_table: String,
+    },
+    /// The leading surface has no optimum for what was asked.
+    #[error(
+        "{method} has no compute-optimal run for {what} `{value}`\n\
+         hint: ask for something nearer to the runs; there the law is known best"
+    )]
+    NoOptimum {
+        /// The leading method.
+        method: String,
+        /// `compute`, `model size` ...
+        what: &'static str,
+        /// What was asked for.
+        value: f64,
+    },
+    /// A loss at or below what the law leaves over with infinite compute.
+    #[error(
+        "no compute reaches a loss of `{loss}`: {method} has E = {irreducible:.4} nats/token\n\
+         hint: ask for a loss above E; close above it the compute is anybody's guess"
+    )]
+    BelowIrreducible {
+        /// The leading method.
+        method: String,
+        /// What was asked for [nats/token].
+        loss: f64,
+        /// E of the leading law [nats/token].
+        irreducible: f64,
+    },
+    /// Money to spend on a device without a price.
+    #[error(
+        "the budget is money, and nothing says what a device costs\n\
+         hint: add --usd-per-hour P; prices differ by provider and month, so none is assumed"
+    )]
+    NoPrice,
+    /// A device that is not in the table.
+    #[error(
+        "device `{name}` is not in the table: {known}\n\
+         hint: name one of these, or give its dense bf16 peak: --gpu custom --peak-tflops X"
+    )]
+    UnknownDevice {
+        /// What was asked for.
+        name: String,
+        /// The names of the table.
+        known: String,
+    },
+}
+
+/// Refuses what is not finite and above 0.
+fn positive(what: &'static str, unit: &'static str, value: f64) -> Result<f64, PredictError> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(value);
+    }
+    Err(PredictError::BadValue { what, value, unit })
+}

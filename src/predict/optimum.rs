@@ -1,0 +1,304 @@
+//! The compute-optimal run at a compute: N*, D*, D*/N* and the loss, and what a wrong size costs.
+//!
+//! The loss is flat in N around N*, so its size is known less well than its loss. What that is worth is
+//! said in two units: loss at half and at twice N*, and deadweight compute loss (DCL; arXiv:2603.22339),
+//! the share of the compute that a better choice would have saved.
+//!
+//! Read by: `figure`, `report`, `cli`.
+
+use serde::{Deserialize, Serialize};
+
+use super::voice::{Lead, Voice, silent};
+use super::{Cost, Estimate, Fixed, PredictError, path, positive};
+use crate::fit::{Analysis, Code, Compute, Warning, stats};
+
+/// What one method says about one compute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MethodPrediction {
+    /// `lse-huber`, `varpro`, `isoflop`, `envelope`.
+    pub method: String,
+    /// N* [parameters].
+    pub params: Estimate,
+    /// D* [tokens].
+    pub tokens: Estimate,
+    /// D*/N* [tokens/parameter].
+    pub tokens_per_param: Estimate,
+    /// Loss at (N*, D*), where the method has a loss surface [nats/token].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Estimate>,
+    /// Whether the bias of approach 2 on this design was taken off.
+    pub corrected: bool,
+}
+
+/// Compute that a run wastes if the truth is a draw of the law and not the law itself, as a share of
+/// its compute [-]. The run is the leading recommendation, which under the leading law wastes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Deadweight {
+    /// Half of the draws waste less.
+    pub median: f64,
+    /// One-sided: the level's share of the draws wastes less.
+    pub upper: f64,
+}
+
+/// The compute-optimal run at one compute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Compute C [FLOP].
+    pub flops: f64,
+    /// N* [parameters].
+    pub params: Estimate,
+    /// D* [tokens].
+    pub tokens: Estimate,
+    /// D*/N* [tokens/parameter].
+    pub tokens_per_param: Estimate,
+    /// Loss of that run: a prediction interval (parameters and residual noise) [nats/token].
+    pub loss: Estimate,
+    /// Level of every interval [0, 1].
+    pub level: f64,
+    /// Method of the leading values.
+    pub method: String,
+    /// C over the largest compute that was fitted [-].
+    pub extrapolation: f64,
+    /// Loss at half and at twice N* for the same compute, over the loss at N*, minus one [-].
+    pub regret_half: f64,
+    /// See [`Prediction::regret_half`].
+    pub regret_twice: f64,
+    /// Compute wasted by this run if a draw of the law is the truth. Nothing without draws.
+    pub deadweight: Option<Deadweight>,
+    /// Compute wasted at half and at twice N*, as a share of C [-].
+    pub deadweight_half: Estimate,
+    /// See [`Prediction::deadweight_half`].
+    pub deadweight_twice: Estimate,
+    /// Every method on the same compute: their spread is part of the answer.
+    pub methods: Vec<MethodPrediction>,
+    /// Time and money on the device that was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// What a reader must know before believing the numbers.
+    pub warnings: Vec<Warning>,
+}
+
+/// The compute-optimal run at compute `flops` [FLOP], by the leading method and by all others.
+///
+/// The first surface fit leads. Intervals of N*, D* and D*/N* are percentiles of the bootstrap draws at
+/// the fit's level. The interval of the loss is a prediction interval for **one run at the leading
+/// (N*, D*)**: the draws' losses there, times a run's own scatter with Student's tails. Neither holds
+/// the error of the form itself, which the warnings and the spread of the methods are for.
+///
+/// Without draws (no bootstrap) the parameters' intervals are the value itself, and a warning says so.
+///
+/// # Errors
+///
+/// [`PredictError`]: compute out of range, or no surface to read a loss from.
+pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictError> {
+    positive("compute", "FLOP", flops)?;
+    let lead = Lead::of(analysis)?;
+    let compute = &analysis.compute;
+    let no_optimum = || lead.no_optimum(Fixed::Flops(flops));
+    let methods: Vec<MethodPrediction> =
+        Voice::all(analysis).iter().filter_map(|v| by_method(v, compute, flops)).collect();
+    let leading =
+        methods.iter().find(|m| m.method == lead.method()).cloned().ok_or_else(no_optimum)?;
+    let loss = leading.loss.ok_or_else(no_optimum)?;
+    let (params, tokens) = (leading.params.value, leading.tokens.value);
+    let beside = |ratio: f64| (ratio * params, flops / compute.per_token(ratio * params));
+    let regret = |ratio: f64| {
+        let (n, d) = beside(ratio);
+        lead.surface.loss(n, d) / loss.value - 1.0
+    };
+    let deadweight = |ratio: f64| {
+        let (n, d) = beside(ratio);
+        lead.estimate(|s| path::deadweight(s, compute, flops, s.loss(n, d))).ok_or_else(no_optimum)
+    };
+    let wasted = lead.drawn(|s| path::deadweight(s, compute, flops, s.loss(params, tokens)));
+    let mut warnings = lead.doubts(flops);
+    disagreement(&methods, &leading, &mut warnings);
+    let others = analysis.fits.iter().filter(|f| f.method != lead.method());
+    warnings.extend(others.filter_map(silent));
+    Ok(Prediction {
+        flops,
+        params: leading.params,
+        tokens: leading.tokens,
+        tokens_per_param: leading.tokens_per_param,
+        loss,
+        level: lead.level(),
+        method: lead.method(),
+        extrapolation: lead.extrapolation(flops),
+        regret_half: regret(0.5),
+        regret_twice: regret(2.0),
+        deadweight: upper(wasted, lead.level()),
+        deadweight_half: deadweight(0.5)?,
+        deadweight_twice: deadweight(2.0)?,
+        methods,
+        cost: None,
+        warnings,
+    })
+}
+
+/// One method's answer, or nothing where it has no optimum at this compute.
+fn by_method(voice: &Voice, compute: &Compute, flops: f64) -> Option<MethodPrediction> {
+    let found = voice.optimal(compute, Fixed::Flops(flops))?;
+    path::sound(found.best.1 / found.best.0)?;
+    Some(MethodPrediction {
+        method: voice.fit.method.clone(),
+        params: found.estimate(|d| d.0),
+        tokens: found.estimate(|d| d.1),
+        tokens_per_param: found.estimate(|d| d.1 / d.0),
+        loss: voice.loss(found.best),
+        corrected: voice.corrected,
+    })
+}
+
+/// Median and one-sided upper end of `shares`; nothing under 20 of them, as for any interval.
+fn upper(mut shares: Vec<f64>, level: f64) -> Option<Deadweight> {
+    if shares.len() < 20 {
+        return None;
+    }
+    shares.sort_by(f64::total_cmp);
+    Some(Deadweight {
+        median: stats::quantile(&shares, 0.5),
+        upper: stats::quantile(&shares, level),
+    })
+}
+
+/// Methods whose N* and the leading one's lie outside each other's intervals.
+fn disagreement(
+    methods: &[MethodPrediction],
+    leading: &MethodPrediction,
+    warnings: &mut Vec<Warning>,
+) {
+    let inside = |v: f64, e: &Estimate| (e.lo..=e.hi).contains(&v);
+    for other in methods.iter().filter(|m| m.method != leading.method) {
+        let (one, two) = (&leading.params, &other.params);
+        if !inside(one.value, two) && !inside(two.value, one) {
+            warnings.push(Warning::new(Code::MethodsDisagree, format!(
+                "{} and {} disagree beyond their intervals: N* {:.3e} against {:.3e}, a factor {:.2}",
+                leading.method,
+                other.method,
+                one.value,
+                two.value,
+                (one.value / two.value).max(two.value / one.value)
+            )));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{EPOCH, analysis};
+    use super::*;
+    use crate::fit::{Draws, FIT_VERSION, Frontier, Surface};
+
+    /// Epoch's point implies 72.36B parameters and 1.327T tokens at Chinchilla's compute (18.3 a parameter).
+    #[test]
+    fn the_optimum_of_the_published_law_is_predicted() {
+        let p = at_flops(&analysis(0), 5.76e23).unwrap();
+        assert!((p.params.value / 7.236e10 - 1.0).abs() < 1e-3, "{p:?}");
+        assert!((p.tokens.value / 1.327e12 - 1.0).abs() < 1e-3, "{p:?}");
+        assert!((p.tokens_per_param.value - 18.3).abs() < 0.06, "{p:?}");
+        assert!((p.extrapolation - 576.0).abs() < 1e-9);
+        assert!(p.warnings.iter().any(|w| w.text.contains("576 times beyond")));
+        assert!(p.warnings.iter().any(|w| w.text.contains("no interval")));
+        // Regret by the law itself.
+        let at = |n: f64| EPOCH.loss(n, 5.76e23 / 6.0 / n);
+        let want = at(3.618e10) / at(7.236e10) - 1.0;
+        assert!((p.regret_half / want - 1.0).abs() < 1e-2 && p.regret_twice > 0.0, "{p:?}");
+    }
+
+    #[test]
+    fn the_interval_of_the_loss_holds_a_runs_own_scatter() {
+        let analysis = analysis(100);
+        let p = at_flops(&analysis, 1e20).unwrap();
+        assert!(p.loss.lo < p.loss.value && p.loss.value < p.loss.hi);
+        let scatter = analysis.fits[0].residual_sd.unwrap() * p.loss.value;
+        assert!(p.loss.hi - p.loss.lo > 2.0 * 1.6 * scatter, "{p:?}");
+        assert!(p.params.lo < p.params.value && p.params.value < p.params.hi);
+        assert_eq!(p.methods.len(), analysis.fits.len());
+        assert!(p.warnings.iter().all(|w| !w.text.contains("extrapolates")), "{:?}", p.warnings);
+        let far = at_flops(&analysis, 1e20 * 1e3).unwrap();
+        assert!(far.params.hi / far.params.lo > p.params.hi / p.params.lo);
+        assert!(far.warnings.iter().any(|w| w.text.contains("extrapolates 100 times")));
+    }
+
+    #[test]
+    fn a_frontier_alone_does_not_predict_a_loss() {
+        let mut analysis = analysis(0);
+        analysis.fits.retain(|f| f.params.is_none());
+        let error = at_flops(&analysis, 1e20).unwrap_err();
+        assert!(error.to_string().contains("no loss surface"), "{error}");
+        let error = at_flops(&analysis, 0.0).unwrap_err();
+        assert_eq!(error.to_string(), "compute is `0`, want a finite number of FLOP above 0");
+        assert!(at_flops(&analysis, f64::NAN).is_err());
+        assert_eq!(analysis.version, FIT_VERSION);
+    }
+
+    #[test]
+    fn methods_that_contradict_each_other_are_named() {
+        let mut analysis = analysis(100);
+        let line = analysis.fits.iter_mut().find(|f| f.method == "isoflop").unwrap();
+        let moved = |f: Frontier| Frontier { n0: f.n0 + 2.0, d0: f.d0 - 2.0, ..f };
+        line.frontier = moved(line.frontier);
+        if let Draws::Frontiers(draws) = &mut line.draws {
+            for f in draws {
+                *f = moved(*f);
+            }
+        }
+        let p = at_flops(&analysis, 1e22).unwrap();
+        assert!(
+            p.warnings.iter().any(|w| w.text.contains("lse-huber and isoflop disagree")),
+            "{:?}",
+            p.warnings
+        );
+    }
+
+    /// The oracle is the definition: in draw k, the compute at which the path reaches the loss that
+    /// the recommended run has there.
+    #[test]
+    fn the_waste_of_the_recommendation_is_that_of_the_draws() {
+        let analysis = analysis(100);
+        let p = at_flops(&analysis, 1e22).unwrap();
+        let Draws::Surfaces(draws) = &analysis.fits[0].draws else { panic!() };
+        let wasted = |s: &Surface| {
+            let loss = s.loss(p.params.value, p.tokens.value);
+            let best = |c: f64| {
+                let (n, d) = s.optimum(&Compute::SixNd, c).unwrap();
+                s.loss(n, d)
+            };
+            let (mut lo, mut hi) = (1e18_f64.ln(), 1e22_f64.ln());
+            for _ in 0..80 {
+                let mid = 0.5 * (lo + hi);
+                if best(mid.exp()) > loss { lo = mid } else { hi = mid }
+            }
+            1.0 - hi.exp() / 1e22
+        };
+        let mut all: Vec<f64> = draws.iter().map(wasted).collect();
+        all.sort_by(f64::total_cmp);
+        let below = |v: f64| all.iter().filter(|w| **w < v).count();
+        let told = p.deadweight.unwrap();
+        assert_eq!((below(told.median), below(told.upper)), (50, 90), "{told:?} of {all:?}");
+        assert!(0.0 < told.median && told.median < told.upper && told.upper < 0.2, "{told:?}");
+        let (half, twice) = (p.deadweight_half, p.deadweight_twice);
+        assert!(half.lo < half.value && half.value < half.hi && half.value > told.median);
+        assert!(twice.lo < twice.value && twice.value < twice.hi && twice.value > told.median);
+        assert_eq!(at_flops(&super::super::sample::analysis(0), 1e22).unwrap().deadweight, None);
+    }
+
+    /// Approach 2 without noise on a lopsided design is biased; corrected by the surface, it finds the
+    /// surface's own optimum, since without noise that surface is the truth.
+    #[test]
+    fn approach_2_speaks_with_its_bias_taken_off() {
+        let mut analysis = analysis(0);
+        let at = |analysis: &Analysis| {
+            let p = at_flops(analysis, 1e22).unwrap();
+            p.methods.into_iter().find(|m| m.method == "isoflop").unwrap()
+        };
+        let (want, _) = EPOCH.optimum(&Compute::SixNd, 1e22).unwrap();
+        let corrected = at(&analysis);
+        assert!(corrected.corrected);
+        assert!((corrected.params.value / want - 1.0).abs() < 1e-5, "{corrected:?}");
+        let bias = analysis.isoflop_bias.take().unwrap().params_ahead;
+        let raw = at(&analysis);
+        assert!(!raw.corrected && bias.abs() > 1e-3);
+        assert!((raw.params.value / want - 1.0 - bias).abs() < 1e-4, "{raw:?} {bias}");
+    }
+}

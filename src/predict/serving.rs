@@ -1,0 +1,288 @@
+//! The cheapest run to train and then to serve: a smaller model on more tokens than the compute-optimal
+//! one, of the same loss (Sardana et al. 2024, arXiv:2401.00448).
+//!
+//! Minimises c(N) D + r 2N D_inf subject to L(N, D) = the loss wanted. Inference costs 2N FLOPs per token,
+//! prompt and answer alike, as in the paper: neither attention over a long context nor a cache is in it.
+//! r is what a FLOP of inference costs over a FLOP of training (lower utilisation, other devices); 1
+//! counts FLOPs. Read by: `cli`.
+
+use serde::{Deserialize, Serialize};
+
+use super::voice::Lead;
+use super::{Cost, Estimate, Fixed, PredictError, Run, path, positive};
+use crate::fit::{Analysis, Compute, Surface, Warning, bisect};
+
+/// FLOPs of inference for each parameter and token (Sardana et al. 2024, eq. 2).
+const PER_PARAM: f64 = 2.0;
+
+/// How good the model has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quality {
+    /// As good as the compute-optimal model of this training compute [FLOP].
+    OptimalAt(f64),
+    /// This loss [nats/token].
+    Loss(f64),
+}
+
+/// What the model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Demand {
+    /// Tokens served over the model's life, prompts and answers together: D_inf [tokens].
+    pub tokens: f64,
+    /// Cost of a FLOP of inference over that of a FLOP of training [-].
+    pub cost_ratio: f64,
+}
+
+/// The cheapest run for a quality and a demand, beside the compute-optimal one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Serving {
+    /// What was asked for.
+    pub quality: Quality,
+    /// What was asked for.
+    pub demand: Demand,
+    /// N [parameters].
+    pub params: Estimate,
+    /// Training tokens D [tokens].
+    pub tokens: Estimate,
+    /// D/N [tokens/parameter].
+    pub tokens_per_param: Estimate,
+    /// Loss of that run: a prediction interval (parameters and residual noise) [nats/token].
+    pub loss: Estimate,
+    /// Training compute c(N) D [FLOP].
+    pub training_flops: Estimate,
+    /// Inference compute 2N D_inf [FLOP].
+    pub inference_flops: Estimate,
+    /// Both, inference times the cost ratio [FLOP of training].
+    pub total_flops: Estimate,
+    /// What the compute-optimal model of the same loss would cost more, as a share of its total [-].
+    pub saving: Estimate,
+    /// The leading compute-optimal model of the same loss.
+    pub optimal: Run,
+    /// What that one costs to train and serve [FLOP of training].
+    pub optimal_total_flops: f64,
+    /// Level of every interval [0, 1].
+    pub level: f64,
+    /// Method of every value.
+    pub method: String,
+    /// Training compute over the largest compute that was fitted [-].
+    pub extrapolation: f64,
+    /// Time and money of the training on the device that was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// What a reader must know before believing the numbers.
+    pub warnings: Vec<Warning>,
+}
+
+/// The run of lowest cost that reaches `quality` and serves `demand`.
+///
+/// Each bootstrap draw plans for itself; under [`Quality::OptimalAt`] for the loss that its own optimum
+/// reaches. The interval of the loss alone is for one run at the leading (N, D).
+///
+/// # Errors
+///
+/// [`PredictError`]: a value out of range, no loss surface, or a loss that the law does not reach.
+pub fn serving(
+    analysis: &Analysis,
+    quality: Quality,
+    demand: Demand,
+) -> Result<Serving, PredictError> {
+    // No demand at all is a question too: its answer is the compute-optimal run.
+    if demand.tokens != 0.0 {
+        positive("the number of inference tokens", "tokens", demand.tokens)?;
+    }
+    positive("the cost ratio of inference", "times training", demand.cost_ratio)?;
+    let fixed = match quality {
+        Quality::OptimalAt(flops) => Fixed::Flops(flops),
+        Quality::Loss(loss) => Fixed::Loss(loss),
+    };
+    let (what, unit, value) = fixed.spoken();
+    positive(what, unit, value)?;
+    let lead = Lead::of(analysis)?;
+    if let Fixed::Loss(loss) = fixed {
+        lead.reaches(loss)?;
+    }
+    let compute = &analysis.compute;
+    let planned = |s: &Surface| plan(s, compute, quality, demand);
+    let best = planned(&lead.surface).ok_or_else(|| lead.no_optimum(fixed))?;
+    let drawn = lead.drawn(planned);
+    let estimate = |of: fn(&Plan) -> f64| Estimate::over(&best, &drawn, lead.level(), of);
+    let Plan { run, optimal, .. } = best;
+    let mut warnings = lead.doubts(run.flops);
+    warnings.extend(lead.unusual_ratio(run.tokens / run.params));
+    warnings.extend(lead.out_of_reach(fixed, drawn.len()));
+    Ok(Serving {
+        quality,
+        demand,
+        params: estimate(|p| p.run.params),
+        tokens: estimate(|p| p.run.tokens),
+        tokens_per_param: estimate(|p| p.run.tokens / p.run.params),
+        loss: lead.voice.loss((run.params, run.tokens)).ok_or_else(|| lead.no_optimum(fixed))?,
+        training_flops: estimate(|p| p.run.flops),
+        inference_flops: estimate(|p| p.inference),
+        total_flops: estimate(|p| p.total),
+        saving: estimate(|p| (1.0 - p.total / p.optimal_total).max(0.0)),
+        optimal,
+        optimal_total_flops: best.optimal_total,
+        level: lead.level(),
+        method: lead.method(),
+        extrapolation: lead.extrapolation(run.flops),
+        cost: None,
+        warnings,
+    })
+}
+
+/// One law's answer.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    run: Run,
+    inference: f64,
+    total: f64,
+    optimal: Run,
+    optimal_total: f64,
+}
+
+/// The cheapest run on the curve of one loss.
+///
+/// The curve is walked by z = ln(s / (1 - s)), s being the share of the size term in the excess over E:
+/// N = (A / (s x))^(1/alpha), D = (B / ((1 - s) x))^(1/beta) for an excess of x. Setting the derivative of
+/// the cost to zero along it gives
+///
+/// ```text
+/// c(N) D (alpha/beta e^z - g(N)) = 2 r N D_inf
+/// ```
+///
+/// The left side is 0 at the compute-optimal run and rises with z from there, the right side falls.
+fn plan(s: &Surface, compute: &Compute, quality: Quality, demand: Demand) -> Option<Plan> {
+    let (params, tokens) = match quality {
+        Quality::OptimalAt(flops) => s.optimum(compute, flops)?,
+        Quality::Loss(loss) => path::run_for_loss(s, compute, loss)?,
+    };
+    let ln_excess = path::sound(s.loss(params, tokens) - s.e)?.ln();
+    let cost = |n: f64| PER_PARAM * n * demand.tokens;
+    let at = |z: f64| {
+        let (ln_share, ln_rest) = (-(-z).exp().ln_1p(), -z.exp().ln_1p());
+        let ln_n = (s.a.ln() - ln_share - ln_excess) / s.alpha;
+        let ln_d = (s.b.ln() - ln_rest - ln_excess) / s.beta;
+        (ln_n, ln_d)
+    };
+    let slope = |z: f64| {
+        let (ln_n, ln_d) = at(z);
+        let (ln_per_token, growth) = compute.log_per_token(ln_n);
+        let lead = s.alpha / s.beta * z.exp() - growth;
+        if demand.tokens == 0.0 {
+            return lead;
+        }
+        if lead <= 0.0 {
+            return f64::NEG_INFINITY;
+        }
+        ln_per_token + ln_d + lead.ln() - cost(ln_n.exp()).ln() - demand.cost_ratio.ln()
+    };
+    let (ln_n, ln_d) = at(bisect(slope, (s.beta / s.alpha).ln())?);
+    let run = |n: f64, d: f64| {
+        Some(Run { params: n, tokens: d, flops: path::sound(compute.per_token(n) * d)? })
+    };
+    let (run, optimal) =
+        (run(path::sound(ln_n.exp())?, path::sound(ln_d.exp())?)?, run(params, tokens)?);
+    let total = |r: &Run| path::sound(r.flops + demand.cost_ratio * cost(r.params));
+    Some(Plan {
+        run,
+        inference: cost(run.params),
+        total: total(&run)?,
+        optimal,
+        optimal_total: total(&optimal)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{ATTENTION, HOFFMANN};
+    use super::super::{at_flops, sample};
+    use super::*;
+    use crate::fit::Code;
+
+    fn demand(tokens: f64) -> Demand {
+        Demand { tokens, cost_ratio: 1.0 }
+    }
+
+    /// Sardana et al. 2024, figure 1: to serve 2T tokens at the quality of a compute-optimal 13B model,
+    /// train 7B instead and save 1.7e22 FLOP, 17% of the total.
+    #[test]
+    fn the_published_example_comes_out() {
+        let tokens = path::tokens_for(&HOFFMANN, &Compute::SixNd, 13e9).unwrap();
+        let quality = Quality::Loss(HOFFMANN.loss(13e9, tokens));
+        let p = plan(&HOFFMANN, &Compute::SixNd, quality, demand(2e12)).unwrap();
+        assert!((p.optimal.params / 13e9 - 1.0).abs() < 1e-9);
+        let saved = p.optimal_total - p.total;
+        assert_eq!(format!("{:.0e}", p.run.params), "7e9", "{p:?}");
+        assert_eq!(format!("{saved:.1e}"), "1.7e22", "{p:?}");
+        assert_eq!(format!("{:.2}", saved / p.optimal_total), "0.17", "{p:?}");
+    }
+
+    /// Lagrange: at the optimum the gradients of cost and loss are parallel, dCost/dN dL/dD = dCost/dD
+    /// dL/dN. Cost by central differences, loss by its own gradient; both multipliers must agree.
+    #[test]
+    fn the_optimum_satisfies_the_first_order_condition_and_keeps_the_loss() {
+        for compute in [Compute::SixNd, ATTENTION] {
+            for (served, ratio) in [(1e9, 1.0), (1e12, 1.0), (1e14, 3.0)] {
+                let demand = Demand { tokens: served, cost_ratio: ratio };
+                let p = plan(&HOFFMANN, &compute, Quality::OptimalAt(1e22), demand).unwrap();
+                let Run { params: n, tokens: d, .. } = p.run;
+                let cost = |n: f64, d: f64| compute.per_token(n) * d + ratio * 2.0 * n * served;
+                let h = 1e-5;
+                let by_n = (cost(n * (1.0 + h), d) - cost(n * (1.0 - h), d)) / (2.0 * h * n);
+                let by_d = (cost(n, d * (1.0 + h)) - cost(n, d * (1.0 - h))) / (2.0 * h * d);
+                let [ln, ld] = HOFFMANN.gradient(n, d);
+                assert!(((by_n / ln) / (by_d / ld) - 1.0).abs() < 1e-8, "{served} {p:?}");
+                let (m, e) = HOFFMANN.optimum(&compute, 1e22).unwrap();
+                assert!((HOFFMANN.loss(n, d) - HOFFMANN.loss(m, e)).abs() < 1e-12);
+                assert!((p.total / cost(n, d) - 1.0).abs() < 1e-12 && p.total < p.optimal_total);
+                assert!(n < m && d > e);
+            }
+        }
+    }
+
+    #[test]
+    fn without_demand_the_compute_optimal_run_is_the_cheapest_and_more_demand_wants_less_n() {
+        for compute in [Compute::SixNd, ATTENTION] {
+            let at =
+                |t: f64| plan(&HOFFMANN, &compute, Quality::OptimalAt(1e20), demand(t)).unwrap();
+            let (n, d) = HOFFMANN.optimum(&compute, 1e20).unwrap();
+            let none = at(0.0);
+            assert!((none.run.params / n - 1.0).abs() < 1e-10, "{none:?}");
+            assert!((none.run.tokens / d - 1.0).abs() < 1e-10 && none.inference == 0.0);
+            // A hair of demand moves the run by a hair.
+            assert!((at(1.0).run.params / n - 1.0).abs() < 1e-6);
+            let sizes: Vec<f64> = (0..8).map(|i| at(1e8 * 10_f64.powi(i)).run.params).collect();
+            assert!(sizes.windows(2).all(|w| w[1] < w[0]), "{sizes:?}");
+            // Never below the size whose own term is the whole excess.
+            let least =
+                (HOFFMANN.a / (HOFFMANN.loss(n, d) - HOFFMANN.e)).powf(1.0 / HOFFMANN.alpha);
+            assert!(at(1e40).run.params > least * (1.0 - 1e-9), "{least}");
+        }
+    }
+
+    #[test]
+    fn the_answer_has_intervals_and_warns_of_ratios_that_no_run_has_tried() {
+        let analysis = sample::analysis(60);
+        let p = serving(&analysis, Quality::OptimalAt(1e21), demand(1e13)).unwrap();
+        for e in [p.params, p.tokens, p.training_flops, p.total_flops, p.saving, p.loss] {
+            assert!(e.lo < e.value && e.value < e.hi, "{e:?}");
+        }
+        let want = p.training_flops.value + p.inference_flops.value;
+        assert!((p.total_flops.value / want - 1.0).abs() < 1e-12);
+        assert!(p.warnings.iter().any(|w| w.code == Code::RatioBeyondRuns), "{:?}", p.warnings);
+        let (best, optimal) = (at_flops(&analysis, 1e21).unwrap(), p.optimal);
+        assert!((optimal.params / best.params.value - 1.0).abs() < 1e-12);
+        // The same quality, named by its loss.
+        let q = serving(&analysis, Quality::Loss(best.loss.value), demand(1e13)).unwrap();
+        assert!((q.params.value / p.params.value - 1.0).abs() < 1e-9);
+        let small = serving(&analysis, Quality::OptimalAt(1e21), demand(1e9)).unwrap();
+        assert!(small.warnings.is_empty(), "{:?}", small.warnings);
+        let e = analysis.fits[0].params.unwrap().e;
+        assert!(serving(&analysis, Quality::Loss(e), demand(1e12)).is_err());
+        assert!(serving(&analysis, Quality::OptimalAt(1e21), demand(-1.0)).is_err());
+        let free = Demand { tokens: 1e12, cost_ratio: 0.0 };
+        assert!(serving(&analysis, Quality::OptimalAt(1e21), free).is_err());
+    }
+}
