@@ -107,6 +107,11 @@ impl Transformer {
         self.shape
     }
 
+    /// Implementation of the operations.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
     /// Every weight with its name, in the order of the forward pass.
     pub fn weights_mut(&mut self) -> Vec<(String, &mut Weight)> {
         let mut out = vec![("embed".to_owned(), &mut self.embed)];

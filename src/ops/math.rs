@@ -182,6 +182,32 @@ pub(super) fn swiglu_row_backward(
     }
 }
 
+/// What one step of AdamW is for every element.
+pub(super) struct Adam {
+    pub(super) clip: f32,
+    /// Share of the old moments that stays.
+    pub(super) b: [f32; 2],
+    /// Share of the new gradient.
+    pub(super) rest: [f32; 2],
+    pub(super) c2: f32,
+    pub(super) eps: f32,
+    pub(super) rate: f32,
+    /// Share of the weight that decay leaves.
+    pub(super) keep: f32,
+}
+
+/// AdamW in place: weights `w`, moments `m` and `v`, gradient `g`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn adam(w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: &Adam) {
+    let ([b1, b2], [r1, r2]) = (step.b, step.rest);
+    for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
+        let g = g * step.clip;
+        *m = *m * b1 + g * r1;
+        *v = *v * b2 + g * g * r2;
+        *w = *w * step.keep - *m / ((*v / step.c2).sqrt() + step.eps) * step.rate;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@
 //!
 //! Reads: nothing in this crate. Read by: `model`.
 
+mod adamw;
 mod attention;
 mod cross_entropy;
 mod math;
@@ -27,6 +28,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
+pub use adamw::{AdamStep, adamw};
 pub use attention::{Heads, Rope, attention};
 pub use cross_entropy::cross_entropy;
 pub use rms_norm::rms_norm;

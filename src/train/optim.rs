@@ -3,6 +3,7 @@
 use burn::tensor::{Gradients, Tensor};
 
 use crate::model::{Role, Transformer};
+use crate::ops::{self, AdamStep};
 use crate::plan::Recipe;
 use crate::spec::Schedule;
 
@@ -46,6 +47,7 @@ impl AdamW {
         step: u64,
         rate: f64,
     ) -> f64 {
+        let kernels = model.kernels();
         let weights = model.weights_mut();
         let grads: Vec<Tensor<2>> = weights
             .iter()
@@ -58,23 +60,27 @@ impl AdamW {
             return norm;
         }
         // The constant is that of torch.nn.utils.clip_grad_norm_.
-        let factor = if self.clip > 0.0 { (self.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        let clip = if self.clip > 0.0 { (self.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
         let t = i32::try_from(step + 1).unwrap_or(i32::MAX);
-        let [c1, c2] = self.betas.map(|b| 1.0 - b.powi(t));
-        let [b1, b2] = self.betas;
         for (((_, weight), grad), moments) in weights.into_iter().zip(grads).zip(&mut self.moments)
         {
-            let grad = if factor < 1.0 { grad * factor } else { grad };
-            let [m, v] = moments;
-            *m = m.clone() * b1 + grad.clone() * (1.0 - b1);
-            *v = v.clone() * b2 + grad.powi_scalar(2) * (1.0 - b2);
             let (rate, decay) = match weight.role {
                 Role::Matrix => (rate * self.matrix_factor, self.weight_decay),
                 Role::Head => (rate, self.weight_decay),
                 Role::Embedding | Role::Gain => (rate, 0.0),
             };
-            let update = m.clone() / ((v.clone() / c2).sqrt() + self.eps) * (rate / c1);
-            let value = weight.value.clone().inner() * (1.0 - rate * decay) - update;
+            let step = AdamStep {
+                clip,
+                betas: self.betas,
+                corrections: self.betas.map(|b| 1.0 - b.powi(t)),
+                eps: self.eps,
+                rate,
+                decay,
+            };
+            // The model gives its handle up, so that the kernel may write in place.
+            let gone = Tensor::empty([1, 1], &weight.value.device());
+            let value = std::mem::replace(&mut weight.value, gone).inner();
+            let value = ops::adamw(value, grad, moments, &step, kernels);
             weight.value = value.autodiff().require_grad();
         }
         norm
