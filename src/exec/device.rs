@@ -27,6 +27,7 @@ pub fn choose(kind: DeviceKind) -> Result<Chosen, InputError> {
     match kind {
         DeviceKind::Cpu => {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            super::memory::keep_pages();
             Ok(Chosen {
                 place: Place { device: Device::flex().autodiff(), kernels: Kernels::Fused },
                 name: format!("CPU, {cores} cores"),
