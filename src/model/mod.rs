@@ -11,7 +11,7 @@ mod init;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::data::Batch;
-use crate::ops::{self, Heads, Kernels, Rope};
+use crate::ops::{self, CpuWeights, Decoder, Heads, Ids, Kernels, Rope};
 use crate::shape::Shape;
 
 /// What a weight is for: decides its initial scale, learning rate and weight decay.
@@ -144,8 +144,54 @@ impl Transformer {
         copy
     }
 
-    /// Mean next-token loss of a batch [nats/token], shape `[1]`.
-    pub fn loss(&self, batch: &Batch) -> Tensor<1> {
+    /// Mean next-token loss of a batch [nats/token]. For evaluation: of a [`frozen`](Self::frozen) model.
+    pub fn loss(&self, batch: &Batch) -> f64 {
+        match self.kernels {
+            Kernels::Fused => self.on_cpu(|decoder| decoder.loss(ids(batch), batch.context)),
+            Kernels::Composed => f64::from(self.composed(batch).into_scalar::<f32>()),
+        }
+    }
+
+    /// The loss of a batch [nats/token] and its gradient by every weight, in the order of
+    /// [`weights_mut`](Self::weights_mut), without autodiff.
+    pub fn gradients(&self, batch: &Batch) -> (f64, Vec<Tensor<2>>) {
+        if self.kernels == Kernels::Fused {
+            let (loss, grads) = self.on_cpu(|decoder| decoder.gradients(ids(batch), batch.context));
+            let grads = grads.into_iter().zip(self.weights());
+            return (loss, grads.map(|(g, w)| ops::cpu_tensor(g, w.value.dims())).collect());
+        }
+        let loss = self.composed(batch);
+        let mut grads = loss.backward();
+        let grad = |w: &Weight| w.value.grad_remove(&mut grads).expect("part of the loss");
+        let grads = self.weights().into_iter().map(grad).collect();
+        (f64::from(loss.into_scalar::<f32>()), grads)
+    }
+
+    /// The fused path: all operations at once, a few sequences at a time.
+    fn on_cpu<T>(&self, work: impl FnOnce(&Decoder<'_>) -> T) -> T {
+        let plain = |w: &Weight| {
+            let value = w.value.clone();
+            if value.device().is_autodiff() { value.inner() } else { value }
+        };
+        let weights = CpuWeights::new(self.weights().into_iter().map(plain));
+        work(&Decoder { shape: self.shape, rope: &self.rope, weights: weights.slices() })
+    }
+
+    /// Every weight, in the order of [`weights_mut`](Self::weights_mut).
+    fn weights(&self) -> Vec<&Weight> {
+        let mut out = vec![&self.embed];
+        for block in &self.blocks {
+            out.extend([&block.norm1, &block.qkv]);
+            out.extend(block.qk_norm.iter().flatten());
+            out.extend([&block.out, &block.norm2, &block.gate_up, &block.down]);
+        }
+        out.push(&self.norm_f);
+        out.extend(&self.head);
+        out
+    }
+
+    /// The same loss by separate operations, shape `[1]`.
+    fn composed(&self, batch: &Batch) -> Tensor<1> {
         ops::cross_entropy(self.logits(batch), &batch.targets, self.kernels)
     }
 
@@ -196,6 +242,10 @@ impl Transformer {
     }
 }
 
+fn ids(batch: &Batch) -> Ids<'_> {
+    Ids { inputs: &batch.inputs, targets: &batch.targets }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,19 +282,68 @@ mod tests {
     fn a_fresh_model_knows_nothing_and_says_so() {
         let ids: Vec<i32> = (0..8 * 50).map(|i| i * 7 % 31).collect();
         let batch = Batch { inputs: ids.clone(), targets: ids, sequences: 50, context: 8 };
-        let loss: f32 = model(shape(false, false), Kernels::Fused).loss(&batch).into_scalar();
-        assert!((loss - 31_f32.ln()).abs() < 0.1, "{loss} against ln 31 = {}", 31_f32.ln());
+        let loss = model(shape(false, false), Kernels::Fused).loss(&batch);
+        assert!((loss - 31_f64.ln()).abs() < 0.1, "{loss} against ln 31 = {}", 31_f64.ln());
+    }
+
+    fn batch(shape: Shape, sequences: usize) -> Batch {
+        let n = sequences * shape.context;
+        let ids = |step: usize| -> Vec<i32> {
+            let id = |i: usize| i32::try_from((i * step + i / 7) % shape.vocab).unwrap();
+            (0..n).map(id).collect()
+        };
+        Batch { inputs: ids(5), targets: ids(11), sequences, context: shape.context }
+    }
+
+    /// Oracle: burn's autodiff over the composition. Shapes with a head width of 2, contexts that do not
+    /// fill a block of rows, batches of one chunk, of several and of more than there are lanes.
+    #[test]
+    fn the_fused_decoder_has_the_loss_and_gradients_of_the_composition() {
+        let base = shape(false, false);
+        let cases = [
+            (base, 3),
+            (shape(true, true), 3),
+            (shape(true, false), 100),
+            (shape(false, true), 300),
+            (Shape { context: 65, heads: 6, ff: 17, vocab: 2, ..base }, 10),
+            (Shape { context: 1, layers: 1, ..base }, 5),
+            (Shape { context: 300, width: 8, heads: 1, qk_norm: true, ..base }, 2),
+        ];
+        for (shape, sequences) in cases {
+            let batch = batch(shape, sequences);
+            let run = |kernels| {
+                let model = model(shape, kernels);
+                let (loss, grads) = model.gradients(&batch);
+                let frozen = model.frozen().loss(&batch);
+                assert!((loss - frozen).abs() < 1e-6, "evaluation: {frozen}, training: {loss}");
+                let grads = grads.into_iter().map(|g| g.into_data().try_to_vec::<f32>().unwrap());
+                (loss, grads.collect::<Vec<_>>())
+            };
+            let ((loss, got), (want_loss, want)) = (run(Kernels::Fused), run(Kernels::Composed));
+            assert!((loss - want_loss).abs() < 2e-6, "{shape:?}: {loss}, {want_loss}");
+            assert_eq!(got.len(), want.len());
+            for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                assert_eq!(got.len(), want.len());
+                let scale = want.iter().fold(1e-6_f32, |m, v| m.max(v.abs()));
+                let worst = got.iter().zip(want).fold(0_f32, |m, (g, w)| m.max((g - w).abs()));
+                assert!(worst <= 2e-5 * scale, "{shape:?}: weight {i} is off {worst} of {scale}");
+            }
+        }
     }
 
     #[test]
-    fn both_kernels_give_the_same_loss() {
-        let ids: Vec<i32> = (0..24).map(|i| i * 5 % 31).collect();
-        let batch = Batch { inputs: ids.clone(), targets: ids, sequences: 3, context: 8 };
-        for (qk_norm, tied) in [(false, false), (true, true)] {
-            let loss = |kernels| -> f32 {
-                model(shape(qk_norm, tied), kernels).loss(&batch).into_scalar()
+    fn the_gradients_have_the_same_bits_for_any_number_of_threads() {
+        let shape = shape(true, false);
+        let (model, batch) = (model(shape, Kernels::Fused), batch(shape, 700));
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let (loss, grads) = pool.install(|| model.gradients(&batch));
+            let bits = |g: Tensor<2>| {
+                g.into_data().try_to_vec::<f32>().unwrap().into_iter().map(f32::to_bits)
             };
-            assert!((loss(Kernels::Fused) - loss(Kernels::Composed)).abs() < 2e-6);
-        }
+            (loss.to_bits(), grads.into_iter().flat_map(bits).collect::<Vec<_>>())
+        };
+        let one = run(1);
+        assert!([2, 3, 5, 16].into_iter().all(|threads| run(threads) == one));
     }
 }

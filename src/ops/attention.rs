@@ -116,14 +116,14 @@ pub fn attention(qkv: Tensor<2>, heads: Heads, rope: &Rope, kernels: Kernels) ->
 }
 
 /// What the backward of one sequence reads.
-struct Saved<'a> {
-    qkv: &'a [f32],
-    out: &'a [f32],
-    lse: &'a [f32],
+pub(super) struct Saved<'a> {
+    pub(super) qkv: &'a [f32],
+    pub(super) out: &'a [f32],
+    pub(super) lse: &'a [f32],
 }
 
 /// Buffers of one thread, used again for every head.
-struct Scratch {
+pub(super) struct Scratch {
     q: Vec<f32>,
     k: Vec<f32>,
     p: Vec<f32>,
@@ -134,7 +134,7 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(heads: Heads) -> Self {
+    pub(super) fn new(heads: Heads) -> Self {
         let head = || vec![0.0; heads.context * heads.head_dim];
         let block = || vec![0.0; BLOCK.min(heads.context) * heads.context];
         Self { q: head(), k: head(), p: block(), ds: block(), dq: head(), dk: head(), dv: head() }
@@ -154,7 +154,7 @@ impl Scratch {
 }
 
 /// One head of one sequence.
-fn forward(
+pub(super) fn forward(
     scratch: &mut Scratch,
     qkv: &[f32],
     out: &mut [f32],
@@ -187,7 +187,7 @@ fn forward(
 }
 
 /// Gradient of one head of one sequence, written into its columns of `dqkv`.
-fn backward(
+pub(super) fn backward(
     scratch: &mut Scratch,
     saved: &Saved<'_>,
     grad: &[f32],

@@ -137,7 +137,7 @@ pub(super) fn gained(x: &[f32], r: f32, gain: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Backward of RMSNorm for one row: writes dx, adds to the gain's gradient.
+/// Backward of RMSNorm for one row: adds to dx and to the gain's gradient.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn rms_backward(
     x: &[f32],
@@ -147,14 +147,27 @@ pub(super) fn rms_backward(
     dx: &mut [f32],
     dgain: &mut [f32],
 ) {
-    for i in 0..x.len() {
-        // dx holds grad * gain for the second pass.
-        dx[i] = grad[i] * gain[i];
-        dgain[i] += grad[i] * x[i] * r;
+    let mut lanes = [0.0_f32; LANES];
+    let whole = x.len() - x.len() % LANES;
+    for at in (0..whole).step_by(LANES) {
+        let (x, grad, gain) = (&x[at..at + LANES], &grad[at..at + LANES], &gain[at..at + LANES]);
+        for i in 0..LANES {
+            lanes[i] += grad[i] * gain[i] * x[i];
+        }
     }
-    let c = dot(dx, x) * r * r * r / x.len() as f32;
+    let rest: f32 = (whole..x.len()).map(|i| grad[i] * gain[i] * x[i]).sum();
+    let c = (lanes.iter().sum::<f32>() + rest) * r * r * r / x.len() as f32;
     for i in 0..x.len() {
-        dx[i] = dx[i] * r - x[i] * c;
+        dgain[i] += grad[i] * x[i] * r;
+        dx[i] += grad[i] * gain[i] * r - x[i] * c;
+    }
+}
+
+/// `into += part`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn add(into: &mut [f32], part: &[f32]) {
+    for (into, part) in into.iter_mut().zip(part) {
+        *into += part;
     }
 }
 

@@ -12,6 +12,7 @@
 mod adamw;
 mod attention;
 mod cross_entropy;
+mod decoder;
 mod math;
 mod matrix;
 mod rms_norm;
@@ -31,6 +32,7 @@ use burn_flex::{Flex, FlexTensor};
 pub use adamw::{AdamStep, adamw};
 pub use attention::{Heads, Rope, attention};
 pub use cross_entropy::cross_entropy;
+pub use decoder::{Decoder, Ids};
 pub use rms_norm::rms_norm;
 pub use swiglu::swiglu;
 
@@ -71,6 +73,27 @@ fn contiguous(x: &CpuTensor) -> FlexTensor {
         CpuTensor::Tracked(x) => x.primitive().to_contiguous(),
         CpuTensor::Plain(x) => x.to_contiguous(),
     }
+}
+
+/// The values of untracked weights on the CPU, row-major.
+#[derive(Debug)]
+pub struct CpuWeights(Vec<FlexTensor>);
+
+impl CpuWeights {
+    /// Shares the storage where the layout allows.
+    pub fn new(weights: impl Iterator<Item = Tensor<2>>) -> Self {
+        Self(weights.map(|w| contiguous(&lower(w))).collect())
+    }
+
+    /// In the same order.
+    pub fn slices(&self) -> Vec<&[f32]> {
+        self.0.iter().map(slice).collect()
+    }
+}
+
+/// A tensor on the CPU backend, without autodiff, around values that are there.
+pub fn cpu_tensor(values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
+    Tensor::from_primitive::<Flex>(from_vec(values, &shape))
 }
 
 fn slice(x: &FlexTensor) -> &[f32] {

@@ -26,12 +26,7 @@ pub fn rms_norm(x: Tensor<2>, gain: Tensor<2>, kernels: Kernels) -> Tensor<2> {
     out.par_chunks_mut(d * ROWS)
         .zip(slice(&xs).par_chunks(d * ROWS))
         .zip(inverse.par_chunks_mut(ROWS))
-        .for_each(|((o, x), inverse)| {
-            for ((o, x), r) in o.chunks_mut(d).zip(x.chunks(d)).zip(inverse) {
-                *r = 1.0 / (math::dot(x, x) / d as f32 + EPS).sqrt();
-                math::gained(x, *r, slice(&gs), o);
-            }
-        });
+        .for_each(|((o, x), inverse)| forward(x, slice(&gs), o, inverse));
     let pullback = Arc::new(move |grad: &[f32]| {
         let (x, gain) = (slice(&xs), slice(&gs));
         let mut dx = vec![0.0; n * d];
@@ -42,10 +37,7 @@ pub fn rms_norm(x: Tensor<2>, gain: Tensor<2>, kernels: Kernels) -> Tensor<2> {
             .zip(inverse.par_chunks(ROWS))
             .map(|(((dx, x), g), inverse)| {
                 let mut dgain = vec![0.0; d];
-                let rows = dx.chunks_mut(d).zip(x.chunks(d)).zip(g.chunks(d)).zip(inverse);
-                for (((dx, x), g), r) in rows {
-                    math::rms_backward(x, g, gain, *r, dx, &mut dgain);
-                }
+                backward(x, g, gain, inverse, dx, &mut dgain);
                 dgain
             })
             .collect();
@@ -56,6 +48,30 @@ pub fn rms_norm(x: Tensor<2>, gain: Tensor<2>, kernels: Kernels) -> Tensor<2> {
         [dx, dgain]
     });
     register([x, gain], from_vec(out, &[n, d]), pullback)
+}
+
+/// Rows of `gain.len()` columns; keeps the inverse root of each row's mean square.
+pub(super) fn forward(x: &[f32], gain: &[f32], out: &mut [f32], inverse: &mut [f32]) {
+    let d = gain.len();
+    for ((o, x), r) in out.chunks_mut(d).zip(x.chunks(d)).zip(inverse) {
+        *r = 1.0 / (math::dot(x, x) / d as f32 + EPS).sqrt();
+        math::gained(x, *r, gain, o);
+    }
+}
+
+/// Adds the gradient by `x` to `dx` and that by the gain to `dgain`.
+pub(super) fn backward(
+    x: &[f32],
+    grad: &[f32],
+    gain: &[f32],
+    inverse: &[f32],
+    dx: &mut [f32],
+    dgain: &mut [f32],
+) {
+    let d = gain.len();
+    for (((dx, x), g), r) in dx.chunks_mut(d).zip(x.chunks(d)).zip(grad.chunks(d)).zip(inverse) {
+        math::rms_backward(x, g, gain, *r, dx, dgain);
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod optim;
 
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
 use crate::data::{Batch, Dataset};
 use crate::model::Transformer;
@@ -95,12 +95,10 @@ impl Trainer {
     ///
     /// `step` counts from 0 and decides the learning rate.
     pub fn step(&mut self, batch: &Batch, step: u64) -> (f64, f64) {
-        let loss = self.model.loss(batch);
-        let mut grads = loss.backward();
-        let loss = scalar(loss);
+        let (loss, grads) = self.model.gradients(batch);
         let Recipe { schedule, learning_rate: peak, steps, .. } = &self.recipe;
         let rate = optim::learning_rate(schedule, *peak, step, *steps);
-        (loss, self.optimiser.step(&mut self.model, &mut grads, step, rate))
+        (loss, self.optimiser.step(&mut self.model, grads, step, rate))
     }
 
     /// The model as it stands.
@@ -181,7 +179,7 @@ fn evaluate(model: &Transformer, data: &Dataset, tokens: u64) -> (f64, f64) {
     let sequences = (EVAL_BATCH / model.shape().context).max(1);
     let (mut n, mut sum, mut squares, mut batches) = (0.0, 0.0, 0.0, 0.0);
     for batch in data.held_out(tokens, sequences) {
-        let loss = scalar(model.loss(&batch));
+        let loss = model.loss(&batch);
         let weight = batch.targets.len() as f64;
         n += weight;
         sum += weight * loss;
@@ -191,10 +189,6 @@ fn evaluate(model: &Transformer, data: &Dataset, tokens: u64) -> (f64, f64) {
     let mean = sum / n;
     let variance = (squares / batches - mean * mean).max(0.0);
     (mean, (variance / batches).sqrt())
-}
-
-fn scalar(x: Tensor<1>) -> f64 {
-    f64::from(x.into_scalar::<f32>())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! AdamW with global gradient-norm clipping, and the learning rate over time.
 
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::Tensor;
 
 use crate::model::{Role, Transformer};
 use crate::ops::{self, AdamStep};
@@ -43,16 +43,12 @@ impl AdamW {
     pub(super) fn step(
         &mut self,
         model: &mut Transformer,
-        grads: &mut Gradients,
+        grads: Vec<Tensor<2>>,
         step: u64,
         rate: f64,
     ) -> f64 {
         let kernels = model.kernels();
         let weights = model.weights_mut();
-        let grads: Vec<Tensor<2>> = weights
-            .iter()
-            .map(|(_, w)| w.value.grad_remove(grads).expect("every weight is part of the loss"))
-            .collect();
         let squares = grads.iter().map(|g| g.clone().powi_scalar(2).sum());
         let total = squares.reduce(|l, r| l + r).expect("a model has weights");
         let norm = f64::from(total.into_scalar::<f32>()).sqrt();
