@@ -154,6 +154,10 @@ impl Transformer {
 
     /// The loss of a batch [nats/token] and its gradient by every weight, in the order of
     /// [`weights_mut`](Self::weights_mut), without autodiff.
+    ///
+    /// # Panics
+    ///
+    /// When a weight is not tracked by autodiff: of a [`frozen`](Self::frozen) model.
     pub fn gradients(&self, batch: &Batch) -> (f64, Vec<Tensor<2>>) {
         if self.kernels == Kernels::Fused {
             let (loss, grads) = self.on_cpu(|decoder| decoder.gradients(ids(batch), batch.context));
@@ -192,7 +196,7 @@ impl Transformer {
 
     /// The same loss by separate operations, shape `[1]`.
     fn composed(&self, batch: &Batch) -> Tensor<1> {
-        ops::cross_entropy(self.logits(batch), &batch.targets, self.kernels)
+        ops::cross_entropy(self.logits(batch), &batch.targets)
     }
 
     /// `[sequences x context, vocab]`.
@@ -206,7 +210,7 @@ impl Transformer {
             heads: self.shape.heads,
             head_dim: self.shape.head_dim(),
         };
-        let norm = |x, gain: &Weight| ops::rms_norm(x, gain.value.clone(), self.kernels);
+        let norm = |x, gain: &Weight| ops::rms_norm(x, gain.value.clone());
         let linear = |x: Tensor<2>, weight: &Weight| x.matmul(weight.value.clone());
 
         let mut x = self.embed.value.clone().select(0, ids);
@@ -216,10 +220,10 @@ impl Transformer {
                 Some(gains) => self.norm_heads(&qkv, gains),
                 None => qkv,
             };
-            let seen = ops::attention(qkv, heads, &self.rope, self.kernels);
+            let seen = ops::attention(qkv, heads, &self.rope);
             x = x + linear(seen, &block.out);
             let hidden = linear(norm(x.clone(), &block.norm2), &block.gate_up);
-            x = x + linear(ops::swiglu(hidden, self.kernels), &block.down);
+            x = x + linear(ops::swiglu(hidden), &block.down);
         }
         let x = norm(x, &self.norm_f);
         match &self.head {
@@ -235,7 +239,7 @@ impl Transformer {
         let normed = |i: usize, gain: &Weight| {
             let part = qkv.clone().slice([0..rows, i * d..(i + 1) * d]);
             let part = part.reshape([rows * self.shape.heads, hd]);
-            ops::rms_norm(part, gain.value.clone(), self.kernels).reshape([rows, d])
+            ops::rms_norm(part, gain.value.clone()).reshape([rows, d])
         };
         let v = qkv.clone().slice([0..rows, 2 * d..3 * d]);
         Tensor::cat(vec![normed(0, &gains[0]), normed(1, &gains[1]), v], 1)

@@ -1,10 +1,10 @@
 //! One step of AdamW (Loshchilov and Hutter 2019, 1711.05101) on one weight.
 
 use burn::tensor::Tensor;
-use burn_flex::{Flex, FlexTensor};
+use burn_flex::Flex;
 use rayon::prelude::*;
 
-use super::{Kernels, math, slice};
+use super::{Kernels, math, plain, slice};
 
 /// Elements a thread takes at a time. Each is updated alone, so their division changes no bit.
 const CHUNK: usize = 1 << 14;
@@ -70,10 +70,6 @@ pub fn adamw(
         .for_each(|(((w, m), v), g)| math::adam(w, m, v, g, &scalars));
     *moments = [m, v].map(Tensor::from_primitive::<Flex>);
     Tensor::from_primitive::<Flex>(w)
-}
-
-fn plain(x: Tensor<2>) -> FlexTensor {
-    x.try_into_primitive::<Flex>().expect("fused kernels are chosen only for the CPU backend")
 }
 
 #[cfg(test)]

@@ -6,11 +6,9 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Bool, Tensor, TensorData, activation};
-use rayon::prelude::*;
-
+use super::math;
 use super::matrix::{View, multiply};
-use super::{Kernels, contiguous, from_vec, lower, math, register, slice};
+use burn::tensor::{Bool, Tensor, TensorData, activation};
 
 /// Query rows handled at a time.
 const BLOCK: usize = 64;
@@ -31,7 +29,7 @@ pub struct Heads {
 }
 
 impl Heads {
-    fn width(self) -> usize {
+    pub(super) fn width(self) -> usize {
         self.heads * self.head_dim
     }
 
@@ -68,175 +66,119 @@ impl Rope {
     }
 }
 
-/// Packed queries, keys and values `[B T, 3 width]` to attention output `[B T, width]`.
-///
-/// The columns are q, k, v, each heads x `head_dim`. Queries and keys are rotated here.
-pub fn attention(qkv: Tensor<2>, heads: Heads, rope: &Rope, kernels: Kernels) -> Tensor<2> {
-    if kernels == Kernels::Composed {
-        return composed(qkv, heads, rope);
-    }
-    let (rows, d) = (heads.sequences * heads.context, heads.width());
-    let x = lower(qkv);
-    let values = contiguous(&x);
-    let mut out = vec![0.0; rows * d];
-    let mut lse = vec![0.0; rows * heads.heads];
-    let (t, rope) = (heads.context, rope.clone());
-    out.par_chunks_mut(t * d)
-        .zip(slice(&values).par_chunks(t * 3 * d))
-        .zip(lse.par_chunks_mut(t * heads.heads))
-        .for_each_init(
-            || Scratch::new(heads),
-            |scratch, ((out, qkv), lse)| {
-                for h in 0..heads.heads {
-                    forward(scratch, qkv, out, &mut lse[h * t..(h + 1) * t], h, heads, &rope);
-                }
-            },
-        );
-    let output = from_vec(out, &[rows, d]);
-    let kept = output.clone();
-    let pullback = Arc::new(move |grad: &[f32]| {
-        let mut dqkv = vec![0.0; rows * 3 * d];
-        dqkv.par_chunks_mut(t * 3 * d)
-            .zip(slice(&values).par_chunks(t * 3 * d))
-            .zip(slice(&kept).par_chunks(t * d))
-            .zip(grad.par_chunks(t * d))
-            .zip(lse.par_chunks(t * heads.heads))
-            .for_each_init(
-                || Scratch::new(heads),
-                |scratch, ((((dqkv, qkv), out), grad), lse)| {
-                    for h in 0..heads.heads {
-                        let lse = &lse[h * t..(h + 1) * t];
-                        backward(scratch, &Saved { qkv, out, lse }, grad, dqkv, h, heads, &rope);
-                    }
-                },
-            );
-        [dqkv]
-    });
-    register([x], output, pullback)
-}
-
-/// What the backward of one sequence reads.
-pub(super) struct Saved<'a> {
-    pub(super) qkv: &'a [f32],
-    pub(super) out: &'a [f32],
-    pub(super) lse: &'a [f32],
-}
-
-/// Buffers of one thread, used again for every head.
-pub(super) struct Scratch {
-    q: Vec<f32>,
-    k: Vec<f32>,
-    p: Vec<f32>,
-    ds: Vec<f32>,
-    dq: Vec<f32>,
-    dk: Vec<f32>,
-    dv: Vec<f32>,
-}
-
-impl Scratch {
-    pub(super) fn new(heads: Heads) -> Self {
-        let head = || vec![0.0; heads.context * heads.head_dim];
-        let block = || vec![0.0; BLOCK.min(heads.context) * heads.context];
-        Self { q: head(), k: head(), p: block(), ds: block(), dq: head(), dk: head(), dv: head() }
-    }
-
-    /// Rotated queries and keys of head `h`, `[context, head_dim]`.
-    fn load(&mut self, qkv: &[f32], h: usize, heads: Heads, rope: &Rope) {
-        let (d, hd) = (heads.width(), heads.head_dim);
-        for t in 0..heads.context {
+/// Turns the queries and keys of packed `[context, 3 width]` sequences by their positions; back with a
+/// `sign` of -1, which is also the derivative.
+pub(super) fn rotate(qkv: &mut [f32], heads: Heads, rope: &Rope, sign: f32) {
+    let d = heads.width();
+    for sequence in qkv.chunks_mut(heads.context * 3 * d) {
+        for (t, row) in sequence.chunks_mut(3 * d).enumerate() {
             let (cos, sin) = rope.at(t);
-            let row = &qkv[t * 3 * d..(t + 1) * 3 * d];
-            let to = t * hd..(t + 1) * hd;
-            math::rotate(&row[h * hd..(h + 1) * hd], &mut self.q[to.clone()], cos, sin, 1.0);
-            math::rotate(&row[d + h * hd..d + (h + 1) * hd], &mut self.k[to], cos, sin, 1.0);
+            math::rotate(&mut row[..2 * d], cos, sin, sign);
         }
     }
 }
 
-/// One head of one sequence.
+/// What the backward of one sequence reads.
+pub(super) struct Saved<'a> {
+    /// Rotated, `[context, 3 width]`.
+    pub(super) qkv: &'a [f32],
+    /// `[context, width]`.
+    pub(super) out: &'a [f32],
+    /// Log-sum-exp of the scores, `[heads, context]`.
+    pub(super) lse: &'a [f32],
+}
+
+/// Probabilities of one block of rows and their gradient.
+pub(super) struct Scratch {
+    p: Vec<f32>,
+    dp: Vec<f32>,
+}
+
+impl Scratch {
+    pub(super) fn new(heads: Heads) -> Self {
+        let block = || vec![0.0; BLOCK.min(heads.context) * heads.context];
+        Self { p: block(), dp: block() }
+    }
+}
+
+/// Blocks of query rows: first row and the one after the last. A block sees keys before its end only.
+fn blocks(context: usize) -> impl DoubleEndedIterator<Item = (usize, usize)> {
+    (0..context.div_ceil(BLOCK)).map(move |b| (b * BLOCK, ((b + 1) * BLOCK).min(context)))
+}
+
+/// Places of the queries, keys and values of head `h` in rotated rows `[context, 3 width]`: queries from
+/// `first` to `last`, keys and values up to `last`.
+fn parts(heads: Heads, h: usize, first: usize, last: usize) -> [View; 3] {
+    let (d, hd) = (heads.width(), heads.head_dim);
+    let at = |part: usize, row: usize| row * 3 * d + part * d + h * hd;
+    [
+        View::new(at(0, first), last - first, hd, 3 * d),
+        View::new(at(1, 0), last, hd, 3 * d),
+        View::new(at(2, 0), last, hd, 3 * d),
+    ]
+}
+
+/// One sequence: rotated `qkv` to `out` and `lse`, shaped as in [`Saved`].
 pub(super) fn forward(
     scratch: &mut Scratch,
     qkv: &[f32],
     out: &mut [f32],
     lse: &mut [f32],
-    h: usize,
     heads: Heads,
-    rope: &Rope,
 ) {
     let (d, hd, t) = (heads.width(), heads.head_dim, heads.context);
-    scratch.load(qkv, h, heads, rope);
-    for first in (0..t).step_by(BLOCK) {
-        let last = (first + BLOCK).min(t);
-        let rows = last - first;
-        // Scores against every key up to the block's last row; later keys are never seen.
-        let scores = View::new(0, rows, last, t);
-        let q = View::new(first * hd, rows, hd, hd);
-        let k = View::new(0, last, hd, hd).transposed();
-        multiply((&mut scratch.p, scores), (&scratch.q, q), (&scratch.k, k), heads.scale(), false);
-        for i in 0..rows {
-            let (seen, hidden) = scratch.p[i * t..i * t + last].split_at_mut(first + i + 1);
-            let (max, sum) = math::exp_row(seen);
-            math::scale(seen, 1.0 / sum);
-            hidden.fill(0.0);
-            lse[first + i] = max + sum.ln();
+    for (h, lse) in lse.chunks_mut(t).enumerate() {
+        for (first, last) in blocks(t) {
+            let scores = View::new(0, last - first, last, t);
+            let [q, k, v] = parts(heads, h, first, last);
+            let p = &mut scratch.p;
+            multiply((p, scores), (qkv, q), (qkv, k.transposed()), heads.scale(), false);
+            for (row, p) in (first..last).zip(p.chunks_mut(t)) {
+                lse[row] = math::softmax_row(&mut p[..last], row + 1);
+            }
+            let o = View::new(first * d + h * hd, last - first, hd, d);
+            multiply((out, o), (p, scores), (qkv, v), 1.0, false);
         }
-        let v = View::new(2 * d + h * hd, last, hd, 3 * d);
-        let o = View::new(first * d + h * hd, rows, hd, d);
-        multiply((out, o), (&scratch.p, scores), (qkv, v), 1.0, false);
     }
 }
 
-/// Gradient of one head of one sequence, written into its columns of `dqkv`.
+/// Gradient of one sequence by its rotated `qkv`.
 pub(super) fn backward(
     scratch: &mut Scratch,
     saved: &Saved<'_>,
     grad: &[f32],
     dqkv: &mut [f32],
-    h: usize,
     heads: Heads,
-    rope: &Rope,
 ) {
     let (d, hd, t) = (heads.width(), heads.head_dim, heads.context);
-    scratch.load(saved.qkv, h, heads, rope);
-    let s = scratch;
-    s.dk.fill(0.0);
-    s.dv.fill(0.0);
-    for first in (0..t).step_by(BLOCK) {
-        let last = (first + BLOCK).min(t);
-        let rows = last - first;
-        let scores = View::new(0, rows, last, t);
-        let q = View::new(first * hd, rows, hd, hd);
-        let k = View::new(0, last, hd, hd);
-        let v = View::new(2 * d + h * hd, last, hd, 3 * d);
-        let g = View::new(first * d + h * hd, rows, hd, d);
-        multiply((&mut s.p, scores), (&s.q, q), (&s.k, k.transposed()), heads.scale(), false);
-        multiply((&mut s.ds, scores), (grad, g), (saved.qkv, v.transposed()), 1.0, false);
-        for i in 0..rows {
-            let row = i * t..i * t + last;
-            let (seen, hidden) = s.p[row.clone()].split_at_mut(first + i + 1);
-            math::exp_row_minus(seen, saved.lse[first + i]);
-            hidden.fill(0.0);
-            // sum_j p_j dp_j equals the inner product of output and its gradient (Dao et al., eq. 4).
-            let at = (first + i) * d + h * hd..(first + i) * d + (h + 1) * hd;
-            let shift = math::dot(&saved.out[at.clone()], &grad[at]);
-            math::softmax_backward(&mut s.ds[row.clone()], &s.p[row], shift, heads.scale());
+    let Saved { qkv, out, lse } = *saved;
+    let Scratch { p, dp } = scratch;
+    for (h, lse) in lse.chunks(t).enumerate() {
+        // From the end, so that the first block writes the gradient of every key and the rest add to it.
+        for (first, last) in blocks(t).rev() {
+            let add = last < t;
+            let scores = View::new(0, last - first, last, t);
+            let [q, k, v] = parts(heads, h, first, last);
+            let g = View::new(first * d + h * hd, last - first, hd, d);
+            multiply((p, scores), (qkv, q), (qkv, k.transposed()), heads.scale(), false);
+            multiply((dp, scores), (grad, g), (qkv, v.transposed()), 1.0, false);
+            for (row, (p, dp)) in (first..last).zip(p.chunks_mut(t).zip(dp.chunks_mut(t))) {
+                // sum_j p_j dp_j equals the inner product of output and its gradient (Dao et al., eq. 4).
+                let at = row * d + h * hd..row * d + (h + 1) * hd;
+                let shift = math::dot(&out[at.clone()], &grad[at]);
+                let (p, dp) = (&mut p[..last], &mut dp[..last]);
+                math::softmax_row_backward(p, dp, row + 1, lse[row], shift, heads.scale());
+            }
+            multiply((dqkv, v), (p, scores.transposed()), (grad, g), 1.0, add);
+            multiply((dqkv, q), (dp, scores), (qkv, k), 1.0, false);
+            multiply((dqkv, k), (dp, scores.transposed()), (qkv, q), 1.0, add);
         }
-        let all = View::new(0, last, hd, hd);
-        multiply((&mut s.dv, all), (&s.p, scores.transposed()), (grad, g), 1.0, true);
-        multiply((&mut s.dq, q), (&s.ds, scores), (&s.k, k), 1.0, false);
-        multiply((&mut s.dk, all), (&s.ds, scores.transposed()), (&s.q, q), 1.0, true);
-    }
-    for t in 0..t {
-        let (cos, sin) = rope.at(t);
-        let (row, from) = (&mut dqkv[t * 3 * d..(t + 1) * 3 * d], t * hd..(t + 1) * hd);
-        math::rotate(&s.dq[from.clone()], &mut row[h * hd..(h + 1) * hd], cos, sin, -1.0);
-        math::rotate(&s.dk[from.clone()], &mut row[d + h * hd..d + (h + 1) * hd], cos, sin, -1.0);
-        row[2 * d + h * hd..2 * d + (h + 1) * hd].copy_from_slice(&s.dv[from]);
     }
 }
 
-/// The same by burn's operations.
-fn composed(qkv: Tensor<2>, heads: Heads, rope: &Rope) -> Tensor<2> {
+/// Packed queries, keys and values `[B T, 3 width]` to attention output `[B T, width]`, by burn's
+/// operations. The columns are q, k, v, each heads x `head_dim`; queries and keys are rotated here.
+pub fn attention(qkv: Tensor<2>, heads: Heads, rope: &Rope) -> Tensor<2> {
     let Heads { sequences: b, context: t, heads: h, head_dim: hd } = heads;
     let device = qkv.device();
     let parts = qkv.reshape([b, t, 3 * h, hd]).swap_dims(1, 2);
@@ -265,30 +207,49 @@ mod tests {
     use super::super::tests::{assert_close, normal, pull, values};
     use super::*;
 
+    /// Output and gradient by the kernels, weighted as in `pull`.
+    fn kernels(x: &Tensor<2>, heads: Heads) -> Vec<Vec<f32>> {
+        let rope = Rope::new(heads.context, heads.head_dim);
+        let (n, d) = (heads.sequences * heads.context, heads.width());
+        let mut qkv = values(x.clone());
+        rotate(&mut qkv, heads, &rope, 1.0);
+        let grad = values(normal(99, n, d));
+        let (mut out, mut dqkv) = (vec![f32::NAN; n * d], vec![f32::NAN; n * 3 * d]);
+        let mut lse = vec![f32::NAN; heads.context * heads.heads];
+        let mut scratch = Scratch::new(heads);
+        scratch.p.fill(f32::NAN);
+        scratch.dp.fill(f32::NAN);
+        let rows = heads.context;
+        for s in 0..heads.sequences {
+            let (wide, narrow) =
+                (s * rows * 3 * d..(s + 1) * rows * 3 * d, s * rows * d..(s + 1) * rows * d);
+            let (qkv, out) = (&qkv[wide.clone()], &mut out[narrow.clone()]);
+            forward(&mut scratch, qkv, out, &mut lse, heads);
+            let saved = Saved { qkv, out, lse: &lse };
+            backward(&mut scratch, &saved, &grad[narrow], &mut dqkv[wide], heads);
+        }
+        rotate(&mut dqkv, heads, &rope, -1.0);
+        vec![out, dqkv]
+    }
+
     #[test]
     fn the_kernel_agrees_with_the_composition_at_awkward_shapes() {
         for (b, t, h, hd) in [(1, 1, 1, 2), (2, 3, 1, 4), (2, 65, 2, 8), (1, 130, 3, 6)] {
             let heads = Heads { sequences: b, context: t, heads: h, head_dim: hd };
             let rope = Rope::new(t, hd);
-            let x = [normal(1, b * t, 3 * h * hd)];
-            let run = |kernels| pull(&x, |x| attention(x[0].clone(), heads, &rope, kernels));
-            assert_close(
-                &run(Kernels::Fused),
-                &run(Kernels::Composed),
-                1e-5,
-                &format!("{heads:?}"),
-            );
+            let x = normal(1, b * t, 3 * h * hd);
+            let want = pull(std::slice::from_ref(&x), |x| attention(x[0].clone(), heads, &rope));
+            assert_close(&kernels(&x, heads), &want, 1e-5, &format!("{heads:?}"));
         }
     }
 
     #[test]
     fn a_token_does_not_see_the_future() {
         let heads = Heads { sequences: 1, context: 70, heads: 2, head_dim: 4 };
-        let rope = Rope::new(70, 4);
-        let run = |x: Tensor<2>| values(attention(x, heads, &rope, Kernels::Fused));
+        let run = |x: &Tensor<2>| kernels(x, heads).swap_remove(0);
         let x = normal(1, 70, 24);
         let changed = x.clone().slice_assign([69..70, 0..24], normal(2, 1, 24));
-        let (before, after) = (run(x), run(changed));
+        let (before, after) = (run(&x), run(&changed));
         assert_eq!(before[..69 * 8], after[..69 * 8]);
         assert_ne!(before[69 * 8..], after[69 * 8..]);
     }

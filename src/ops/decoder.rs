@@ -15,11 +15,15 @@ use rayon::prelude::*;
 
 use super::attention::{self, Heads, Rope, Saved, Scratch};
 use super::matrix::{View, multiply};
-use super::{math, rms_norm};
+use super::{cross_entropy, math, rms_norm, swiglu};
 use crate::shape::Shape;
 
-/// Rows of a chunk, where the context is shorter. Products are near the machine's peak from here on.
-const ROWS: usize = 256;
+/// Rows of a chunk for each column of the model's width: products with a weight take as long as reading it
+/// or longer.
+const ROWS_PER_WIDTH: usize = 4;
+/// Least and most rows of a chunk, as far as the context allows: below, products are slow; above, what a
+/// layer leaves for the next is no longer in the cache.
+const ROWS: [usize; 2] = [256, 1024];
 /// Partial gradients of a step at most; each is summed by one thread.
 const LANES: usize = 8;
 
@@ -61,11 +65,15 @@ impl Decoder<'_> {
     ///
     /// When ids are not below the vocabulary or do not fill sequences of `context`.
     pub fn loss(&self, ids: Ids<'_>, context: usize) -> f64 {
-        let sums: Vec<f64> = chunks(ids.inputs.len(), context)
+        let sums: Vec<f64> = chunks(ids.inputs.len(), context, self.shape.width)
             .into_par_iter()
             .map(|rows| {
                 let sequences = rows.len() / context;
-                self.with_space(sequences, context, 1, |s| self.forward(s, ids.part(rows)))
+                self.with_space(sequences, context, 1, |s| {
+                    let part = ids.part(rows);
+                    self.forward(s, part);
+                    cross_entropy::forward(&s.logits, part.targets, self.shape.vocab)
+                })
             })
             .collect();
         sums.iter().sum::<f64>() / ids.inputs.len() as f64
@@ -78,7 +86,7 @@ impl Decoder<'_> {
     /// As [`loss`](Self::loss).
     pub fn gradients(&self, ids: Ids<'_>, context: usize) -> (f64, Vec<Vec<f32>>) {
         let n = ids.inputs.len();
-        let chunks = chunks(n, context);
+        let chunks = chunks(n, context, self.shape.width);
         let lanes: Vec<&[Range<usize>]> = chunks.chunks(chunks.len().div_ceil(LANES)).collect();
         let lane = |chunks: &&[Range<usize>]| {
             let mut grads: Vec<Vec<f32>> =
@@ -88,9 +96,8 @@ impl Decoder<'_> {
                 let sequences = rows.len() / context;
                 sum += self.with_space(sequences, context, self.shape.layers, |s| {
                     let part = ids.part(rows.clone());
-                    let sum = self.forward(s, part);
-                    self.backward(s, part, 1.0 / n as f32, &mut grads);
-                    sum
+                    self.forward(s, part);
+                    self.backward(s, part, 1.0 / n as f32, &mut grads)
                 });
             }
             (sum, grads)
@@ -152,8 +159,8 @@ impl Decoder<'_> {
         self.layer(self.shape.layers).norm1
     }
 
-    /// Summed loss of a chunk; leaves what the backward needs, of as many layers as `s` has room for.
-    fn forward(&self, s: &mut Space, ids: Ids<'_>) -> f64 {
+    /// Logits of a chunk, and what the backward needs of as many layers as `s` has room for.
+    fn forward(&self, s: &mut Space, ids: Ids<'_>) {
         let Shape { width: d, ff, vocab, .. } = self.shape;
         let w = &self.weights;
         for (x, id) in s.x.chunks_mut(d).zip(ids.inputs) {
@@ -171,15 +178,13 @@ impl Decoder<'_> {
                 l.raw.copy_from_slice(&l.qkv);
                 self.norm_heads(l, gains.map(|g| w[g]));
             }
-            self.see(s.heads, l, &mut s.scratch);
+            attention::rotate(&mut l.qkv, s.heads, self.rope, 1.0);
+            see(s.heads, l, &mut s.scratch);
             linear(&l.seen, w[places.out], &mut s.x, d, d, true);
             l.mid.copy_from_slice(&s.x);
             rms_norm::forward(&l.mid, w[places.norm2], &mut l.h2, &mut l.r2);
             linear(&l.h2, w[places.gate_up], &mut l.gate_up, d, 2 * ff, false);
-            for (act, gate_up) in l.act.chunks_mut(ff).zip(l.gate_up.chunks(2 * ff)) {
-                let (gate, up) = gate_up.split_at(ff);
-                math::swiglu_row(gate, up, act);
-            }
+            swiglu::forward(&l.gate_up, &mut l.act, ff);
             linear(&l.act, w[places.down], &mut s.x, ff, d, true);
         }
         rms_norm::forward(&s.x, w[self.norm_f()], &mut s.h, &mut s.r);
@@ -188,23 +193,13 @@ impl Decoder<'_> {
         } else {
             linear(&s.h, w[self.norm_f() + 1], &mut s.logits, d, vocab, false);
         }
-        let mut sum = 0.0;
-        for ((x, lse), target) in s.logits.chunks(vocab).zip(&mut s.lse).zip(ids.targets) {
-            *lse = math::log_sum_exp(x);
-            sum += f64::from(*lse - x[*target as usize]);
-        }
-        sum
     }
 
-    /// Adds the gradient of `factor` times the summed loss of the chunk that went forward last.
-    fn backward(&self, s: &mut Space, ids: Ids<'_>, factor: f32, grads: &mut [Vec<f32>]) {
+    /// Summed loss of the chunk that went forward last; adds the gradient of `factor` times that.
+    fn backward(&self, s: &mut Space, ids: Ids<'_>, factor: f32, grads: &mut [Vec<f32>]) -> f64 {
         let Shape { width: d, ff, vocab, .. } = self.shape;
         let w = &self.weights;
-        for ((x, lse), target) in s.logits.chunks_mut(vocab).zip(&s.lse).zip(ids.targets) {
-            math::exp_row_minus(x, *lse);
-            x[*target as usize] -= 1.0;
-            math::scale(x, factor);
-        }
+        let sum = cross_entropy::backward(&mut s.logits, ids.targets, vocab, factor);
         let f = self.norm_f();
         if self.shape.tied {
             linear(&s.logits, w[0], &mut s.dh, vocab, d, false);
@@ -220,18 +215,15 @@ impl Decoder<'_> {
             let l = &s.layers[i];
             linear_transposed(&s.dx, w[p.down], &mut s.dact, d, ff);
             outer(&l.act, &s.dx, &mut grads[p.down], ff, d);
-            let rows = s.dwide.chunks_mut(2 * ff).zip(l.gate_up.chunks(2 * ff));
-            for ((dx, x), g) in rows.zip(s.dact.chunks(ff)) {
-                let ((gate, up), (dgate, dup)) = (x.split_at(ff), dx.split_at_mut(ff));
-                math::swiglu_row_backward(gate, up, g, dgate, dup);
-            }
+            swiglu::backward(&l.gate_up, &s.dact, &mut s.dwide, ff);
             linear_transposed(&s.dwide, w[p.gate_up], &mut s.dh, 2 * ff, d);
             outer(&l.h2, &s.dwide, &mut grads[p.gate_up], d, 2 * ff);
             rms_norm::backward(&l.mid, &s.dh, w[p.norm2], &l.r2, &mut s.dx, &mut grads[p.norm2]);
 
             linear_transposed(&s.dx, w[p.out], &mut s.dh, d, d);
             outer(&l.seen, &s.dx, &mut grads[p.out], d, d);
-            self.see_backward(s.heads, l, &s.dh, &mut s.dqkv, &mut s.scratch);
+            see_backward(s.heads, l, &s.dh, &mut s.dqkv, &mut s.scratch);
+            attention::rotate(&mut s.dqkv, s.heads, self.rope, -1.0);
             if let Some(gains) = p.qk_norm {
                 for (place, part) in gains.into_iter().zip(0..2) {
                     self.norm_heads_backward(l, part, w[place], &mut s.dqkv, &mut grads[place]);
@@ -245,36 +237,7 @@ impl Decoder<'_> {
             let at = *id as usize * d;
             math::add(&mut grads[0][at..at + d], dx);
         }
-    }
-
-    /// Attention of every sequence and head.
-    fn see(&self, heads: Heads, l: &mut Layer, scratch: &mut Scratch) {
-        let (t, d) = (heads.context, self.shape.width);
-        let sequences = l.qkv.chunks(t * 3 * d).zip(l.seen.chunks_mut(t * d));
-        for ((qkv, out), lse) in sequences.zip(l.lse.chunks_mut(t * heads.heads)) {
-            for (h, lse) in lse.chunks_mut(t).enumerate() {
-                attention::forward(scratch, qkv, out, lse, h, heads, self.rope);
-            }
-        }
-    }
-
-    fn see_backward(
-        &self,
-        heads: Heads,
-        l: &Layer,
-        grad: &[f32],
-        dqkv: &mut [f32],
-        scratch: &mut Scratch,
-    ) {
-        let (t, d) = (heads.context, self.shape.width);
-        let sequences = l.qkv.chunks(t * 3 * d).zip(l.seen.chunks(t * d)).zip(grad.chunks(t * d));
-        let sequences = sequences.zip(dqkv.chunks_mut(t * 3 * d));
-        for ((((qkv, out), grad), dqkv), lse) in sequences.zip(l.lse.chunks(t * heads.heads)) {
-            for (h, lse) in lse.chunks(t).enumerate() {
-                let saved = Saved { qkv, out, lse };
-                attention::backward(scratch, &saved, grad, dqkv, h, heads, self.rope);
-            }
-        }
+        sum
     }
 
     /// RMSNorm over each head of queries and keys, from `raw` to `qkv`.
@@ -316,10 +279,32 @@ impl Decoder<'_> {
     }
 }
 
+/// Attention of every sequence, from rotated queries and keys.
+fn see(heads: Heads, l: &mut Layer, scratch: &mut Scratch) {
+    let (t, d) = (heads.context, heads.width());
+    let sequences = l.qkv.chunks(t * 3 * d).zip(l.seen.chunks_mut(t * d));
+    for ((qkv, out), lse) in sequences.zip(l.lse.chunks_mut(t * heads.heads)) {
+        attention::forward(scratch, qkv, out, lse, heads);
+    }
+}
+
+fn see_backward(heads: Heads, l: &Layer, grad: &[f32], dqkv: &mut [f32], scratch: &mut Scratch) {
+    let (t, d) = (heads.context, heads.width());
+    let sequences = l.qkv.chunks(t * 3 * d).zip(l.seen.chunks(t * d)).zip(grad.chunks(t * d));
+    let sequences = sequences.zip(dqkv.chunks_mut(t * 3 * d));
+    for ((((qkv, out), grad), dqkv), lse) in sequences.zip(l.lse.chunks(t * heads.heads)) {
+        attention::backward(scratch, &Saved { qkv, out, lse }, grad, dqkv, heads);
+    }
+}
+
 /// Rows of the chunks of a batch: whole sequences each.
-fn chunks(rows: usize, context: usize) -> Vec<Range<usize>> {
+fn chunks(rows: usize, context: usize, width: usize) -> Vec<Range<usize>> {
     assert!(rows > 0 && rows.is_multiple_of(context), "a batch is whole sequences");
-    let step = (ROWS / context).max(1) * context;
+    let [least, most] = ROWS;
+    let best = (ROWS_PER_WIDTH * width).clamp(least, most);
+    // A small batch is divided all the same, down to what still fills a block of attention.
+    let share = (rows / LANES).max(least / 4);
+    let step = best.min(share).div_ceil(context) * context;
     (0..rows).step_by(step).map(|first| first..(first + step).min(rows)).collect()
 }
 
@@ -363,7 +348,6 @@ struct Space {
     r: Vec<f32>,
     h: Vec<f32>,
     logits: Vec<f32>,
-    lse: Vec<f32>,
     /// Gradients of the stream, a norm's output, packed q k v, gate and up, the MLP's inner layer.
     dx: Vec<f32>,
     dh: Vec<f32>,
@@ -404,7 +388,6 @@ impl Space {
             r: zeros(1),
             h: zeros(d),
             logits: zeros(vocab),
-            lse: zeros(1),
             dx: zeros(d),
             dh: zeros(d),
             dqkv: zeros(3 * d),
@@ -446,7 +429,7 @@ mod tests {
     fn chunks_are_whole_sequences_and_leave_nothing_out() {
         for (rows, context) in [(1, 1), (8, 8), (24, 8), (5 * 100, 100), (3 * 300, 300), (4096, 64)]
         {
-            let chunks = chunks(rows, context);
+            let chunks = chunks(rows, context, 128);
             assert_eq!(chunks.iter().map(Range::len).sum::<usize>(), rows);
             assert!(chunks.windows(2).all(|w| w[0].end == w[1].start));
             assert!(chunks.iter().all(|c| c.len().is_multiple_of(context) && !c.is_empty()));

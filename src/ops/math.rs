@@ -45,30 +45,75 @@ fn reduce(values: &[f32], start: f32, step: impl Fn(f32, f32) -> f32) -> f32 {
     total
 }
 
+/// `row = e^(row - offset)`; returns the sum of the new row.
+#[expect(clippy::inline_always, reason = "must take the instruction set of its caller")]
+#[inline(always)]
+fn exp_in_place(row: &mut [f32], offset: f32) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let mut chunks = row.chunks_exact_mut(LANES);
+    for chunk in &mut chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *x = exp(*x - offset);
+            *lane += *x;
+        }
+    }
+    let mut sum = lanes.iter().sum();
+    for x in chunks.into_remainder() {
+        *x = exp(*x - offset);
+        sum += *x;
+    }
+    sum
+}
+
 /// Replaces a row by e^(x - max) and returns (max, sum of the new row).
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn exp_row(row: &mut [f32]) -> (f32, f32) {
     let max = reduce(row, f32::MIN, f32::max);
-    for x in row.iter_mut() {
-        *x = exp(*x - max);
-    }
-    (max, reduce(row, 0.0, |t, v| t + v))
+    (max, exp_in_place(row, max))
 }
 
-/// `row = e^(row - offset)` in place.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn exp_row_minus(row: &mut [f32], offset: f32) {
-    for x in row {
-        *x = exp(*x - offset);
-    }
+/// Elements to work on so that `seen` of a row of `len` end with a whole register where there is room.
+#[expect(clippy::inline_always, reason = "must take the instruction set of its caller")]
+#[inline(always)]
+fn padded(seen: usize, len: usize) -> usize {
+    seen.next_multiple_of(LANES).min(len)
 }
 
-/// `out = e^(x - offset)`, the softmax of a row whose log-sum-exp is known.
+/// Softmax of the first `seen` elements in place, 0 behind them; returns their log-sum-exp.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn exp_minus(row: &[f32], offset: f32, out: &mut [f32]) {
-    for (o, x) in out.iter_mut().zip(row) {
-        *o = exp(*x - offset);
+pub(super) fn softmax_row(row: &mut [f32], seen: usize) -> f32 {
+    // Unseen elements vanish in the sum: e^-87 of the largest.
+    row[seen..].fill(f32::MIN);
+    let padded = padded(seen, row.len());
+    let work = &mut row[..padded];
+    let max = reduce(work, f32::MIN, f32::max);
+    let sum = exp_in_place(work, max);
+    for x in &mut *work {
+        *x *= 1.0 / sum;
     }
+    row[seen..].fill(0.0);
+    max + sum.ln()
+}
+
+/// The softmax of `p` again from its log-sum-exp, and its derivative `ds = p * (dp - shift) * factor` in
+/// the place of `dp`, both 0 behind the first `seen` elements.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn softmax_row_backward(
+    p: &mut [f32],
+    dp: &mut [f32],
+    seen: usize,
+    lse: f32,
+    shift: f32,
+    factor: f32,
+) {
+    let padded = padded(seen, p.len());
+    let (work, dwork) = (&mut p[..padded], &mut dp[..padded]);
+    for i in 0..work.len() {
+        work[i] = exp(work[i] - lse);
+        dwork[i] = work[i] * (dwork[i] - shift) * factor;
+    }
+    p[seen..].fill(0.0);
+    dp[seen..].fill(0.0);
 }
 
 /// Log-sum-exp of a row without changing it.
@@ -109,23 +154,17 @@ pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + tail
 }
 
-/// Derivative of softmax: `ds = p * (ds - shift) * factor`, where ds holds the gradient of p.
+/// Rotates the pairs (i, i + half) of every head in a row by the angles given, in the direction of `sign`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn softmax_backward(ds: &mut [f32], p: &[f32], shift: f32, factor: f32) {
-    for (d, p) in ds.iter_mut().zip(p) {
-        *d = p * (*d - shift) * factor;
-    }
-}
-
-/// Rotates the pairs (i, i + half) of one head by the angles given, in the direction of `sign`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn rotate(from: &[f32], to: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
+pub(super) fn rotate(row: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
     let half = cos.len();
-    let (x1, x2) = from.split_at(half);
-    let (y1, y2) = to.split_at_mut(half);
-    for i in 0..half {
-        y1[i] = x1[i] * cos[i] - sign * x2[i] * sin[i];
-        y2[i] = x2[i] * cos[i] + sign * x1[i] * sin[i];
+    for head in row.chunks_exact_mut(2 * half) {
+        let (x1, x2) = head.split_at_mut(half);
+        for i in 0..half {
+            let (a, b) = (x1[i], x2[i]);
+            x1[i] = a * cos[i] - sign * b * sin[i];
+            x2[i] = b * cos[i] + sign * a * sin[i];
+        }
     }
 }
 

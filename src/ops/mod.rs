@@ -1,13 +1,14 @@
-//! The hot path of the CPU: operations with their own backward, each a single pass over memory.
+//! The operations of a decoder and their gradients.
 //!
-//! One file an operation. Every file has a fused kernel for burn's CPU backend, registered through its
-//! extension mechanism, and a plain composition of burn operations, which is both the path of every other
-//! device and the reference that tests hold the kernel to (value and gradient).
+//! One file an operation. Each has a plain composition of burn's operations, which runs on any device and
+//! whose gradient is burn's, and kernels for the CPU over slices, forward and backward, a single pass over
+//! memory each; tests hold the kernels to the composition in value and gradient. `decoder` strings the
+//! kernels together.
 //!
 //! All activations are `[tokens, width]`; weights are `[in, out]`, gains `[1, width]`. f32 throughout,
 //! sums over a batch in a fixed order, so a run has the same bits for any number of threads.
 //!
-//! Reads: nothing in this crate. Read by: `model`.
+//! Reads: `shape`. Read by: `model`, `train`.
 
 mod adamw;
 mod attention;
@@ -18,14 +19,6 @@ mod matrix;
 mod rms_norm;
 mod swiglu;
 
-use std::sync::Arc;
-
-use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
@@ -39,40 +32,10 @@ pub use swiglu::swiglu;
 /// Which implementation of the operations a model uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernels {
-    /// Fused kernels; only for tensors on burn's CPU backend with autodiff.
+    /// The CPU's own kernels, without autodiff; only for tensors of burn's CPU backend.
     Fused,
     /// Plain burn operations, on any device.
     Composed,
-}
-
-type Cpu = Autodiff<Flex, NoCheckpointing>;
-
-/// An f32 tensor of the CPU backend, with its place in the autodiff graph where it has one.
-enum CpuTensor {
-    /// For training.
-    Tracked(FloatTensor<Cpu>),
-    /// For evaluation: nothing is recorded, so nothing is kept.
-    Plain(FlexTensor),
-}
-
-/// The backward of one fused operation: gradient of the output in, gradients of the parents out.
-type Pullback<const N: usize> = Arc<dyn Fn(&[f32]) -> [Vec<f32>; N] + Send + Sync>;
-
-fn lower<const D: usize>(x: Tensor<D>) -> CpuTensor {
-    const CHOSEN: &str = "fused kernels are chosen only for the CPU backend";
-    if x.device().is_autodiff() {
-        CpuTensor::Tracked(x.try_into_primitive::<Cpu>().expect(CHOSEN))
-    } else {
-        CpuTensor::Plain(x.try_into_primitive::<Flex>().expect(CHOSEN))
-    }
-}
-
-/// The values of a tensor, row-major. Copies only when the layout is not contiguous.
-fn contiguous(x: &CpuTensor) -> FlexTensor {
-    match x {
-        CpuTensor::Tracked(x) => x.primitive().to_contiguous(),
-        CpuTensor::Plain(x) => x.to_contiguous(),
-    }
 }
 
 /// The values of untracked weights on the CPU, row-major.
@@ -82,7 +45,7 @@ pub struct CpuWeights(Vec<FlexTensor>);
 impl CpuWeights {
     /// Shares the storage where the layout allows.
     pub fn new(weights: impl Iterator<Item = Tensor<2>>) -> Self {
-        Self(weights.map(|w| contiguous(&lower(w))).collect())
+        Self(weights.map(|w| plain(w).to_contiguous()).collect())
     }
 
     /// In the same order.
@@ -93,84 +56,21 @@ impl CpuWeights {
 
 /// A tensor on the CPU backend, without autodiff, around values that are there.
 pub fn cpu_tensor(values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
-    Tensor::from_primitive::<Flex>(from_vec(values, &shape))
+    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(values, shape.to_vec())))
+}
+
+/// The CPU backend's own tensor of one without autodiff.
+fn plain(x: Tensor<2>) -> FlexTensor {
+    x.try_into_primitive::<Flex>().expect("fused kernels are chosen only for the CPU backend")
 }
 
 fn slice(x: &FlexTensor) -> &[f32] {
-    x.as_slice::<f32>().expect("activations and weights are contiguous f32")
-}
-
-fn from_vec(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
-}
-
-/// Registers `output` as computed from `parents`, with `pullback` as its derivative. All parents are
-/// tracked, or none.
-fn register<const N: usize, const D: usize>(
-    parents: [CpuTensor; N],
-    output: FlexTensor,
-    pullback: Pullback<N>,
-) -> Tensor<D> {
-    let tracked: Vec<FloatTensor<Cpu>> = parents
-        .into_iter()
-        .filter_map(|p| match p {
-            CpuTensor::Tracked(x) => Some(x),
-            CpuTensor::Plain(_) => None,
-        })
-        .collect();
-    let Ok(parents) = <[FloatTensor<Cpu>; N]>::try_from(tracked) else {
-        return Tensor::from_primitive::<Flex>(output);
-    };
-    let shapes = parents.each_ref().map(|p| dims(p.primitive()));
-    let state = State { pullback, shapes };
-    let prepared = Fused::<N>
-        .prepare::<NoCheckpointing>(parents.each_ref().map(FloatTensor::<Cpu>::node))
-        .compute_bound()
-        .stateful();
-    let tensor = match prepared {
-        OpsKind::Tracked(prep) => prep.finish(state, output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    };
-    Tensor::from_primitive::<Cpu>(tensor)
-}
-
-fn dims(x: &FlexTensor) -> Vec<usize> {
-    x.layout().shape().iter().copied().collect()
-}
-
-/// The one autodiff step behind all fused operations of N parents.
-#[derive(Debug)]
-struct Fused<const N: usize>;
-
-#[derive(Clone)]
-struct State<const N: usize> {
-    pullback: Pullback<N>,
-    shapes: [Vec<usize>; N],
-}
-
-impl<const N: usize> std::fmt::Debug for State<N> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("shapes", &self.shapes).finish_non_exhaustive()
-    }
-}
-
-impl<const N: usize> Backward<Flex, N> for Fused<N> {
-    type State = State<N>;
-
-    fn backward(self, ops: Ops<State<N>, N>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let parents = (ops.state.pullback)(slice(&grad));
-        for ((node, values), shape) in ops.parents.into_iter().zip(parents).zip(&ops.state.shapes) {
-            if let Some(node) = node {
-                grads.register::<Flex>(node.id, from_vec(values, shape));
-            }
-        }
-    }
+    x.as_slice::<f32>().expect("weights are contiguous f32")
 }
 
 #[cfg(test)]
 mod tests {
-    //! What the tests of the operations share: random tensors, and gradients of both implementations.
+    //! What the tests of the operations share: random tensors, and gradients by autodiff.
 
     use burn::tensor::Device;
 
@@ -193,7 +93,7 @@ mod tests {
         x.into_data().try_to_vec::<f32>().unwrap()
     }
 
-    /// Values and gradients of a weighted sum of `op`'s output, by one implementation.
+    /// The output of `op`, and the gradients of its sum weighted by `normal(99, ...)`.
     pub(super) fn pull(
         inputs: &[Tensor<2>],
         op: impl Fn(&[Tensor<2>]) -> Tensor<2>,
