@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::study::Study;
 use super::{Failure, args::PlanArgs, print, print_json, show};
 use crate::exec::device;
-use crate::exec::local::{self, Job};
+use crate::exec::local::{self, Job, Trial};
 use crate::plan::{Cell, cost};
 use crate::points::Counts;
 use crate::shape::FlopsPerToken;
@@ -54,22 +54,23 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
     let study = Study::open(&args.sweep, None)?;
     let kind = args.device.unwrap_or(study.spec.device.kind);
     let device = device::choose(kind)?;
-    let workers = workers(&study, &device, args.workers);
-    let probe = if args.no_probe {
-        None
-    } else {
-        let job = Job {
-            results: std::path::Path::new(""),
-            data: &study.data,
-            eval_times: 1,
-            device: &device,
-            workers,
-        };
-        local::probe(job, &study.plan.cells, PROBES)
-    };
     let cells = &study.plan.cells;
-    let seconds =
-        probe.as_ref().map(|p| cost::makespan(cells.iter().map(|c| p.cell_seconds(c)), workers));
+    let all: Vec<&Cell> = cells.iter().collect();
+    let asked = asked(&study, args.workers);
+    let job = Job {
+        results: std::path::Path::new(""),
+        data: &study.data,
+        eval_times: 1,
+        device: &device,
+        workers: asked.unwrap_or(device.most_workers).min(all.len()).max(1),
+    };
+    let trials = match asked {
+        _ if args.no_probe => Vec::new(),
+        None => local::trials(job, &all, device.most_workers, PROBES),
+        Some(_) => local::trial(job, &all, PROBES).into_iter().collect(),
+    };
+    let (probe, seconds) = (trials.first().map(|t| &t.probe), trials.first().map(|t| t.seconds));
+    let workers = trials.first().map_or(job.workers, |t| t.workers);
     if args.json {
         print_json(&Output {
             sweep: &study.plan.name,
@@ -81,7 +82,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
             entropy: study.data.facts.entropy,
             trunk_share: study.plan.trunk_share(),
             warnings: &study.plan.warnings,
-            cells: cells.iter().map(|c| output(c, probe.as_ref())).collect(),
+            cells: cells.iter().map(|c| output(c, probe)).collect(),
         });
         return Ok(0);
     }
@@ -95,13 +96,15 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
         out += &format!("; the corpus has {} training tokens", count(tokens as f64));
     }
     out += ".\n\n";
-    out += &show::plan(cells, probe.as_ref());
+    out += &show::plan(cells, probe);
     if let Some(seconds) = seconds {
         out += &format!(
-            "\nOn {}, {workers} cells side by side: about {} (from a probe of a few steps; evaluation adds to it).\n",
+            "\nOn {}, {}: about {} (from a few steps; evaluation adds to it).\n",
             device.name,
+            side_by_side(workers),
             duration(seconds)
         );
+        out += &others(&trials);
     }
     if let Some(share) = study.plan.trunk_share() {
         out += &format!(
@@ -114,11 +117,38 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// How many cells run side by side: the command line, else the sweep, else what suits the device.
-pub(super) fn workers(study: &Study, device: &device::Chosen, given: Option<usize>) -> usize {
+/// Cells side by side as the command line asks, else the sweep; `None` leaves it to a trial.
+fn asked(study: &Study, given: Option<usize>) -> Option<usize> {
     let asked = given.unwrap_or(*study.spec.device.workers.get_ref() as usize);
-    let workers = if asked == 0 { device.default_workers } else { asked };
-    workers.clamp(1, study.plan.cells.len().max(1))
+    (asked > 0).then_some(asked)
+}
+
+/// How many of `cells` to train side by side: what is asked for, else what a trial finds quickest.
+pub(super) fn workers(job: Job<'_>, study: &Study, given: Option<usize>, cells: &[&Cell]) -> usize {
+    let most = job.device.most_workers;
+    let workers = asked(study, given).or_else(|| {
+        let trials = (most > 1).then(|| local::trials(job, cells, most, PROBES))?;
+        trials.first().map(|t| t.workers)
+    });
+    workers.unwrap_or(1).clamp(1, cells.len().max(1))
+}
+
+/// `3 cells side by side`.
+pub(super) fn side_by_side(workers: usize) -> String {
+    match workers {
+        1 => "one cell at a time".to_owned(),
+        n => format!("{n} cells side by side"),
+    }
+}
+
+/// What was tried and is slower, a line, or nothing.
+fn others(trials: &[Trial]) -> String {
+    let rest: Vec<String> = trials
+        .iter()
+        .skip(1)
+        .map(|t| format!("{}: {}", side_by_side(t.workers), duration(t.seconds)))
+        .collect();
+    if rest.is_empty() { String::new() } else { format!("Also tried: {}.\n", rest.join("; ")) }
 }
 
 fn output<'a>(cell: &'a Cell, probe: Option<&cost::Probe>) -> OutputCell<'a> {

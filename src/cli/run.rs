@@ -49,16 +49,17 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         .map(|(cell, _)| cell)
         .collect();
     if !todo.is_empty() {
-        let workers = super::plan::workers(&study, &device, args.workers).min(todo.len());
-        eprintln!("Training on {}, {workers} cells side by side.", device.name);
-        let watch = Terminal::new(workers, &todo);
         let job = Job {
             results: &results,
             data: &study.data,
             eval_times: *study.spec.eval.times.get_ref(),
             device: &device,
-            workers,
+            workers: 1,
         };
+        let workers = super::plan::workers(job, &study, args.workers, &todo);
+        eprintln!("Training on {}, {}.", device.name, super::plan::side_by_side(workers));
+        let watch = Terminal::new(workers, &todo);
+        let job = Job { workers, ..job };
         let trained = local::run(job, &todo, &watch);
         watch.finish();
         trained?;

@@ -14,8 +14,8 @@ pub struct Chosen {
     pub place: Place,
     /// As a person would name it.
     pub name: String,
-    /// Cells side by side when the sweep does not say.
-    pub default_workers: usize,
+    /// Cells side by side that are worth a trial when the sweep does not say.
+    pub most_workers: usize,
 }
 
 /// Finds the device a sweep asks for.
@@ -31,8 +31,7 @@ pub fn choose(kind: DeviceKind) -> Result<Chosen, InputError> {
             Ok(Chosen {
                 place: Place { device: Device::flex().autodiff(), kernels: Kernels::Fused },
                 name: format!("CPU, {cores} cores"),
-                // One cell a core: burn.md's measurements and docs/LOG.md say why.
-                default_workers: cores,
+                most_workers: cores,
             })
         }
         DeviceKind::Cuda => cuda(),
@@ -57,7 +56,7 @@ fn cuda() -> Result<Chosen, InputError> {
     Ok(Chosen {
         place: Place { device: Device::cuda(0).autodiff(), kernels: Kernels::Composed },
         name: "NVIDIA GPU 0".to_owned(),
-        default_workers: 1,
+        most_workers: 1,
     })
 }
 

@@ -74,11 +74,41 @@ pub fn run(job: Job<'_>, cells: &[&Cell], watch: &dyn Watch) -> Result<(), FileE
     }
 }
 
+/// A way to divide the cores that was tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trial {
+    /// Cells side by side.
+    pub workers: usize,
+    /// Time of a step.
+    pub probe: cost::Probe,
+    /// Predicted wall-clock of all cells, evaluation not counted [s].
+    pub seconds: f64,
+}
+
+/// Tries one cell on all cores, then twice as many side by side each time up to `most`; the quickest comes
+/// first. Each times steps of `probes` cells. Empty without cells.
+pub fn trials(job: Job<'_>, cells: &[&Cell], most: usize, probes: usize) -> Vec<Trial> {
+    let most = most.clamp(1, cells.len().max(1));
+    let doubled = std::iter::successors(Some(1), |k| Some(2 * k)).take_while(|k| *k < most);
+    let tried = doubled.chain([most]);
+    let mut tried: Vec<Trial> =
+        tried.filter_map(|workers| trial(Job { workers, ..job }, cells, probes)).collect();
+    tried.sort_by(|l, r| l.seconds.total_cmp(&r.seconds));
+    tried
+}
+
+/// What the job's own number of workers would take. `None` without cells.
+pub fn trial(job: Job<'_>, cells: &[&Cell], probes: usize) -> Option<Trial> {
+    let probe = probe(job, cells, probes)?;
+    let seconds = cost::makespan(cells.iter().map(|c| probe.cell_seconds(c)), job.workers);
+    Some(Trial { workers: job.workers, probe, seconds })
+}
+
 /// Times single steps of a few cells, all workers busy as they will be. At most `probes` cells, spread
 /// over the range of costs.
-pub fn probe(job: Job<'_>, cells: &[Cell], probes: usize) -> Option<cost::Probe> {
+fn probe(job: Job<'_>, cells: &[&Cell], probes: usize) -> Option<cost::Probe> {
     let step_flops = |c: &Cell| c.recipe.flops() / c.recipe.steps as f64;
-    let mut by_cost: Vec<&Cell> = cells.iter().collect();
+    let mut by_cost: Vec<&Cell> = cells.to_vec();
     by_cost.sort_by(|l, r| step_flops(l).total_cmp(&step_flops(r)));
     by_cost.dedup_by_key(|c| (c.recipe.shape, c.recipe.batch_sequences));
     let last = by_cost.len().checked_sub(1)?;

@@ -5,17 +5,21 @@ use crate::plan::Cell;
 /// Bytes of one f32.
 const F32: f64 = 4.0;
 
-/// Peak memory of training a cell, estimated from its dimensions [bytes].
+/// Rows whose activations are held at once on the CPU, where a context is shorter.
+const ROWS: f64 = 1024.0;
+
+/// Peak memory of training a cell on one thread of the CPU, estimated from its dimensions [bytes].
 ///
-/// Weights, gradients and two moments (16 bytes a parameter), and the activations that the backward
-/// pass reads: per token and block about 6 widths, the packed queries, keys and values, two hidden
-/// layers of twice `ff`, and once the logits with their gradient. An estimate for planning (a factor of
-/// two either way), not an accounting.
+/// Weights, gradients in sum and in part, two moments (20 bytes a parameter), and the activations that the
+/// backward pass reads: per token and block about 6 widths, the packed queries, keys and values, two hidden
+/// layers of twice `ff`, and once the logits. Another thread adds its gradients and activations. An
+/// estimate for planning (a factor of two either way), not an accounting.
 pub fn memory_bytes(cell: &Cell) -> f64 {
     let shape = &cell.recipe.shape;
     let (d, ff, v) = (shape.width as f64, shape.ff as f64, shape.vocab as f64);
-    let per_token = shape.layers as f64 * (9.0 * d + 5.0 * ff) + 3.0 * v + 4.0 * d;
-    F32 * (4.0 * shape.counts().total + per_token * cell.recipe.batch_tokens() as f64)
+    let per_token = shape.layers as f64 * (9.0 * d + 3.0 * ff) + v + 10.0 * d + 3.0 * ff;
+    let rows = ROWS.max(shape.context as f64).min(cell.recipe.batch_tokens() as f64);
+    F32 * (5.0 * shape.counts().total + per_token * rows)
 }
 
 /// Seconds per step as a function of the FLOPs of a step, interpolated between probed cells.

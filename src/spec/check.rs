@@ -34,7 +34,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpecError> {
     })?;
     let workers = &spec.device.workers;
     ensure(*workers.get_ref() <= 1024, || {
-        out_of_range("device.workers", workers, "at most 1024", "0 asks for what suits the device")
+        out_of_range("device.workers", workers, "at most 1024", "0 lets a trial choose")
     })?;
     fit(spec)
 }

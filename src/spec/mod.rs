@@ -292,7 +292,7 @@ impl Default for EvalSpec {
 pub struct DeviceSpec {
     /// `cpu` or `cuda`.
     pub kind: DeviceKind,
-    /// Cells side by side; 0 asks for what suits the device (one for each CPU core).
+    /// Cells side by side; 0 lets a short trial choose.
     pub workers: Spanned<u64>,
 }
 
