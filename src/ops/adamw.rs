@@ -38,7 +38,7 @@ pub fn adamw(
     kernels: Kernels,
 ) -> Tensor<2> {
     let AdamStep { clip, betas: [b1, b2], corrections: [c1, c2], eps, rate, decay } = *step;
-    if kernels == Kernels::Composed {
+    if kernels != Kernels::Fused {
         let grad = if clip < 1.0 { grad * clip } else { grad };
         let [m, v] = moments;
         *m = m.clone() * b1 + grad.clone() * (1.0 - b1);

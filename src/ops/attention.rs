@@ -33,7 +33,7 @@ impl Heads {
         self.heads * self.head_dim
     }
 
-    fn scale(self) -> f32 {
+    pub(super) fn scale(self) -> f32 {
         1.0 / (self.head_dim as f32).sqrt()
     }
 }
@@ -58,6 +58,20 @@ impl Rope {
             (0..context * half).map(|n| f(angle(n / half, n % half)) as f32).collect()
         };
         Self { cos: table(f64::cos), sin: table(f64::sin), half }
+    }
+
+    /// Turns queries or keys `[B, H, T, head_dim]` by burn's operations; back with a `sign` of -1.
+    pub(super) fn turn(&self, x: Tensor<4>, sign: f32) -> Tensor<4> {
+        let [b, h, t, hd] = x.dims();
+        let table = |values: &[f32]| {
+            let part = TensorData::new(values[..t * hd / 2].to_vec(), [1, 1, t, hd / 2]);
+            Tensor::<4>::from_data(part, &x.device())
+        };
+        let (cos, sin) = (table(&self.cos), table(&self.sin) * sign);
+        let x1 = x.clone().slice([0..b, 0..h, 0..t, 0..hd / 2]);
+        let x2 = x.slice([0..b, 0..h, 0..t, hd / 2..hd]);
+        let y1 = x1.clone() * cos.clone() - x2.clone() * sin.clone();
+        Tensor::cat(vec![y1, x2 * cos + x1 * sin], 3)
     }
 
     fn at(&self, t: usize) -> (&[f32], &[f32]) {
@@ -183,19 +197,7 @@ pub fn attention(qkv: Tensor<2>, heads: Heads, rope: &Rope) -> Tensor<2> {
     let device = qkv.device();
     let parts = qkv.reshape([b, t, 3 * h, hd]).swap_dims(1, 2);
     let part = |i: usize| parts.clone().slice([0..b, i * h..(i + 1) * h]);
-    let table = |values: &[f32]| {
-        let part = TensorData::new(values[..t * hd / 2].to_vec(), [1, 1, t, hd / 2]);
-        Tensor::<4>::from_data(part, &device)
-    };
-    let (cos, sin) = (table(&rope.cos), table(&rope.sin));
-    let rotated = |x: Tensor<4>| {
-        let x1 = x.clone().slice([0..b, 0..h, 0..t, 0..hd / 2]);
-        let x2 = x.slice([0..b, 0..h, 0..t, hd / 2..hd]);
-        let y1 = x1.clone() * cos.clone() - x2.clone() * sin.clone();
-        let y2 = x2 * cos.clone() + x1 * sin.clone();
-        Tensor::cat(vec![y1, y2], 3)
-    };
-    let (q, k, v) = (rotated(part(0)), rotated(part(1)), part(2));
+    let (q, k, v) = (rope.turn(part(0), 1.0), rope.turn(part(1), 1.0), part(2));
     let scores = q.matmul(k.transpose()) * heads.scale();
     let mask = Tensor::<2, Bool>::tril_mask([t, t], 0, &device).reshape([1, 1, t, t]);
     let probabilities = activation::softmax(scores.mask_fill(mask, f32::NEG_INFINITY), 3);

@@ -48,7 +48,7 @@ pub struct Ids<'a> {
 }
 
 impl Ids<'_> {
-    fn part(&self, rows: Range<usize>) -> Self {
+    pub(super) fn part(&self, rows: Range<usize>) -> Self {
         Self { inputs: &self.inputs[rows.clone()], targets: &self.targets[rows] }
     }
 }
@@ -138,25 +138,9 @@ impl Decoder<'_> {
         })
     }
 
-    /// Places of a layer's weights.
-    fn layer(&self, i: usize) -> Places {
-        let norms = 2 * usize::from(self.shape.qk_norm);
-        let first = 1 + i * (6 + norms);
-        let out = first + 2 + norms;
-        Places {
-            norm1: first,
-            qkv: first + 1,
-            qk_norm: self.shape.qk_norm.then_some([first + 2, first + 3]),
-            out,
-            norm2: out + 1,
-            gate_up: out + 2,
-            down: out + 3,
-        }
-    }
-
     /// Place of the last norm.
     fn norm_f(&self) -> usize {
-        self.layer(self.shape.layers).norm1
+        Places::of(self.shape, self.shape.layers).norm1
     }
 
     /// Logits of a chunk, and what the backward needs of as many layers as `s` has room for.
@@ -168,7 +152,7 @@ impl Decoder<'_> {
             x.copy_from_slice(&w[0][at..at + d]);
         }
         for i in 0..self.shape.layers {
-            let places = self.layer(i);
+            let places = Places::of(self.shape, i);
             let at = i.min(s.layers.len() - 1);
             let l = &mut s.layers[at];
             l.x.copy_from_slice(&s.x);
@@ -211,7 +195,7 @@ impl Decoder<'_> {
         s.dx.fill(0.0);
         rms_norm::backward(&s.x, &s.dh, w[f], &s.r, &mut s.dx, &mut grads[f]);
         for i in (0..self.shape.layers).rev() {
-            let p = self.layer(i);
+            let p = Places::of(self.shape, i);
             let l = &s.layers[i];
             linear_transposed(&s.dx, w[p.down], &mut s.dact, d, ff);
             outer(&l.act, &s.dx, &mut grads[p.down], ff, d);
@@ -309,14 +293,32 @@ fn chunks(rows: usize, context: usize, width: usize) -> Vec<Range<usize>> {
 }
 
 /// Where a layer's weights are in the list.
-struct Places {
-    norm1: usize,
-    qkv: usize,
-    qk_norm: Option<[usize; 2]>,
-    out: usize,
-    norm2: usize,
-    gate_up: usize,
-    down: usize,
+pub(super) struct Places {
+    pub(super) norm1: usize,
+    pub(super) qkv: usize,
+    pub(super) qk_norm: Option<[usize; 2]>,
+    pub(super) out: usize,
+    pub(super) norm2: usize,
+    pub(super) gate_up: usize,
+    pub(super) down: usize,
+}
+
+impl Places {
+    /// Of layer `i`; the last norm is where `norm1` of one more would be.
+    pub(super) fn of(shape: Shape, i: usize) -> Self {
+        let norms = 2 * usize::from(shape.qk_norm);
+        let first = 1 + i * (6 + norms);
+        let out = first + 2 + norms;
+        Self {
+            norm1: first,
+            qkv: first + 1,
+            qk_norm: shape.qk_norm.then_some([first + 2, first + 3]),
+            out,
+            norm2: out + 1,
+            gate_up: out + 2,
+            down: out + 3,
+        }
+    }
 }
 
 /// What the backward of one layer reads, `[rows, ...]`.

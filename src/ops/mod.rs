@@ -16,25 +16,32 @@ mod cross_entropy;
 mod decoder;
 mod math;
 mod matrix;
+mod primitives;
 mod rms_norm;
 mod swiglu;
+mod tensor_decoder;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{FloatDType, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
 pub use adamw::{AdamStep, adamw};
 pub use attention::{Heads, Rope, attention};
 pub use cross_entropy::cross_entropy;
 pub use decoder::{Decoder, Ids};
+pub use primitives::{Plain, Primitives};
 pub use rms_norm::rms_norm;
 pub use swiglu::swiglu;
+pub use tensor_decoder::TensorDecoder;
 
 /// Which implementation of the operations a model uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernels {
     /// The CPU's own kernels, without autodiff; only for tensors of burn's CPU backend.
     Fused,
-    /// Plain burn operations, on any device.
+    /// Forward and backward by operations on whole tensors, without autodiff, on any device; matrix products
+    /// in the type given.
+    Tensors(FloatDType),
+    /// Plain burn operations and burn's autodiff, on any device: what the others are held to.
     Composed,
 }
 
