@@ -1,6 +1,8 @@
 //! Which device a cell runs on, and one clear line when there is none.
 
 use burn::tensor::Device;
+#[cfg(feature = "cuda")]
+use burn::tensor::FloatDType;
 
 use crate::error::{InputError, exit};
 use crate::ops::Kernels;
@@ -54,7 +56,11 @@ fn cuda() -> Result<Chosen, InputError> {
 fn cuda() -> Result<Chosen, InputError> {
     driver::probe()?;
     Ok(Chosen {
-        place: Place { device: Device::cuda(0).autodiff(), kernels: Kernels::Composed },
+        // f32 weights and sums, products in bf16: what pretraining runs use.
+        place: Place {
+            device: Device::cuda(0).autodiff(),
+            kernels: Kernels::Tensors(FloatDType::BF16),
+        },
         name: "NVIDIA GPU 0".to_owned(),
         most_workers: 1,
     })
