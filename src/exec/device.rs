@@ -31,7 +31,7 @@ pub fn choose(kind: DeviceKind) -> Result<Chosen, InputError> {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             super::memory::keep_pages();
             Ok(Chosen {
-                place: Place { device: Device::flex().autodiff(), kernels: Kernels::Fused },
+                place: Place { device: Device::flex(), kernels: Kernels::Fused },
                 name: format!("CPU, {cores} cores"),
                 most_workers: cores,
             })
@@ -57,10 +57,7 @@ fn cuda() -> Result<Chosen, InputError> {
     driver::probe()?;
     Ok(Chosen {
         // f32 weights and sums, products in bf16: what pretraining runs use.
-        place: Place {
-            device: Device::cuda(0).autodiff(),
-            kernels: Kernels::Tensors(FloatDType::BF16),
-        },
+        place: Place { device: Device::cuda(0), kernels: Kernels::Tensors(FloatDType::BF16) },
         name: "NVIDIA GPU 0".to_owned(),
         most_workers: 1,
     })

@@ -32,7 +32,7 @@ impl<'a> Maker<'a> {
         let values: Vec<f32> = (0..(rows * columns) as u64)
             .map(|n| if role == Role::Gain { 1.0 } else { (std * stream.normal(n)) as f32 })
             .collect();
-        Tensor::from_data(TensorData::new(values, [rows, columns]), self.device).require_grad()
+        Tensor::from_data(TensorData::new(values, [rows, columns]), self.device)
     }
 
     /// Standard deviation of a weight with `fan_in` rows.
@@ -76,7 +76,7 @@ mod tests {
             qk_norm: false,
             tied: false,
         };
-        let device = Device::flex().autodiff();
+        let device = Device::flex();
         let mut model = Transformer::new(shape, 0.5, 1, &device, Kernels::Fused);
         let want = |name: &str| match name {
             "embed" => 0.5,
@@ -104,7 +104,7 @@ mod tests {
     fn another_seed_gives_other_weights_and_the_same_seed_the_same() {
         let shape = super::super::tests::shape(false, false);
         let first = |seed| {
-            let device = Device::flex().autodiff();
+            let device = Device::flex();
             let mut model = Transformer::new(shape, 0.5, seed, &device, Kernels::Fused);
             model.weights_mut()[2].1.value.clone().into_data().try_to_vec::<f32>().unwrap()
         };

@@ -32,7 +32,8 @@ pub enum Role {
 pub struct Weight {
     /// What it is for.
     pub role: Role,
-    /// Its values, tracked by autodiff.
+    /// Its values, without autodiff: burn frees the nodes of tracked tensors at a backward only, so that
+    /// anything else done with them leaks.
     pub value: Tensor<2>,
 }
 
@@ -133,18 +134,7 @@ impl Transformer {
         out
     }
 
-    /// A copy without autodiff, for evaluation. (A detached copy would still leave nodes behind that burn
-    /// frees at the next backward only: a gigabyte for one evaluation.)
-    #[must_use]
-    pub fn frozen(&self) -> Self {
-        let mut copy = self.clone();
-        for (_, weight) in copy.weights_mut() {
-            weight.value = weight.value.clone().inner();
-        }
-        copy
-    }
-
-    /// Mean next-token loss of a batch [nats/token]. For evaluation: of a [`frozen`](Self::frozen) model.
+    /// Mean next-token loss of a batch [nats/token].
     pub fn loss(&self, batch: &Batch) -> f64 {
         match self.kernels {
             Kernels::Fused => self.on_cpu(|decoder| decoder.loss(ids(batch), batch.context)),
@@ -154,11 +144,11 @@ impl Transformer {
     }
 
     /// The loss of a batch [nats/token] and its gradient by every weight, in the order of
-    /// [`weights_mut`](Self::weights_mut), without autodiff.
+    /// [`weights_mut`](Self::weights_mut).
     ///
     /// # Panics
     ///
-    /// When a weight is not tracked by autodiff: of a [`frozen`](Self::frozen) model.
+    /// When ids are not below the vocabulary or do not fill sequences of the batch's context.
     pub fn gradients(&self, batch: &Batch) -> (f64, Vec<Tensor<2>>) {
         match self.kernels {
             Kernels::Fused => {
@@ -170,34 +160,30 @@ impl Transformer {
                 self.on_device(compute).gradients(ids(batch), batch.context)
             }
             Kernels::Composed => {
-                let loss = self.composed(batch);
-                let mut grads = loss.backward();
-                let grad = |w: &Weight| w.value.grad_remove(&mut grads).expect("part of the loss");
-                let grads = self.weights().into_iter().map(grad).collect();
-                (f64::from(loss.into_scalar::<f32>()), grads)
+                let mut tracked = self.clone();
+                for (_, weight) in tracked.weights_mut() {
+                    weight.value = weight.value.clone().autodiff().require_grad();
+                }
+                let loss = tracked.composed(batch);
+                let grads = loss.backward();
+                let grad = |w: &Weight| w.value.grad(&grads).expect("part of the loss");
+                let all = tracked.weights().into_iter().map(grad).collect();
+                (f64::from(loss.into_scalar::<f32>()), all)
             }
         }
     }
 
     /// The fused path: all operations at once, a few sequences at a time.
     fn on_cpu<T>(&self, work: impl FnOnce(&Decoder<'_>) -> T) -> T {
-        let weights = CpuWeights::new(self.plain_weights().into_iter());
+        let weights = CpuWeights::new(self.weights().into_iter().map(|w| w.value.clone()));
         work(&Decoder { shape: self.shape, rope: &self.rope, weights: weights.slices() })
     }
 
     /// The path of devices: whole tensors, one operation after the other.
     fn on_device(&self, compute: FloatDType) -> TensorDecoder<'_, Plain> {
-        let (shape, rope, weights) = (self.shape, &self.rope, self.plain_weights());
+        let weights = self.weights().into_iter().map(|w| w.value.clone()).collect();
+        let (shape, rope) = (self.shape, &self.rope);
         TensorDecoder { shape, rope, weights, compute, primitives: Plain }
-    }
-
-    /// The weights without autodiff.
-    fn plain_weights(&self) -> Vec<Tensor<2>> {
-        let plain = |w: &Weight| {
-            let value = w.value.clone();
-            if value.device().is_autodiff() { value.inner() } else { value }
-        };
-        self.weights().into_iter().map(plain).collect()
     }
 
     /// Every weight, in the order of [`weights_mut`](Self::weights_mut).
@@ -278,7 +264,7 @@ mod tests {
     }
 
     fn model(shape: Shape, kernels: Kernels) -> Transformer {
-        Transformer::new(shape, 0.5, 3, &Device::flex().autodiff(), kernels)
+        Transformer::new(shape, 0.5, 3, &Device::flex(), kernels)
     }
 
     #[test]
@@ -337,8 +323,8 @@ mod tests {
             let run = |kernels| {
                 let model = model(shape, kernels);
                 let (loss, grads) = model.gradients(&batch);
-                let frozen = model.frozen().loss(&batch);
-                assert!((loss - frozen).abs() < 1e-6, "evaluation: {frozen}, training: {loss}");
+                let alone = model.loss(&batch);
+                assert!((loss - alone).abs() < 1e-6, "evaluation: {alone}, training: {loss}");
                 let grads = grads.into_iter().map(|g| g.into_data().try_to_vec::<f32>().unwrap());
                 (loss, grads.collect::<Vec<_>>())
             };

@@ -109,12 +109,12 @@ fn check(name: &str, kernels: Kernels) {
         eval_tokens: 20,
         seed: 0,
     };
-    let device = Device::flex().autodiff();
+    let device = Device::flex();
     let mut model = Transformer::new(shape, 0.5, 0, &device, kernels);
     for (weight_name, weight) in model.weights_mut() {
         let start = tensor(&all, &format!("init/{weight_name}"));
         let dims = weight.value.dims();
-        weight.value = Tensor::from_data(TensorData::new(start, dims), &device).require_grad();
+        weight.value = Tensor::from_data(TensorData::new(start, dims), &device);
     }
     let mut optimiser = AdamW::new(&recipe, &mut model);
     for step in 0..10 {

@@ -25,7 +25,7 @@ const EVAL_BATCH: usize = 4096;
 /// Where tensors live and which operations they use.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// Device with autodiff.
+    /// Device, without autodiff.
     pub device: Device,
     /// Implementation of the operations.
     pub kernels: Kernels,
@@ -140,7 +140,7 @@ pub fn train<E>(
             return Ok(Outcome::Diverged { step, why });
         }
         if evaluate_after(step, steps, eval_times) {
-            last = evaluate(&trainer.model.frozen(), data, recipe.eval_tokens);
+            last = evaluate(&trainer.model, data, recipe.eval_tokens);
             observe(Progress::Eval { step: step + 1, loss: last.0 })?;
         }
     }

@@ -21,7 +21,7 @@ pub(super) struct AdamW {
 
 impl AdamW {
     pub(super) fn new(recipe: &Recipe, model: &mut Transformer) -> Self {
-        let zeros = |w: &Tensor<2>| w.clone().inner().zeros_like();
+        let zeros = |w: &Tensor<2>| w.zeros_like();
         let weights = model.weights_mut();
         Self {
             betas: recipe.betas,
@@ -75,9 +75,8 @@ impl AdamW {
             };
             // The model gives its handle up, so that the kernel may write in place.
             let gone = Tensor::empty([1, 1], &weight.value.device());
-            let value = std::mem::replace(&mut weight.value, gone).inner();
-            let value = ops::adamw(value, grad, moments, &step, kernels);
-            weight.value = value.autodiff().require_grad();
+            let value = std::mem::replace(&mut weight.value, gone);
+            weight.value = ops::adamw(value, grad, moments, &step, kernels);
         }
         norm
     }
