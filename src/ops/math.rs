@@ -1,7 +1,7 @@
 //! Vectorised loops over rows, compiled for the instruction sets of the machine it runs on.
 //!
-//! Products and sums are separate instructions (no fused multiply-add) and reductions have a fixed shape,
-//! so a result does not depend on the instruction set chosen.
+//! Reductions have a fixed shape, and where a multiplication and an addition are one instruction the source
+//! says so, so a result does not depend on the instruction set chosen.
 
 use multiversion::multiversion;
 
@@ -14,17 +14,37 @@ const LANES: usize = 16;
 /// relative error below 3e-7 (tested against f64).
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    // Adding and taking away 1.5 * 2^23 rounds to the nearest integer.
+    // Adding 1.5 * 2^23 leaves the nearest integer in the last bits.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
-    let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let p = 1.0
-        + r * (1.0
-            + r * (0.5
-                + r * (0.166_666_67
-                    + r * (0.041_666_655 + r * (0.008_333_452 + r * 0.001_398_2)))));
-    p * f32::from_bits((((n as i32) + 127) << 23).cast_unsigned())
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
+    let p = [0.008_333_452, 0.041_666_655, 0.166_666_67, 0.5, 1.0, 1.0]
+        .into_iter()
+        .fold(0.001_398_2_f32, |p, c| p.mul_add(r, c));
+    // p * 2^n, by adding n to the exponent.
+    f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
+/// All lanes to one, halves on halves.
+#[expect(clippy::inline_always, reason = "must take the instruction set of its caller")]
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES], step: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = step(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+#[expect(clippy::inline_always, reason = "must take the instruction set of its caller")]
+#[inline(always)]
+fn sum(lanes: [f32; LANES]) -> f32 {
+    fold(lanes, |l, r| l + r)
 }
 
 #[expect(clippy::inline_always, reason = "must take the instruction set of its caller")]
@@ -38,11 +58,7 @@ fn reduce(values: &[f32], start: f32, step: impl Fn(f32, f32) -> f32) -> f32 {
             *lane = step(*lane, *v);
         }
     }
-    let mut total = lanes.iter().fold(start, |t, l| step(t, *l));
-    for v in rest {
-        total = step(total, *v);
-    }
-    total
+    rest.iter().fold(fold(lanes, &step), |total, v| step(total, *v))
 }
 
 /// `row = e^(row - offset)`; returns the sum of the new row.
@@ -57,16 +73,16 @@ fn exp_in_place(row: &mut [f32], offset: f32) -> f32 {
             *lane += *x;
         }
     }
-    let mut sum = lanes.iter().sum();
+    let mut total = sum(lanes);
     for x in chunks.into_remainder() {
         *x = exp(*x - offset);
-        sum += *x;
+        total += *x;
     }
-    sum
+    total
 }
 
 /// Replaces a row by e^(x - max) and returns (max, sum of the new row).
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn exp_row(row: &mut [f32]) -> (f32, f32) {
     let max = reduce(row, f32::MIN, f32::max);
     (max, exp_in_place(row, max))
@@ -80,24 +96,25 @@ fn padded(seen: usize, len: usize) -> usize {
 }
 
 /// Softmax of the first `seen` elements in place, 0 behind them; returns their log-sum-exp.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn softmax_row(row: &mut [f32], seen: usize) -> f32 {
     // Unseen elements vanish in the sum: e^-87 of the largest.
     row[seen..].fill(f32::MIN);
     let padded = padded(seen, row.len());
     let work = &mut row[..padded];
     let max = reduce(work, f32::MIN, f32::max);
-    let sum = exp_in_place(work, max);
+    let total = exp_in_place(work, max);
+    let share = 1.0 / total;
     for x in &mut *work {
-        *x *= 1.0 / sum;
+        *x *= share;
     }
     row[seen..].fill(0.0);
-    max + sum.ln()
+    max + total.ln()
 }
 
 /// The softmax of `p` again from its log-sum-exp, and its derivative `ds = p * (dp - shift) * factor` in
 /// the place of `dp`, both 0 behind the first `seen` elements.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn softmax_row_backward(
     p: &mut [f32],
     dp: &mut [f32],
@@ -117,7 +134,7 @@ pub(super) fn softmax_row_backward(
 }
 
 /// Log-sum-exp of a row without changing it.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn log_sum_exp(row: &[f32]) -> f32 {
     let max = reduce(row, f32::MIN, f32::max);
     let mut lanes = [0.0_f32; LANES];
@@ -128,12 +145,11 @@ pub(super) fn log_sum_exp(row: &[f32]) -> f32 {
             *lane += exp(*v - max);
         }
     }
-    let sum: f32 = lanes.iter().sum::<f32>() + rest.iter().map(|v| exp(*v - max)).sum::<f32>();
-    max + sum.ln()
+    max + (sum(lanes) + rest.iter().map(|v| exp(*v - max)).sum::<f32>()).ln()
 }
 
 /// `row *= factor`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn scale(row: &mut [f32], factor: f32) {
     for x in row {
         *x *= factor;
@@ -141,21 +157,21 @@ pub(super) fn scale(row: &mut [f32], factor: f32) {
 }
 
 /// Inner product.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     let (l, r) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
     let tail: f32 = l.remainder().iter().zip(r.remainder()).map(|(l, r)| l * r).sum();
     for (l, r) in l.zip(r) {
         for i in 0..LANES {
-            lanes[i] += l[i] * r[i];
+            lanes[i] = l[i].mul_add(r[i], lanes[i]);
         }
     }
-    lanes.iter().sum::<f32>() + tail
+    sum(lanes) + tail
 }
 
 /// Rotates the pairs (i, i + half) of every head in a row by the angles given, in the direction of `sign`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn rotate(row: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
     let half = cos.len();
     for head in row.chunks_exact_mut(2 * half) {
@@ -169,7 +185,7 @@ pub(super) fn rotate(row: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
 }
 
 /// `out = x * r * gain`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn gained(x: &[f32], r: f32, gain: &[f32], out: &mut [f32]) {
     for i in 0..out.len() {
         out[i] = x[i] * r * gain[i];
@@ -177,7 +193,7 @@ pub(super) fn gained(x: &[f32], r: f32, gain: &[f32], out: &mut [f32]) {
 }
 
 /// Backward of RMSNorm for one row: adds to dx and to the gain's gradient.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn rms_backward(
     x: &[f32],
     grad: &[f32],
@@ -191,19 +207,20 @@ pub(super) fn rms_backward(
     for at in (0..whole).step_by(LANES) {
         let (x, grad, gain) = (&x[at..at + LANES], &grad[at..at + LANES], &gain[at..at + LANES]);
         for i in 0..LANES {
-            lanes[i] += grad[i] * gain[i] * x[i];
+            lanes[i] = (grad[i] * gain[i]).mul_add(x[i], lanes[i]);
         }
     }
     let rest: f32 = (whole..x.len()).map(|i| grad[i] * gain[i] * x[i]).sum();
-    let c = (lanes.iter().sum::<f32>() + rest) * r * r * r / x.len() as f32;
+    let c = (sum(lanes) + rest) * r * r * r / x.len() as f32;
     for i in 0..x.len() {
-        dgain[i] += grad[i] * x[i] * r;
-        dx[i] += grad[i] * gain[i] * r - x[i] * c;
+        let g = grad[i] * r;
+        dgain[i] = g.mul_add(x[i], dgain[i]);
+        dx[i] = g.mul_add(gain[i], x[i].mul_add(-c, dx[i]));
     }
 }
 
 /// `into += part`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn add(into: &mut [f32], part: &[f32]) {
     for (into, part) in into.iter_mut().zip(part) {
         *into += part;
@@ -211,7 +228,7 @@ pub(super) fn add(into: &mut [f32], part: &[f32]) {
 }
 
 /// `out = silu(gate) * up` for one row.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn swiglu_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
     for i in 0..out.len() {
         out[i] = gate[i] / (1.0 + exp(-gate[i])) * up[i];
@@ -219,7 +236,7 @@ pub(super) fn swiglu_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
 }
 
 /// Backward of [`swiglu_row`].
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn swiglu_row_backward(
     gate: &[f32],
     up: &[f32],
@@ -249,7 +266,7 @@ pub(super) struct Adam {
 }
 
 /// AdamW in place: weights `w`, moments `m` and `v`, gradient `g`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn adam(w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: &Adam) {
     let ([b1, b2], [r1, r2]) = (step.b, step.rest);
     for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
