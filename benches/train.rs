@@ -5,6 +5,7 @@
 //! train --export SIZE:VOCAB FILE                  # initial weights and batches, as safetensors
 //! train --gemm                                    # only the matrix products, as JSON
 //! train --serve SIZE:VOCAB CELLS                  # a model that trains as many steps as each line says
+//! train --device cuda ...                         # any of these on a GPU; needs `--features cuda`
 //! ```
 //!
 //! A step is the one that `isoflop run` takes: forward, backward, clipping by the global norm, AdamW, by
@@ -32,12 +33,19 @@ use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
 /// Name, width, layers, heads, ff, context, sequences of a batch.
-const SIZES: [(&str, [usize; 6]); 4] = [
+const SIZES: [(&str, [usize; 6]); 7] = [
     ("30k", [32, 3, 2, 88, 128, 64]),
     ("300k", [96, 3, 3, 256, 256, 32]),
     ("3M", [256, 4, 4, 688, 256, 16]),
     ("10M", [384, 6, 6, 1024, 256, 16]),
+    ("30M", [512, 8, 8, 1376, 1024, 16]),
+    ("124M", [768, 12, 12, 2048, 1024, 16]),
+    ("350M", [1024, 24, 16, 2752, 1024, 16]),
 ];
+/// As many of them are for a CPU.
+const ON_CPU: usize = 4;
+/// Cells side by side on one GPU that are tried.
+const ON_ONE_GPU: [usize; 5] = [1, 2, 4, 8, 16];
 /// Batches that steps take in turn.
 const BATCHES: usize = 4;
 /// Least time of one measurement, its warm-up left out.
@@ -59,27 +67,35 @@ fn main() -> Result<(), Failure> {
     // `cargo bench` adds `--bench` to what it passes on.
     let words: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words[..] {
+    let (kind, words) = match words[..] {
+        ["--device", "cuda", ref rest @ ..] => (DeviceKind::Cuda, rest),
+        ["--device", "cpu", ref rest @ ..] => (DeviceKind::Cpu, rest),
+        _ => (DeviceKind::Cpu, &words[..]),
+    };
+    match *words {
         ["--gemm"] => {
             println!("{}", products());
             Ok(())
         }
-        ["--export", job, path] => export(&Job::parse(job)?, Path::new(path)),
-        ["--serve", job, cells] => serve(&Job::parse(job)?, cells.parse()?),
-        [] => measure(SIZES.map(|(name, _)| format!("{name}:256")).each_ref().map(|s| &**s)),
-        _ => measure(words),
+        ["--export", job, path] => export(&Job::parse(job, kind)?, Path::new(path)),
+        ["--serve", job, cells] => serve(&Job::parse(job, kind)?, cells.parse()?),
+        [] if kind == DeviceKind::Cuda => measure_gpu(&["10M:256", "124M:50304", "350M:50304"]),
+        _ if kind == DeviceKind::Cuda => measure_gpu(words),
+        [] => measure(SIZES[..ON_CPU].iter().map(|(name, _)| format!("{name}:256"))),
+        _ => measure(words.iter().map(ToString::to_string)),
     }
 }
 
 /// A model and what it trains on.
 struct Job {
+    kind: DeviceKind,
     recipe: Recipe,
     batches: Vec<Batch>,
 }
 
 impl Job {
     /// From `SIZE:VOCAB`.
-    fn parse(word: &str) -> Result<Self, Failure> {
+    fn parse(word: &str, kind: DeviceKind) -> Result<Self, Failure> {
         let (size, vocab) = word.split_once(':').ok_or("a job is SIZE:VOCAB, as 300k:256")?;
         let names = SIZES.map(|s| s.0).join(", ");
         let (_, dims) = SIZES
@@ -109,7 +125,7 @@ impl Job {
             seed: 0,
         };
         let batches = (0..BATCHES).map(|i| batch(&shape, sequences, i as u64)).collect();
-        Ok(Self { recipe, batches })
+        Ok(Self { kind, recipe, batches })
     }
 
     fn flops_per_token(&self) -> f64 {
@@ -141,7 +157,7 @@ fn side_by_side<T>(
     cells: usize,
     drive: impl FnOnce(&mut Ask<'_>, usize) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let place = device::choose(DeviceKind::Cpu)?.place;
+    let place = device::choose(job.kind)?.place;
     let (orders, inboxes): (Vec<_>, Vec<_>) =
         (0..cells).map(|_| mpsc::channel::<u64>()).map(|(to, from)| (to, Mutex::new(from))).unzip();
     let (answer, answers) = mpsc::channel();
@@ -202,7 +218,7 @@ fn serve(job: &Job, cells: usize) -> Result<(), Failure> {
 }
 
 /// Prints what isoflop reaches alone, one cell on all cores and one cell on each core.
-fn measure<'a>(jobs: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
+fn measure(jobs: impl IntoIterator<Item = String>) -> Result<(), Failure> {
     let products = products();
     let peak = products["peak_gflops"].as_f64().unwrap_or(f64::NAN);
     println!("{peak:.1} GFLOP/s in the best matrix product (f32, all cores)");
@@ -212,18 +228,9 @@ fn measure<'a>(jobs: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
     );
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     for word in jobs {
-        let job = Job::parse(word)?;
+        let job = Job::parse(&word, DeviceKind::Cpu)?;
         for cells in if cores == 1 { vec![1] } else { vec![1, cores] } {
-            let (rate, threads) = side_by_side(&job, cells, |ask, threads| {
-                ask(WARM_UP)?;
-                let (begin, mut steps) = (Instant::now(), 0);
-                while begin.elapsed() < ENOUGH {
-                    ask(1)?;
-                    steps += 1;
-                }
-                let tokens = cells as u64 * steps * job.recipe.batch_tokens();
-                Ok((tokens as f64 / begin.elapsed().as_secs_f64(), threads))
-            })?;
+            let (rate, threads) = rate(&job, cells)?;
             let gflops = rate * job.flops_per_token() / 1e9;
             let share = gflops / peak;
             println!("{word:<10}{cells:>7}{threads:>9}{rate:>13.0}{gflops:>10.1}{share:>8.2}");
@@ -232,9 +239,40 @@ fn measure<'a>(jobs: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Tokens/s of all cells together, and the threads of each.
+fn rate(job: &Job, cells: usize) -> Result<(f64, usize), Failure> {
+    side_by_side(job, cells, |ask, threads| {
+        ask(WARM_UP)?;
+        let (begin, mut steps) = (Instant::now(), 0);
+        while begin.elapsed() < ENOUGH {
+            ask(1)?;
+            steps += 1;
+        }
+        let tokens = cells as u64 * steps * job.recipe.batch_tokens();
+        Ok((tokens as f64 / begin.elapsed().as_secs_f64(), threads))
+    })
+}
+
+/// Prints what isoflop reaches alone on a GPU: one cell, and small ones side by side.
+fn measure_gpu(jobs: &[&str]) -> Result<(), Failure> {
+    println!("{:<12}{:>7}{:>13}{:>10}{:>12}", "job", "cells", "tokens/s", "TFLOP/s", "over one");
+    for word in jobs {
+        let job = Job::parse(word, DeviceKind::Cuda)?;
+        let small = job.recipe.shape.counts().total < 5e7;
+        let mut one = None;
+        for cells in if small { &ON_ONE_GPU[..] } else { &[1] } {
+            let (rate, _) = rate(&job, *cells)?;
+            let over = rate / *one.get_or_insert(rate);
+            let tflops = rate * job.flops_per_token() / 1e12;
+            println!("{word:<12}{cells:>7}{rate:>13.0}{tflops:>10.1}{over:>12.2}");
+        }
+    }
+    Ok(())
+}
+
 /// Initial weights under their names, and `inputs` and `targets`, `[batches, sequences, context]`.
 fn export(job: &Job, path: &Path) -> Result<(), Failure> {
-    let place = device::choose(DeviceKind::Cpu)?.place;
+    let place = device::choose(job.kind)?.place;
     let mut trainer = Trainer::new(&job.recipe, &place);
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for (name, weight) in trainer.model_mut().weights_mut() {
@@ -261,7 +299,8 @@ fn export(job: &Job, path: &Path) -> Result<(), Failure> {
 /// their two gradients, of every size. On one thread; one product on all threads; one on each thread.
 fn products() -> Value {
     let mut shapes: Vec<[usize; 3]> = [512, 1024, 2048].map(|n| [n; 3]).to_vec();
-    for (_, [width, _, _, ff, context, sequences]) in SIZES {
+    for (_, dims) in &SIZES[..ON_CPU] {
+        let [width, _, _, ff, context, sequences] = *dims;
         let rows = context * sequences;
         for (from, to) in [(width, 3 * width), (width, width), (width, 2 * ff), (ff, width)] {
             shapes.extend([[rows, to, from], [rows, from, to], [from, to, rows]]);

@@ -1,4 +1,4 @@
-"""The model of isoflop in PyTorch, as fast as PyTorch makes it on a CPU: what `train.py` races.
+"""The model of isoflop in PyTorch, as fast as PyTorch makes it: what `train.py` races.
 
     torch_twin.py --serve     a JSON line says what to train, then each line of stdin how many steps
     torch_twin.py --gemm      GFLOP/s of f32 matrix products; the shapes come as a JSON line
@@ -31,7 +31,7 @@ def main():
 def serve(order):
     """Answers each line of stdin, a number of steps, by the losses and norms of those steps."""
     tensors = load(order["file"])
-    step, done = trainer(tensors, order["recipe"], order["variant"]), 0
+    step, done = trainer(tensors, order["recipe"], order["variant"], order["device"]), 0
     say({"torch": torch.__version__, "threads": torch.get_num_threads()})
     for line in sys.stdin:
         steps = int(line)
@@ -111,10 +111,12 @@ class Decoder(torch.nn.Module):
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
 
 
-def trainer(tensors, recipe, variant):
+def trainer(tensors, recipe, variant, device):
     """A function that takes step n and returns its loss and its gradient norm before clipping."""
-    inputs, targets = (tensors.pop(name).long() for name in ("inputs", "targets"))
-    model = Decoder(recipe["shape"], tensors, "written out" in variant)
+    inputs, targets = (tensors.pop(name).long().to(device) for name in ("inputs", "targets"))
+    model = Decoder(recipe["shape"], tensors, "written out" in variant).to(device)
+    # On a GPU products are bf16, weights and sums float32, as in isoflop.
+    precision = torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
     loss_of = torch.compile(model) if "compile" in variant else model
     groups = {0.0: [], recipe["weight_decay"]: []}
     for key, parameter in model.named_parameters():
@@ -131,7 +133,8 @@ def trainer(tensors, recipe, variant):
 
     def step(n):
         adamw.zero_grad(set_to_none=True)
-        loss = loss_of(inputs[n % len(inputs)], targets[n % len(targets)])
+        with precision:
+            loss = loss_of(inputs[n % len(inputs)], targets[n % len(targets)])
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, recipe["clip"])
         adamw.step()

@@ -11,6 +11,10 @@ by this process's clock. What counts is the ratio of medians.
 Two modes. `one-cell`: one model on all cores. `whole-machine`: k models side by side on cores / k threads
 each, tokens of all of them together, and for each side the k that suits it best: how a grid is trained.
 isoflop's cells are threads of one process, PyTorch's are processes.
+
+With `--device cuda` both train on the GPU, one cell, PyTorch in bf16 by autocast; shares are of
+`--peak-tflops`, and `--binary` names a benchmark that was built elsewhere with `--features cuda`.
+Not yet run on a GPU.
 """
 
 import argparse
@@ -34,8 +38,9 @@ DOCS = ROOT / "docs/BENCHMARKS.md"
 MARKS = ("<!-- train: written by benches/peers/train.py --write-docs -->", "<!-- train: end -->")
 SIZES, VOCABS = ("30k", "300k", "3M", "10M"), (256, 4096)
 WARM_UP = 3  # steps not counted, those whose losses must agree
-# float32 sums in another order, through three steps of AdamW.
-LOSS_TOLERANCE, NORM_TOLERANCE = 2e-4, 2e-3
+GPU_JOBS = ("10M:256", "124M:50304", "350M:50304")
+# float32 sums in another order, through three steps of AdamW; bf16 keeps 8 bits of each product.
+TOLERANCES = {"cpu": {"losses": 2e-4, "norms": 2e-3}, "cuda": {"losses": 1e-2, "norms": 5e-2}}
 VARIANTS = {
     "eager": "",
     "eager, attention written out": "",
@@ -140,17 +145,17 @@ class Ended(Exception):
 def main():
     options = arguments()
     cores = take_cores(options.cores)
-    binary = build()
-    result = {"about": about(cores, options), "gemm": gemm(binary, cores), "rows": [], "notes": []}
+    ours = [options.binary or build(), "--device", options.device]
+    peak = gpu_peak(options) if options.device == "cuda" else gemm(ours[0], cores)
+    result = {"about": about(cores, options), "gemm": peak, "rows": [], "notes": []}
     variants = usable_variants(options, result["notes"])
-    for size in options.sizes:
-        for vocab in options.vocabs:
-            rows = race(binary, f"{size}:{vocab}", cores, variants, result, options)
-            for row in rows:
-                print(json.dumps(row), file=sys.stderr, flush=True)
-            result["rows"] += rows
-            if options.json:
-                pathlib.Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
+    for job in options.jobs or [f"{s}:{v}" for s in options.sizes for v in options.vocabs]:
+        rows = race(ours, job, cores, variants, result, options)
+        for row in rows:
+            print(json.dumps(row), file=sys.stderr, flush=True)
+        result["rows"] += rows
+        if options.json:
+            pathlib.Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
     text = report(result)
     print(text)
     if options.write_docs:
@@ -162,6 +167,10 @@ def arguments():
     words = lambda text: text.split(",")  # noqa: E731
     parser.add_argument("--sizes", type=words, default=SIZES, help=f"of {','.join(SIZES)}")
     parser.add_argument("--vocabs", type=words, default=VOCABS, help="default 256,4096")
+    parser.add_argument("--jobs", type=words, help="SIZE:VOCAB,... in their place")
+    parser.add_argument("--device", choices=TOLERANCES, default="cpu", help="default cpu")
+    parser.add_argument("--binary", metavar="FILE", help="the built benchmark; else cargo builds it")
+    parser.add_argument("--peak-tflops", type=float, default=989.0, help="of the GPU, dense bf16")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side (default 7)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one turn (default 2)")
     parser.add_argument("--cores", type=int, help="use so many cores only")
@@ -171,6 +180,8 @@ def arguments():
     parser.add_argument("--write-docs", action="store_true", help="rewrite docs/BENCHMARKS.md")
     parser.add_argument("--quick", action="store_true", help="a smoke: 30k, eager, two short turns")
     options = parser.parse_args()
+    if options.device == "cuda":
+        options.jobs, options.one_cell = options.jobs or GPU_JOBS, True
     if options.quick:
         options.sizes, options.vocabs, options.no_compile = ["30k"], [256], True
         options.rounds, options.seconds = 2, 0.5
@@ -210,6 +221,12 @@ def usable_variants(options, notes):
     return [name for name, needs in VARIANTS.items() if compiles or not needs]
 
 
+def gpu_peak(options):
+    """The vendor's figure, the denominator of MFU."""
+    peak = options.peak_tflops * 1e3
+    return {"peak_gflops": peak, "gemm_peak_gflops": peak, "torch_peak_gflops": peak}
+
+
 def gemm(binary, cores):
     """The most GFLOP/s that either side's matrix products reach: what shares are shares of."""
     ours = json.loads(subprocess.run([binary, "--gemm"], stdout=subprocess.PIPE, check=True).stdout)
@@ -237,15 +254,15 @@ def race(binary, job, cores, variants, result, options):
     sides, want = [], None
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "start.safetensors")
-        subprocess.run([binary, "--export", job, file], check=True)
+        subprocess.run([*binary, "--export", job, file], check=True)
         try:
             for k in ks:
-                ours = Side("isoflop", k, [[binary, "--serve", job, str(k)]], None, {})
+                ours = Side("isoflop", k, [[*binary, "--serve", job, str(k)]], None, {})
                 sides.append(ours)
                 cells = ours.warm_up(options.seconds)
                 want = want or cells[0]
                 for cell in cells:
-                    check("isoflop", want, cell)
+                    check("isoflop", want, cell, options.device)
                 best = fastest(file, k, cores, ours.about, want, variants, result["notes"], options)
                 sides.append(best)
             for turn in range(options.rounds):
@@ -272,6 +289,7 @@ def fastest(file, k, cores, recipe, want, variants, notes, options):
             "recipe": recipe["recipe"],
             "variant": variant,
             "threads": threads,
+            "device": options.device,
         }
         command = [sys.executable, str(TWIN), "--serve"]
         try:
@@ -283,7 +301,7 @@ def fastest(file, k, cores, recipe, want, variants, notes, options):
             notes.append(f"PyTorch {variant}: {error}.")
             continue
         for cell in cells:
-            check(f"PyTorch {variant}", want, cell)
+            check(f"PyTorch {variant}", want, cell, options.device)
         rate = side.turn()
         side.rates.clear()
         if best and best[0] >= rate:
@@ -297,9 +315,9 @@ def fastest(file, k, cores, recipe, want, variants, notes, options):
     return best[1]
 
 
-def check(variant, want, got):
+def check(variant, want, got, device):
     """Both sides must have taken the same steps."""
-    for key, tolerance in (("losses", LOSS_TOLERANCE), ("norms", NORM_TOLERANCE)):
+    for key, tolerance in TOLERANCES[device].items():
         for step, (ours, theirs) in enumerate(zip(want[key], got[key], strict=True)):
             if not math.isclose(ours, theirs, rel_tol=tolerance):
                 sys.exit(f"error: {key} of step {step}: isoflop {ours}, {variant} {theirs}")
@@ -383,7 +401,9 @@ def report(result):
         f"* Versions: {versions}.",
         f"* Medians of {told['rounds']} turns of about {told['turn_s']:g} s.",
         f"* Best matrix product (f32, all cores): {peak['gemm_peak_gflops']:.0f} GFLOP/s by isoflop's, "
-        f"{peak['torch_peak_gflops']:.0f} by PyTorch's; shares are of the higher.",
+        f"{peak['torch_peak_gflops']:.0f} by PyTorch's; shares are of the higher."
+        if "torch" in peak
+        else f"* Shares are of {peak['peak_gflops']:.0f} GFLOP/s, dense bf16 (MFU).",
         *(f"* {note}" for note in dict.fromkeys(result["notes"])),
     ]
     for mode in ("one-cell", "whole-machine"):

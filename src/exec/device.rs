@@ -57,7 +57,7 @@ fn cuda() -> Result<Chosen, InputError> {
     driver::probe()?;
     Ok(Chosen {
         // f32 weights and sums, products in bf16: what pretraining runs use.
-        place: Place { device: Device::cuda(0), kernels: Kernels::Tensors(FloatDType::BF16) },
+        place: Place { device: Device::cuda(0), kernels: Kernels::Cubes(FloatDType::BF16) },
         name: "NVIDIA GPU 0".to_owned(),
         most_workers: 1,
     })
@@ -116,7 +116,7 @@ mod driver {
                 code => return Err(code),
             }
             let mut devices = 0;
-            match get_count(&mut devices) {
+            match get_count(&raw mut devices) {
                 0 => Ok(devices),
                 code => Err(code),
             }

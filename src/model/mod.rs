@@ -11,7 +11,9 @@ mod init;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::data::Batch;
-use crate::ops::{self, CpuWeights, Decoder, Heads, Ids, Kernels, Plain, Rope, TensorDecoder};
+use crate::ops::{
+    self, CpuWeights, Decoder, Heads, Ids, Kernels, Plain, Primitives, Rope, TensorDecoder,
+};
 use crate::shape::Shape;
 
 /// What a weight is for: decides its initial scale, learning rate and weight decay.
@@ -138,7 +140,13 @@ impl Transformer {
     pub fn loss(&self, batch: &Batch) -> f64 {
         match self.kernels {
             Kernels::Fused => self.on_cpu(|decoder| decoder.loss(ids(batch), batch.context)),
-            Kernels::Tensors(compute) => self.on_device(compute).loss(ids(batch), batch.context),
+            Kernels::Tensors(compute) => {
+                self.on_device(compute, Plain).loss(ids(batch), batch.context)
+            }
+            #[cfg(feature = "cube")]
+            Kernels::Cubes(compute) => {
+                self.on_device(compute, ops::Cubes).loss(ids(batch), batch.context)
+            }
             Kernels::Composed => f64::from(self.composed(batch).into_scalar::<f32>()),
         }
     }
@@ -157,7 +165,11 @@ impl Transformer {
                 (loss, grads.map(|(g, w)| ops::cpu_tensor(g, w.value.dims())).collect())
             }
             Kernels::Tensors(compute) => {
-                self.on_device(compute).gradients(ids(batch), batch.context)
+                self.on_device(compute, Plain).gradients(ids(batch), batch.context)
+            }
+            #[cfg(feature = "cube")]
+            Kernels::Cubes(compute) => {
+                self.on_device(compute, ops::Cubes).gradients(ids(batch), batch.context)
             }
             Kernels::Composed => {
                 let mut tracked = self.clone();
@@ -180,10 +192,10 @@ impl Transformer {
     }
 
     /// The path of devices: whole tensors, one operation after the other.
-    fn on_device(&self, compute: FloatDType) -> TensorDecoder<'_, Plain> {
+    fn on_device<P: Primitives>(&self, compute: FloatDType, primitives: P) -> TensorDecoder<'_, P> {
         let weights = self.weights().into_iter().map(|w| w.value.clone()).collect();
         let (shape, rope) = (self.shape, &self.rope);
-        TensorDecoder { shape, rope, weights, compute, primitives: Plain }
+        TensorDecoder { shape, rope, weights, compute, primitives }
     }
 
     /// Every weight, in the order of [`weights_mut`](Self::weights_mut).

@@ -28,8 +28,8 @@ pub struct AdamStep {
 
 /// The new weight; `moments` are updated. All of one shape, none tracked by autodiff.
 ///
-/// The kernel works in place where nobody else holds the storage, in one pass; the composition makes a
-/// dozen. Both take the same operations in the same order.
+/// The kernels work in place where nobody else holds the storage, in one pass; the composition makes a
+/// dozen. All take the same operations in the same order.
 pub fn adamw(
     value: Tensor<2>,
     grad: Tensor<2>,
@@ -37,6 +37,10 @@ pub fn adamw(
     step: &AdamStep,
     kernels: Kernels,
 ) -> Tensor<2> {
+    #[cfg(feature = "cube")]
+    if let Kernels::Cubes(_) = kernels {
+        return super::cube::adamw(value, grad, moments, step);
+    }
     let AdamStep { clip, betas: [b1, b2], corrections: [c1, c2], eps, rate, decay } = *step;
     if kernels != Kernels::Fused {
         let grad = if clip < 1.0 { grad * clip } else { grad };

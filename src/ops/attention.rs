@@ -4,11 +4,11 @@
 //! again, block of rows by block of rows (Dao et al. 2022, 2205.14135, without its tiling of columns:
 //! on a CPU a block of rows fits the cache).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::math;
 use super::matrix::{View, multiply};
-use burn::tensor::{Bool, Tensor, TensorData, activation};
+use burn::tensor::{Bool, Device, Tensor, TensorData, activation};
 
 /// Query rows handled at a time.
 const BLOCK: usize = 64;
@@ -46,6 +46,7 @@ pub struct Rope {
     cos: Arc<[f32]>,
     sin: Arc<[f32]>,
     half: usize,
+    tables: Arc<OnceLock<[Tensor<2>; 2]>>,
 }
 
 impl Rope {
@@ -57,17 +58,24 @@ impl Rope {
         let table = |f: fn(f64) -> f64| {
             (0..context * half).map(|n| f(angle(n / half, n % half)) as f32).collect()
         };
-        Self { cos: table(f64::cos), sin: table(f64::sin), half }
+        Self { cos: table(f64::cos), sin: table(f64::sin), half, tables: Arc::default() }
+    }
+
+    /// Cosines and sines on a device, `[context, head_dim / 2]` each; kept, for one device.
+    pub(super) fn tables(&self, device: &Device) -> [Tensor<2>; 2] {
+        let make = |values: &[f32]| {
+            let shape = [values.len() / self.half, self.half];
+            Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+        };
+        self.tables.get_or_init(|| [make(&self.cos), make(&self.sin)]).clone()
     }
 
     /// Turns queries or keys `[B, H, T, head_dim]` by burn's operations; back with a `sign` of -1.
     pub(super) fn turn(&self, x: Tensor<4>, sign: f32) -> Tensor<4> {
         let [b, h, t, hd] = x.dims();
-        let table = |values: &[f32]| {
-            let part = TensorData::new(values[..t * hd / 2].to_vec(), [1, 1, t, hd / 2]);
-            Tensor::<4>::from_data(part, &x.device())
-        };
-        let (cos, sin) = (table(&self.cos), table(&self.sin) * sign);
+        let [cos, sin] = self.tables(&x.device());
+        let first = |table: Tensor<2>| table.slice([0..t, 0..hd / 2]).reshape([1, 1, t, hd / 2]);
+        let (cos, sin) = (first(cos), first(sin) * sign);
         let x1 = x.clone().slice([0..b, 0..h, 0..t, 0..hd / 2]);
         let x2 = x.slice([0..b, 0..h, 0..t, hd / 2..hd]);
         let y1 = x1.clone() * cos.clone() - x2.clone() * sin.clone();

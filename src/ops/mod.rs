@@ -13,6 +13,8 @@
 mod adamw;
 mod attention;
 mod cross_entropy;
+#[cfg(feature = "cube")]
+mod cube;
 mod decoder;
 mod math;
 mod matrix;
@@ -27,6 +29,8 @@ use burn_flex::{Flex, FlexTensor};
 pub use adamw::{AdamStep, adamw};
 pub use attention::{Heads, Rope, attention};
 pub use cross_entropy::cross_entropy;
+#[cfg(feature = "cube")]
+pub use cube::Cubes;
 pub use decoder::{Decoder, Ids};
 pub use primitives::{Plain, Primitives};
 pub use rms_norm::rms_norm;
@@ -41,6 +45,9 @@ pub enum Kernels {
     /// Forward and backward by operations on whole tensors, without autodiff, on any device; matrix products
     /// in the type given.
     Tensors(FloatDType),
+    /// The same with a kernel for what lies between the products; only for devices of CubeCL.
+    #[cfg(feature = "cube")]
+    Cubes(FloatDType),
     /// Plain burn operations and burn's autodiff, on any device: what the others are held to.
     Composed,
 }
