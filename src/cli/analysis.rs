@@ -6,7 +6,7 @@ use super::study::Recorded;
 use super::{Failure, answer, show};
 use crate::figure;
 use crate::fit::{self, Analysis, Code, Compute, Options, Warning};
-use crate::fs::{create_dirs, write_atomic};
+use crate::fs::{Disk as _, Os};
 use crate::ledger::{self, Ledger};
 use crate::points::{Curve, Table};
 use crate::predict::{Prediction, at_flops};
@@ -128,18 +128,18 @@ pub(super) fn write(
     analysis: &Analysis,
     predictions: &[Prediction],
 ) -> Result<(), Failure> {
-    create_dirs(&dir.join("figures"))?;
+    Os.create_dirs(&dir.join("figures"))?;
     let json = serde_json::to_vec(analysis).expect("a fit has no map with other keys than text");
-    write_atomic(&dir.join("fit.json"), &json)?;
+    Os.write_atomic(&dir.join("fit.json"), &json)?;
     let figures = figure::all(analysis, &study.curves, predictions);
     for figure in &figures {
         let path = |ending: &str| dir.join("figures").join(format!("{}.{ending}", figure.name));
-        write_atomic(&path("svg"), figure.svg.as_bytes())?;
+        Os.write_atomic(&path("svg"), figure.svg.as_bytes())?;
         let png = figure::png(&figure.svg).map_err(|e| Failure {
             message: format!("cannot draw {}: {e}", figure.name),
             code: crate::error::exit::BUG,
         })?;
-        write_atomic(&path("png"), &png)?;
+        Os.write_atomic(&path("png"), &png)?;
     }
     let cells = study.ledger.as_ref().map(ledger::cell_rows).unwrap_or_default();
     let html = report::html(&report::Input {
@@ -150,7 +150,7 @@ pub(super) fn write(
         cells: &cells,
         provenance: &provenance(study),
     });
-    write_atomic(&dir.join("report.html"), html.as_bytes())?;
+    Os.write_atomic(&dir.join("report.html"), html.as_bytes())?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use crate::exec::local::Every;
 use crate::import;
 use crate::predict::hardware::DEFAULT_MFU;
 use crate::spec::DeviceKind;
@@ -109,9 +110,17 @@ pub struct RunArgs {
     /// Cells side by side, instead of the sweep's.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// Train cells again that failed or whose record is damaged.
-    #[arg(long)]
-    pub retry: bool,
+    /// Train cells in these states again: failed, damaged, stuck, disputed, diverged.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = ["failed", "damaged", "stuck", "disputed", "diverged"],
+        value_name = "STATE"
+    )]
+    pub retry: Vec<String>,
+    /// How often the state of a cell is kept: 300s, 5m, 500steps.
+    #[arg(long, default_value = "5m", value_name = "INTERVAL")]
+    pub checkpoint: Every,
     /// Where results and analyses lie.
     #[command(flatten)]
     pub dirs: Dirs,

@@ -6,7 +6,8 @@ use super::analysis::Study;
 use super::study::Recorded;
 use super::{Failure, args::ExportArgs, print};
 use crate::export::{Format, csv};
-use crate::{fs, import};
+use crate::fs::{Disk as _, Os};
+use crate::import;
 
 pub(super) fn execute(args: &ExportArgs) -> Result<u8, Failure> {
     let study = if args.input.is_dir() {
@@ -23,7 +24,7 @@ pub(super) fn execute(args: &ExportArgs) -> Result<u8, Failure> {
     let text = csv(&study.table, format.expect("clap lists the formats"))?;
     match &args.out {
         Some(path) => {
-            fs::write_atomic(path, text.as_bytes())?;
+            Os.write_atomic(path, text.as_bytes())?;
             eprintln!("wrote {}", path.display());
         }
         None => print(&text),

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use super::analysis::{self, Study as Analysed};
 use super::args::{ReportArgs, RunArgs};
-use super::study::{Lock, Recorded, Study, write_plan};
+use super::study::{Recorded, Study, write_plan};
 use super::watch::Terminal;
 use super::{Failure, print, show};
 use crate::error::exit;
 use crate::exec::device;
-use crate::exec::local::{self, Job};
-use crate::fs::{create_dirs, write_atomic};
+use crate::exec::local::{self, Conduct, Job};
+use crate::exec::stop::Stop;
+use crate::fs::{Disk as _, Os};
 use crate::ledger::{self, Ledger, State};
 use crate::plan::Cell;
 use crate::units::{count, duration, flops};
@@ -30,21 +31,21 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     }
     let results = args.dirs.results.join(spec.name.get_ref());
     let out = args.dirs.analysis.join(spec.name.get_ref());
-    let _lock = Lock::take(&results)?;
-    create_dirs(&out)?;
+    Os.create_dirs(&results)?;
+    Os.create_dirs(&out)?;
     let study = Study::open(&args.sweep, Some(&args.dirs.results))?;
     write_plan(&results, &study)?;
 
     let before = Ledger::read(&results, &study.plan.cells)?;
+    let again = |state: &State| args.retry.iter().any(|name| name == state.name());
     eprint!("{}{}", summary(&study, &before), show::warnings(&study.plan.warnings));
     eprint!("{}", show::warnings(&before.notes));
     let todo: Vec<&Cell> = before
         .cells
         .iter()
         .filter(|(_, state)| match state {
-            State::Missing { .. } => true,
-            State::Failed { .. } | State::Damaged { .. } => args.retry,
-            State::Completed { .. } | State::Diverged { .. } => false,
+            State::Missing { .. } | State::Running { .. } => true,
+            state => again(state),
         })
         .map(|(cell, _)| cell)
         .collect();
@@ -60,9 +61,18 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         eprintln!("Training on {}, {}.", device.name, super::plan::side_by_side(workers));
         let watch = Terminal::new(workers, &todo);
         let job = Job { workers, ..job };
-        let trained = local::run(job, &todo, &watch);
+        let stop = Stop::on_signals().map_err(|e| Failure {
+            message: format!("cannot listen to signals: {e}"),
+            code: exit::BUG,
+        })?;
+        let conduct = Conduct { every: args.checkpoint, stop: &stop, again: &again };
+        let trained = local::run(job, conduct, &todo, &watch);
         watch.finish();
         trained?;
+        if stop.asked() {
+            eprintln!("Stopped by {}. All is kept; the same command goes on.", stop.why());
+            return Ok(exit::AGAIN);
+        }
     }
     finish(Recorded::open(&results, &args.dirs.results)?, &out, started)
 }
@@ -80,7 +90,7 @@ fn finish(recorded: Recorded, out: &Path, started: Instant) -> Result<u8, Failur
         code: exit::BUG,
     })?;
     let file = recorded.dir.join("ledger.csv");
-    write_atomic(&file, &csv)?;
+    Os.write_atomic(&file, &csv)?;
     print(&format!("\nRuns of {}\n{}", recorded.name, show::ledger(&recorded.ledger)));
     let code = if recorded.ledger.count("damaged") > 0 {
         exit::DAMAGED

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::study::Recorded;
 use super::{Failure, args::StatusArgs, print, print_json, show};
+use crate::ledger::FAILURES;
 use crate::units::flops;
 
 /// One cell.
@@ -48,9 +49,8 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
         .filter(|(_, s)| s.name() == "completed")
         .map(|(c, _)| c.recipe.flops())
         .sum();
-    let states = ["completed", "missing", "diverged", "failed", "damaged"];
+    let states = ["completed", "running", "missing"].into_iter().chain(FAILURES);
     let parts: Vec<String> = states
-        .iter()
         .map(|s| (s, ledger.count(s)))
         .filter(|(_, n)| *n > 0)
         .map(|(s, n)| format!("{n} {s}"))

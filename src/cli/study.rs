@@ -1,12 +1,11 @@
 //! A sweep, opened: its file read, its data loaded, its grid expanded.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::data::Dataset;
 use crate::error::{FileError, InputError, exit};
-use crate::fs::{create_dirs, write_atomic};
+use crate::fs::{Disk as _, Os};
 use crate::ledger::Ledger;
 use crate::plan::{Cell, Plan};
 use crate::spec::{MAX_FILE, Spec};
@@ -49,7 +48,7 @@ impl Study {
     pub(super) fn open(path: &Path, cache: Option<&Path>) -> Result<Self, Failure> {
         let (spec, text) = read_spec(path)?;
         if let Some(dir) = cache {
-            create_dirs(&dir.join(spec.name.get_ref()))?;
+            Os.create_dirs(&dir.join(spec.name.get_ref()))?;
         }
         let cache = cache.map(|dir| dir.join(spec.name.get_ref()));
         let data = Dataset::load(&spec, cache.as_deref())?;
@@ -95,35 +94,26 @@ impl Recorded {
     }
 }
 
-/// Writes what was asked for and what it became, before any cell starts.
+/// Writes what was asked for and what it became, before any cell starts; not while another runner is at
+/// work on another plan.
 pub(super) fn write_plan(dir: &Path, study: &Study) -> Result<(), Failure> {
-    create_dirs(dir)?;
-    write_atomic(&dir.join(SWEEP), study.text.as_bytes())?;
     let json = serde_json::to_vec_pretty(&study.plan.cells)
         .expect("cells have no map with other keys than text");
-    write_atomic(&dir.join(PLAN), &json)?;
-    Ok(())
-}
-
-/// Holds a results directory for one runner; freed when dropped, or when the process dies.
-pub(super) struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    pub(super) fn take(dir: &Path) -> Result<Self, Failure> {
-        create_dirs(dir)?;
-        let path = dir.join(".lock");
-        let file = File::create(&path).map_err(FileError::new("create", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(InputError::new(
-                format!("another run is at work in `{}`", dir.display()),
-                "wait for it, or stop it; `isoflop status` shows how far it is",
+    let before = std::fs::read(dir.join(PLAN)).unwrap_or_default();
+    if before != json {
+        // A plan that cannot be read is no reason to refuse: its cells are found by their ids.
+        let cells: Vec<Cell> = serde_json::from_slice(&before).unwrap_or_default();
+        let at_work = Ledger::read(dir, &cells)?.count("running");
+        if at_work > 0 {
+            return Err(InputError::new(
+                format!("another run is at work on another plan in `{}`", dir.display()),
+                "wait for it, or stop it; or give this sweep another name",
             )
             .with_code(exit::AGAIN)
-            .into()),
-            Err(std::fs::TryLockError::Error(e)) => Err(FileError::new("lock", path)(e).into()),
+            .into());
         }
+        Os.write_atomic(&dir.join(PLAN), &json)?;
     }
+    Os.write_atomic(&dir.join(SWEEP), study.text.as_bytes())?;
+    Ok(())
 }

@@ -98,6 +98,17 @@ impl Terminal {
     }
 }
 
+/// A line that stays, above the bars.
+impl Terminal {
+    fn line(&self, text: &str) {
+        if self.plain {
+            eprintln!("      {text}");
+        } else {
+            self.grid.println(format!("  {text}"));
+        }
+    }
+}
+
 fn describe(cell: &Cell) -> String {
     format!(
         "{}  N {:>5}  D {:>5}  C {}",
@@ -151,12 +162,15 @@ impl Watch for Terminal {
                 format!("{}  diverged at step {step}: {why}", describe(cell))
             }
             Event::Failed { why } => format!("{}  failed: {why}", describe(cell)),
-            Event::Started { .. } | Event::Eval { .. } => describe(cell),
+            Event::Paused { step, why } => {
+                format!("{}  stopped by {why} after step {step}, kept", describe(cell))
+            }
+            Event::Started { .. } | Event::Eval { .. } | Event::Checkpoint { .. } => describe(cell),
         };
-        if self.plain {
-            eprintln!("      {line}");
-        } else {
-            self.grid.println(format!("  {line}"));
-        }
+        self.line(&line);
+    }
+
+    fn note(&self, text: &str) {
+        self.line(&format!("note: {text}"));
     }
 }

@@ -11,6 +11,7 @@ use tokenizers::{AddedToken, TokenizerBuilder, TokenizerImpl};
 use super::DataError;
 use super::text::Split;
 use crate::error::{FileError, InputError, exit};
+use crate::fs::{Disk as _, Os};
 use crate::spec::Tokenizer;
 
 /// Separates documents under BPE; id 0. Under raw bytes the zero byte does, also id 0.
@@ -112,7 +113,7 @@ fn train(vocab: u32, text: &Split<'_>, cache: Option<&Path>) -> Result<ByteLevel
     if let Some(dir) = cache {
         let file: PathBuf = dir.join(format!("tokenizer-{vocab}-{}.json", &text.sha256[..12]));
         let json = serde_json::to_vec(&bpe).map_err(|e| failed("write", &e))?;
-        crate::fs::write_atomic(&file, &json)?;
+        Os.write_atomic(&file, &json)?;
     }
     Ok(bpe)
 }

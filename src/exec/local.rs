@@ -1,21 +1,30 @@
-//! Cells on this machine, several side by side.
+//! Cells on this machine, several side by side, beside whatever other runners do.
 //!
 //! A worker is a thread with a compute pool of its own, so that small models share neither locks nor
-//! cores. It takes the next cell, the most expensive first, and writes that cell's run log.
+//! cores. It takes the next cell that nobody has, the most expensive first, and trains it from its newest
+//! checkpoint. Any number of runners may serve one results directory.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
+use super::attempt::{self, Ended};
 use super::device::Chosen;
+use super::stop::Stop;
 use crate::data::Dataset;
 use crate::error::FileError;
-use crate::ledger::cell_dir;
+use crate::fs::Os;
 use crate::ledger::event::Event;
-use crate::ledger::log::AttemptLog;
+use crate::ledger::lease::{self, Holder, Lease};
+use crate::ledger::log::{Attempt, read_attempts};
+use crate::ledger::{self, State, cell_dir};
 use crate::plan::{Cell, cost};
-use crate::train::{self, Outcome, Progress};
+use crate::train::{self, Progress};
+
+/// Time between two looks at the cells that other runners have.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a watcher is told; calls come from several threads.
 pub trait Watch: Sync {
@@ -25,6 +34,35 @@ pub trait Watch: Sync {
     fn progress(&self, worker: usize, cell: &Cell, progress: Progress);
     /// A cell ended.
     fn ended(&self, worker: usize, cell: &Cell, event: &Event);
+    /// What a person should know.
+    fn note(&self, text: &str);
+}
+
+/// How often the state of a cell is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Every {
+    /// So much time of training.
+    Time(Duration),
+    /// So many steps.
+    Steps(u64),
+}
+
+impl FromStr for Every {
+    type Err = String;
+
+    /// `300s`, `5m`, `1h` or `500steps`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let seconds = |n: u64| Self::Time(Duration::from_secs(n));
+        match (number.parse::<u64>(), unit) {
+            (Ok(n), "s") if n > 0 => Ok(seconds(n)),
+            (Ok(n), "m") if n > 0 => Ok(seconds(60 * n)),
+            (Ok(n), "h") if n > 0 => Ok(seconds(3600 * n)),
+            (Ok(n), "steps") if n > 0 => Ok(Self::Steps(n)),
+            _ => Err("write it as 300s, 5m, 1h or 500steps".to_owned()),
+        }
+    }
 }
 
 /// What all workers share.
@@ -42,35 +80,204 @@ pub struct Job<'a> {
     pub workers: usize,
 }
 
-/// Trains all `cells`. A cell that fails is recorded and the others go on; a record that cannot be
-/// written stops the run.
+/// How a run keeps what it does, and when it ends.
+#[derive(Clone, Copy)]
+pub struct Conduct<'a> {
+    /// Between two checkpoints of a cell.
+    pub every: Every,
+    /// Asked to end.
+    pub stop: &'a Stop,
+    /// Whether to train a cell in such a state once more; those that are missing are trained anyway.
+    pub again: &'a (dyn Fn(&State) -> bool + Sync),
+}
+
+/// Trains all `cells` that are to be trained. A cell that fails is recorded and the others go on; a record
+/// that cannot be written stops the run. Returns when every cell has ended, by this runner or another, or
+/// when it was asked to stop.
 ///
 /// # Errors
 ///
 /// [`FileError`]: the first record that could not be written.
-pub fn run(job: Job<'_>, cells: &[&Cell], watch: &dyn Watch) -> Result<(), FileError> {
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
+pub fn run(
+    job: Job<'_>,
+    conduct: Conduct<'_>,
+    cells: &[&Cell],
+    watch: &dyn Watch,
+) -> Result<(), FileError> {
+    let Conduct { every, stop, again } = conduct;
+    let queue = Mutex::new(Queue::new(cells));
+    let broken = AtomicBool::new(false);
     let first_error = Mutex::new(None);
-    in_parallel(job.workers, |worker| {
-        while !stop.load(Ordering::Relaxed) {
-            let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            watch.started(worker, cell);
-            match attempt(job, cell, &stop, &|p| watch.progress(worker, cell, p)) {
-                Ok(event) => watch.ended(worker, cell, &event),
-                Err(error) => {
-                    stop.store(true, Ordering::Relaxed);
-                    first_error
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .get_or_insert(error);
+    let leases: Mutex<Vec<(usize, Lease)>> = Mutex::new(Vec::new());
+    let (done, ended) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let ended = ended;
+            while ended.recv_timeout(lease::BEAT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                held(&leases).iter_mut().for_each(|(_, lease)| lease.beat());
+            }
+        });
+        let halt = || broken.load(Ordering::Relaxed) || stop.asked();
+        in_parallel(job.workers, |worker| {
+            while !halt() {
+                let turn = held(&queue).next(job.results, again, watch);
+                let ended = turn.and_then(|turn| match turn {
+                    Turn::Take(cell, lease, before) => {
+                        watch.started(worker, cell);
+                        let dir = lease.dir.clone();
+                        held(&leases).push((worker, lease));
+                        let lost = || {
+                            held(&leases).iter().any(|(w, lease)| *w == worker && lease.is_lost())
+                        };
+                        let why = || stop.why();
+                        let asks = attempt::Asks { every, halt: &halt, why: &why, lost: &lost };
+                        let told = attempt::Told { watch, worker };
+                        let ended = attempt::run(job, cell, &dir, &before, asks, told);
+                        held(&leases).retain(|(w, _)| *w != worker);
+                        ended.map(|ended| {
+                            held(&queue).ended(cell, &ended);
+                            if let Ended::Event(event) = ended {
+                                watch.ended(worker, cell, &event);
+                            }
+                            true
+                        })
+                    }
+                    Turn::Wait => {
+                        std::thread::sleep(LOOK);
+                        Ok(true)
+                    }
+                    Turn::Done => Ok(false),
+                });
+                match ended {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        broken.store(true, Ordering::Relaxed);
+                        held(&first_error).get_or_insert(error);
+                    }
                 }
             }
-        }
+        });
+        drop(done);
     });
-    match first_error.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+    match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(()),
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a worker does next.
+enum Turn<'a> {
+    /// Trains a cell; all attempts before this one.
+    Take(&'a Cell, Lease, Vec<Attempt>),
+    /// All that is left is with other workers or runners.
+    Wait,
+    /// Nothing is left.
+    Done,
+}
+
+/// The cells that have not ended, as far as this runner knows.
+struct Queue<'a> {
+    open: Vec<Open<'a>>,
+    waited: bool,
+}
+
+struct Open<'a> {
+    cell: &'a Cell,
+    /// A worker of this runner has it.
+    mine: bool,
+    /// Attempts when it was first looked at: one more than that is a second try.
+    first: Option<usize>,
+    /// Attempt and heartbeat of another machine's runner, and since when it has stood still.
+    watched: Option<(u32, Option<u64>, Instant)>,
+}
+
+impl<'a> Queue<'a> {
+    fn new(cells: &[&'a Cell]) -> Self {
+        let open = |cell: &&'a Cell| Open { cell, mine: false, first: None, watched: None };
+        Self { open: cells.iter().map(open).collect(), waited: false }
+    }
+
+    /// Looks at the cells in their order and claims the first that is free.
+    fn next(
+        &mut self,
+        results: &Path,
+        again: &dyn Fn(&State) -> bool,
+        watch: &dyn Watch,
+    ) -> Result<Turn<'a>, FileError> {
+        let mut at = 0;
+        while at < self.open.len() {
+            let open = &mut self.open[at];
+            if open.mine {
+                at += 1;
+                continue;
+            }
+            let dir = cell_dir(results, &open.cell.id);
+            let attempts = read_attempts(&Os, &dir)?;
+            let first = *open.first.get_or_insert(attempts.len());
+            let wanted = match ledger::state(&dir, &attempts) {
+                State::Missing { .. } => true,
+                State::Running { .. } => open.is_abandoned(&dir, &attempts),
+                State::Completed { .. } => {
+                    self.open.remove(at);
+                    continue;
+                }
+                state if attempts.len() == first && again(&state) => true,
+                _ => {
+                    self.open.remove(at);
+                    continue;
+                }
+            };
+            if wanted {
+                let number = attempts.last().map_or(1, |a| a.number + 1);
+                if let Some(lease) = Lease::claim(&dir, number)? {
+                    open.mine = true;
+                    return Ok(Turn::Take(open.cell, lease, attempts));
+                }
+            }
+            at += 1;
+        }
+        if self.open.is_empty() {
+            return Ok(Turn::Done);
+        }
+        let others = self.open.iter().filter(|o| !o.mine).count();
+        if others > 0 && !self.waited {
+            self.waited = true;
+            watch.note(&format!("waiting for {others} cells that another runner trains"));
+        }
+        Ok(Turn::Wait)
+    }
+
+    fn ended(&mut self, cell: &Cell, ended: &Ended) {
+        match ended {
+            Ended::Event(_) => self.open.retain(|o| o.cell.id != cell.id),
+            // Another runner has it now.
+            Ended::Lost => {
+                self.open.iter_mut().filter(|o| o.cell.id == cell.id).for_each(|o| o.mine = false);
+            }
+        }
+    }
+}
+
+impl Open<'_> {
+    /// Whether the heartbeat of a holder on another machine has stood still for a lease, by our clock.
+    fn is_abandoned(&mut self, dir: &Path, attempts: &[Attempt]) -> bool {
+        let Some(last) = attempts.last() else { return false };
+        if lease::holder(dir, last.number) != Holder::Elsewhere {
+            return false;
+        }
+        let now = (last.number, lease::heartbeat(dir, last.number));
+        match self.watched {
+            Some((number, beat, since)) if (number, beat) == now => since.elapsed() > lease::LEASE,
+            _ => {
+                self.watched = Some((now.0, now.1, Instant::now()));
+                false
+            }
+        }
     }
 }
 
@@ -150,72 +357,4 @@ pub fn in_parallel(workers: usize, work: impl Fn(usize) + Sync) {
             });
         }
     });
-}
-
-/// Why an attempt ended early.
-enum Cut {
-    Record(FileError),
-    Stopped,
-}
-
-/// One attempt at one cell; the event that ended it.
-fn attempt(
-    job: Job<'_>,
-    cell: &Cell,
-    stop: &AtomicBool,
-    progress: &dyn Fn(Progress),
-) -> Result<Event, FileError> {
-    let clock = || jiff::Timestamp::now().to_string();
-    let facts = &job.data.facts;
-    let started = Event::Started {
-        cell: Box::new(cell.clone()),
-        isoflop: env!("CARGO_PKG_VERSION").to_owned(),
-        device: job.device.name.clone(),
-        entropy: facts.entropy,
-        bytes_per_token: facts.bytes_per_token,
-        train_tokens: facts.train_tokens,
-    };
-    let mut log = AttemptLog::start(&cell_dir(job.results, &cell.id), started, clock())?;
-    let recipe = &cell.recipe;
-    let mut observe = |p: Progress| -> Result<(), Cut> {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Cut::Stopped);
-        }
-        match p {
-            Progress::Step { loss, grad_norm, .. } => log.step(loss, grad_norm),
-            Progress::Eval { step, loss } => {
-                let tokens = step * recipe.batch_tokens();
-                let flops = recipe.shape.flops_per_token().total() * tokens as f64;
-                log.event(Event::Eval { step, tokens, flops, loss }, clock())
-            }
-        }
-        .map_err(Cut::Record)?;
-        progress(p);
-        Ok(())
-    };
-    let place = &job.device.place;
-    let trained = catch_unwind(AssertUnwindSafe(|| {
-        train::train(recipe, job.data, job.eval_times, place, &mut observe)
-    }));
-    let event = match trained {
-        Ok(Ok(Outcome::Completed { loss, loss_se, seconds })) => {
-            let tokens_per_second = recipe.tokens() as f64 / seconds;
-            Event::Completed { loss, loss_se, seconds, tokens_per_second }
-        }
-        Ok(Ok(Outcome::Diverged { step, why })) => Event::Diverged { step, why },
-        Ok(Err(Cut::Record(error))) => return Err(error),
-        Ok(Err(Cut::Stopped)) => {
-            return Ok(Event::Failed { why: "another cell's record failed".into() });
-        }
-        Err(panic) => Event::Failed { why: message(&*panic) },
-    };
-    log.event(event.clone(), clock())?;
-    Ok(event)
-}
-
-/// The text of a panic.
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("panic: {}", text.unwrap_or_else(|| "without a message".to_owned()))
 }

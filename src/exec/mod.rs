@@ -2,6 +2,8 @@
 //!
 //! Reads: `train`, `ledger`, `data`. Read by: `cli`.
 
+mod attempt;
 pub mod device;
 pub mod local;
 mod memory;
+pub mod stop;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Cell;
 
 /// Version of the format. A log with a higher version is refused, never written to.
-pub const LOG_VERSION: u32 = 1;
+pub const LOG_VERSION: u32 = 2;
 
 /// What happened to one attempt at training a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,12 @@ pub enum Event {
         /// Distinct training tokens, where the text has an end [tokens].
         #[serde(default)]
         train_tokens: Option<u64>,
+        /// Which running system, so that another runner on it knows whether this one lives.
+        #[serde(default)]
+        machine: String,
+        /// Where the attempt took over from another, whose steps and evaluations are then repeated here.
+        #[serde(default)]
+        resumed: Option<Resumed>,
     },
     /// The held-out loss was measured.
     Eval {
@@ -38,6 +44,20 @@ pub enum Event {
         /// Held-out loss [nats/token].
         loss: f64,
     },
+    /// The state after this many steps is in a checkpoint of this attempt.
+    Checkpoint {
+        /// Steps taken.
+        step: u64,
+        /// CRC-32 of `steps.f32` up to here.
+        steps_crc: u32,
+    },
+    /// Stopped on request, with a checkpoint. Nothing follows; another attempt goes on.
+    Paused {
+        /// Steps taken.
+        step: u64,
+        /// What asked for it.
+        why: String,
+    },
     /// All steps were taken. Nothing follows.
     Completed {
         /// Final held-out loss [nats/token].
@@ -48,6 +68,9 @@ pub enum Event {
         seconds: f64,
         /// Training tokens over those seconds [tokens/s].
         tokens_per_second: f64,
+        /// CRC-32 of `steps.f32`.
+        #[serde(default)]
+        steps_crc: Option<u32>,
     },
     /// The loss left the range of numbers or of reason. Nothing follows; it would do so again.
     Diverged {
@@ -66,8 +89,23 @@ pub enum Event {
 impl Event {
     /// Whether nothing may follow.
     pub fn is_last(&self) -> bool {
-        matches!(self, Self::Completed { .. } | Self::Diverged { .. } | Self::Failed { .. })
+        matches!(
+            self,
+            Self::Completed { .. }
+                | Self::Diverged { .. }
+                | Self::Failed { .. }
+                | Self::Paused { .. }
+        )
     }
+}
+
+/// What an attempt goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// Number of the attempt whose checkpoint it was.
+    pub attempt: u32,
+    /// Steps it had taken.
+    pub step: u64,
 }
 
 /// One line of a run log, without its checksum.

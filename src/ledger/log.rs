@@ -6,20 +6,25 @@
 
 use std::path::{Path, PathBuf};
 
-use super::event::{Event, LOG_VERSION, Record};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::event::{Event, LOG_VERSION, Record, Resumed};
 use crate::error::FileError;
-use crate::fs::{Appender, claim_dir, create_dirs};
+use crate::fs::{Appender, Disk};
 
 /// Name of the run log in its attempt's directory.
 const LOG: &str = "run.log";
 /// Loss and gradient norm of every step: pairs of little-endian f32.
 const STEPS: &str = "steps.f32";
+/// Bytes of a step there.
+pub const STEP_BYTES: u64 = 8;
 /// Largest run log that is read [bytes]: a million evaluations.
 const MAX_LOG: u64 = 256 << 20;
+/// Largest record of steps that is read [bytes]: a hundred million steps.
+const MAX_STEPS: u64 = 800 << 20;
 /// Steps kept in memory before they are written.
 const STEPS_BUFFERED: usize = 256;
-/// More attempts at one cell than this is a fault to look at, not to repeat.
-const MAX_ATTEMPTS: u32 = 9999;
 
 /// The writing end of one attempt. Only its creator writes to its directory, ever.
 #[derive(Debug)]
@@ -28,35 +33,41 @@ pub struct AttemptLog {
     steps: Appender,
     buffered: Vec<u8>,
     seq: u64,
-    /// Counted from 1.
-    pub attempt: u32,
+    written: u64,
+    hash: crc32fast::Hasher,
+}
+
+/// What an attempt repeats of the one it goes on from: the whole way to its first own step.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct History {
+    /// Evaluations.
+    pub evals: Vec<Event>,
+    /// Contents of `steps.f32`.
+    pub steps: Vec<u8>,
 }
 
 impl AttemptLog {
-    /// Claims the next attempt of a cell and starts its log. `clock` is the time for people.
+    /// Starts the log of an attempt in a directory that its holder created. `clock` is the time for people.
     ///
     /// # Errors
     ///
     /// [`FileError`] with the path.
-    pub fn start(cell_dir: &Path, event: Event, clock: String) -> Result<Self, FileError> {
-        create_dirs(cell_dir)?;
-        let mut attempt = 1;
-        let dir = loop {
-            let dir = cell_dir.join(format!("attempt-{attempt:04}"));
-            if claim_dir(&dir)? {
-                break dir;
-            }
-            attempt += 1;
-            if attempt > MAX_ATTEMPTS {
-                let full =
-                    std::io::Error::other(format!("{MAX_ATTEMPTS} attempts are there already"));
-                return Err(FileError::new("create", dir)(full));
-            }
-        };
-        let log = Appender::create(&dir.join(LOG))?;
-        let steps = Appender::create(&dir.join(STEPS))?;
-        let mut this = Self { log, steps, buffered: Vec::new(), seq: 0, attempt };
-        this.event(event, clock)?;
+    pub fn start(
+        disk: &dyn Disk,
+        dir: &Path,
+        event: Event,
+        history: &History,
+        clock: &dyn Fn() -> String,
+    ) -> Result<Self, FileError> {
+        let log = disk.appender(&dir.join(LOG))?;
+        let steps = disk.appender(&dir.join(STEPS))?;
+        let (buffered, hash) = (Vec::new(), crc32fast::Hasher::new());
+        let mut this = Self { log, steps, buffered, seq: 0, written: 0, hash };
+        this.buffered.extend_from_slice(&history.steps);
+        this.event(event, clock())?;
+        for eval in &history.evals {
+            this.event(eval.clone(), clock())?;
+        }
         Ok(this)
     }
 
@@ -68,13 +79,26 @@ impl AttemptLog {
     pub fn step(&mut self, loss: f32, grad_norm: f32) -> Result<(), FileError> {
         self.buffered.extend_from_slice(&loss.to_le_bytes());
         self.buffered.extend_from_slice(&grad_norm.to_le_bytes());
-        if self.buffered.len() >= STEPS_BUFFERED * 8 { self.flush(false) } else { Ok(()) }
+        let full = self.buffered.len() >= STEPS_BUFFERED * STEP_BYTES as usize;
+        if full { self.flush(false) } else { Ok(()) }
     }
 
     fn flush(&mut self, sync: bool) -> Result<(), FileError> {
         self.steps.append(&self.buffered, sync)?;
+        self.hash.update(&self.buffered);
+        self.written += self.buffered.len() as u64;
         self.buffered.clear();
         Ok(())
+    }
+
+    /// Makes all steps so far durable; the length of their record [bytes] and its CRC-32.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] with the path.
+    pub fn sync_steps(&mut self) -> Result<(u64, u32), FileError> {
+        self.flush(true)?;
+        Ok((self.written, self.hash.clone().finalize()))
     }
 
     /// Appends an event; durable when this returns, and all steps before it too.
@@ -85,21 +109,36 @@ impl AttemptLog {
     pub fn event(&mut self, event: Event, clock: String) -> Result<(), FileError> {
         self.flush(true)?;
         let record = Record { v: LOG_VERSION, seq: self.seq, t: clock, event };
-        self.log.append(line(&record).as_bytes(), true)?;
+        self.log.append(seal(&record).as_bytes(), true)?;
         self.seq += 1;
         Ok(())
     }
 }
 
-fn line(record: &Record) -> String {
-    let json = serde_json::to_string(record).expect("events have no map with other keys than text");
+/// A line of JSON with the CRC-32 of what is before it.
+pub(super) fn seal(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect("records have no map with other keys than text");
     let body = &json[..json.len() - 1];
     format!("{body},\"crc\":\"{:08x}\"}}\n", crc32fast::hash(body.as_bytes()))
+}
+
+/// Back from [`seal`], or why not.
+pub(super) fn unseal<T: DeserializeOwned>(raw: &[u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(raw).map_err(|e| e.to_string())?;
+    let text = text.strip_suffix('\n').ok_or("no line end")?;
+    let (body, crc) = text.rsplit_once(",\"crc\":\"").ok_or("no checksum")?;
+    let want = format!("{:08x}\"}}", crc32fast::hash(body.as_bytes()));
+    if crc != want {
+        return Err("checksum does not match".to_owned());
+    }
+    serde_json::from_str(&format!("{body}}}")).map_err(|e| e.to_string())
 }
 
 /// What one attempt's directory says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
+    /// Counted from 1.
+    pub number: u32,
     /// Its directory.
     pub dir: PathBuf,
     /// Events in order, as far as they can be trusted.
@@ -108,6 +147,35 @@ pub struct Attempt {
     pub torn: bool,
     /// An inner line does not check: the attempt must not be used.
     pub damage: Option<String>,
+    /// Contents of `steps.f32`.
+    pub steps: Vec<u8>,
+}
+
+impl Attempt {
+    /// The event after which nothing follows.
+    pub fn end(&self) -> Option<&Event> {
+        self.events.last().filter(|e| e.is_last())
+    }
+
+    /// What it went on from.
+    pub fn resumed(&self) -> Option<Resumed> {
+        match self.events.first() {
+            Some(Event::Started { resumed, .. }) => *resumed,
+            _ => None,
+        }
+    }
+
+    /// Steps that are recorded.
+    pub fn taken(&self) -> u64 {
+        self.steps.len() as u64 / STEP_BYTES
+    }
+
+    /// What an attempt that goes on from here after `step` steps repeats.
+    pub fn history(&self, step: u64) -> History {
+        let before = |e: &&Event| matches!(e, Event::Eval { step: at, .. } if *at <= step);
+        let evals = self.events.iter().filter(before).cloned().collect();
+        History { evals, steps: self.steps[..(step * STEP_BYTES) as usize].to_vec() }
+    }
 }
 
 /// Reads every attempt of a cell, by number. A cell never started has none.
@@ -115,63 +183,66 @@ pub struct Attempt {
 /// # Errors
 ///
 /// [`FileError`] when a directory or file cannot be read. Damage is not an error but a finding.
-pub fn read_attempts(cell_dir: &Path) -> Result<Vec<Attempt>, FileError> {
-    let entries = match std::fs::read_dir(cell_dir) {
+pub fn read_attempts(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<Attempt>, FileError> {
+    let entries = match disk.list(cell_dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(FileError::new("read", cell_dir)(e)),
     };
-    let mut dirs = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(FileError::new("read", cell_dir))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("attempt-") && path.is_dir() {
-            dirs.push(path);
-        }
-    }
-    dirs.sort();
-    dirs.iter().map(|dir| read(dir)).collect()
+    let number = |path: &PathBuf| -> Option<u32> {
+        let name = path.file_name()?.to_str()?;
+        name.strip_prefix("attempt-")?.parse().ok()
+    };
+    let mut numbered: Vec<(u32, PathBuf)> =
+        entries.into_iter().filter_map(|p| Some((number(&p)?, p))).collect();
+    numbered.sort();
+    numbered.into_iter().map(|(number, dir)| read(disk, number, dir)).collect()
 }
 
-fn read(dir: &Path) -> Result<Attempt, FileError> {
+fn read(disk: &dyn Disk, number: u32, dir: PathBuf) -> Result<Attempt, FileError> {
     let path = dir.join(LOG);
-    let mut attempt =
-        Attempt { dir: dir.to_owned(), events: Vec::new(), torn: false, damage: None };
-    let bytes = match std::fs::metadata(&path) {
+    let bytes = |name: &str, most| match disk.read(&dir.join(name), most) {
         // Claimed, then cut before the first event.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(attempt),
-        Err(e) => return Err(FileError::new("read", path)(e)),
-        Ok(meta) if meta.len() > MAX_LOG => {
-            attempt.damage = Some(format!("{}: longer than {MAX_LOG} bytes", path.display()));
-            return Ok(attempt);
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Ok(Vec::new())),
+        Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
+            Ok(Err(format!("{}: {e}", dir.join(name).display())))
         }
-        Ok(_) => std::fs::read(&path).map_err(FileError::new("read", &path))?,
+        Err(e) => Err(FileError::new("read", dir.join(name))(e)),
+        Ok(bytes) => Ok(Ok(bytes)),
     };
-    let lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+    let (log, steps) = (bytes(LOG, MAX_LOG)?, bytes(STEPS, MAX_STEPS)?);
+    let (log, steps, damage) = match (log, steps) {
+        (Ok(log), Ok(steps)) => (log, steps, None),
+        (log, steps) => {
+            let damage = log.as_ref().err().or(steps.as_ref().err()).cloned();
+            (log.unwrap_or_default(), steps.unwrap_or_default(), damage)
+        }
+    };
+    let (mut events, mut torn, mut damage) = (Vec::new(), false, damage);
+    let lines: Vec<&[u8]> = log.split_inclusive(|b| *b == b'\n').collect();
     for (i, raw) in lines.iter().enumerate() {
         match check(raw, i as u64) {
-            Ok(event) => attempt.events.push(event),
+            Ok(event) => events.push(event),
             // A torn write can only be the last line, and it has no line end.
-            Err(_) if i + 1 == lines.len() && !raw.ends_with(b"\n") => attempt.torn = true,
+            Err(_) if i + 1 == lines.len() && !raw.ends_with(b"\n") => torn = true,
             Err(why) => {
-                attempt.damage = Some(format!("{}:{}: {why}", path.display(), i + 1));
+                damage = Some(format!("{}:{}: {why}", path.display(), i + 1));
                 break;
             }
         }
     }
-    Ok(attempt)
+    if damage.is_none() {
+        damage = events
+            .iter()
+            .find_map(|event| unrecorded(event, &steps))
+            .map(|what| format!("{}: {what}", dir.join(STEPS).display()));
+    }
+    Ok(Attempt { number, dir, events, torn, damage, steps })
 }
 
 /// One line, with its checksum, its version and its place in the sequence.
 fn check(raw: &[u8], seq: u64) -> Result<Event, String> {
-    let text = std::str::from_utf8(raw).map_err(|e| e.to_string())?;
-    let text = text.strip_suffix('\n').ok_or("no line end")?;
-    let (body, crc) = text.rsplit_once(",\"crc\":\"").ok_or("no checksum")?;
-    let want = format!("{:08x}\"}}", crc32fast::hash(body.as_bytes()));
-    if crc != want {
-        return Err("checksum does not match".to_owned());
-    }
-    let record: Record = serde_json::from_str(&format!("{body}}}")).map_err(|e| e.to_string())?;
+    let record: Record = unseal(raw)?;
     if record.v > LOG_VERSION {
         return Err(format!("written by a newer isoflop (format {})", record.v));
     }
@@ -181,11 +252,26 @@ fn check(raw: &[u8], seq: u64) -> Result<Event, String> {
     Ok(record.event)
 }
 
+/// Why the record of steps is not what an event says.
+fn unrecorded(event: &Event, steps: &[u8]) -> Option<String> {
+    let (step, crc) = match event {
+        Event::Checkpoint { step, steps_crc } => (Some(*step), *steps_crc),
+        Event::Completed { steps_crc: Some(crc), .. } => (None, *crc),
+        _ => return None,
+    };
+    let length = step.map_or(steps.len(), |step| (step * STEP_BYTES) as usize);
+    match steps.get(..length) {
+        None => Some(format!("has fewer than {} steps", length as u64 / STEP_BYTES)),
+        Some(seen) if crc32fast::hash(seen) != crc => Some("checksum does not match".to_owned()),
+        Some(_) => None,
+    }
+}
+
 /// Loss of every step of an attempt [nats/token]; empty when the file is missing.
 pub fn read_losses(dir: &Path) -> Vec<f32> {
     let bytes = std::fs::read(dir.join(STEPS)).unwrap_or_default();
     bytes
-        .chunks_exact(8)
+        .chunks_exact(STEP_BYTES as usize)
         .map(|pair| f32::from_le_bytes([pair[0], pair[1], pair[2], pair[3]]))
         .collect()
 }
@@ -193,27 +279,31 @@ pub fn read_losses(dir: &Path) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Os;
 
     fn eval(step: u64) -> Event {
         Event::Eval { step, tokens: 10 * step, flops: 1e3, loss: 0.1 + step as f64 / 3.0 }
     }
 
-    fn write(dir: &Path, events: u64) -> PathBuf {
-        let mut log = AttemptLog::start(dir, eval(0), "now".into()).unwrap();
+    fn write(cell_dir: &Path, number: u32, events: u64) -> PathBuf {
+        let dir = cell_dir.join(format!("attempt-{number:04}"));
+        Os.create_dirs(&dir).unwrap();
+        let clock = || "now".to_owned();
+        let mut log = AttemptLog::start(&Os, &dir, eval(0), &History::default(), &clock).unwrap();
         for i in 1..events {
             log.step(i as f32, 0.5).unwrap();
-            log.event(eval(i), "now".into()).unwrap();
+            log.event(eval(i), clock()).unwrap();
         }
-        dir.join(format!("attempt-{:04}", log.attempt)).join(LOG)
+        dir.join(LOG)
     }
 
     #[test]
     fn what_was_written_is_read_back_exactly() {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), 5);
-        write(dir.path(), 2);
-        let attempts = read_attempts(dir.path()).unwrap();
-        assert_eq!(attempts.len(), 2, "each start claims an attempt of its own");
+        write(dir.path(), 1, 5);
+        write(dir.path(), 2, 2);
+        let attempts = read_attempts(&Os, dir.path()).unwrap();
+        assert_eq!(attempts.iter().map(|a| a.number).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(attempts[0].events, (0..5).map(eval).collect::<Vec<_>>());
         assert_eq!(attempts[0].damage, None);
         assert_eq!(read_losses(&attempts[0].dir), [1.0, 2.0, 3.0, 4.0]);
@@ -222,13 +312,13 @@ mod tests {
     #[test]
     fn a_log_cut_at_any_byte_loses_at_most_its_last_line() {
         let dir = tempfile::tempdir().unwrap();
-        let path = write(dir.path(), 4);
+        let path = write(dir.path(), 1, 4);
         let whole = std::fs::read(&path).unwrap();
         let ends: Vec<usize> =
             whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1).collect();
         for cut in 0..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let attempt = &read_attempts(dir.path()).unwrap()[0];
+            let attempt = &read_attempts(&Os, dir.path()).unwrap()[0];
             let complete = ends.iter().filter(|e| **e <= cut).count();
             assert_eq!(attempt.events.len(), complete, "cut at {cut}");
             assert_eq!(attempt.damage, None, "cut at {cut}");
@@ -239,14 +329,14 @@ mod tests {
     #[test]
     fn every_flipped_bit_of_an_inner_line_is_detected() {
         let dir = tempfile::tempdir().unwrap();
-        let path = write(dir.path(), 3);
+        let path = write(dir.path(), 1, 3);
         let whole = std::fs::read(&path).unwrap();
         let first = whole.iter().position(|b| *b == b'\n').unwrap();
         for bit in 0..first * 8 {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             std::fs::write(&path, &bytes).unwrap();
-            let attempt = &read_attempts(dir.path()).unwrap()[0];
+            let attempt = &read_attempts(&Os, dir.path()).unwrap()[0];
             let damage = attempt.damage.as_ref().unwrap_or_else(|| panic!("bit {bit} unnoticed"));
             assert!(damage.contains("run.log:1"), "{damage}");
         }
@@ -255,13 +345,41 @@ mod tests {
     #[test]
     fn repeated_dropped_and_swapped_lines_are_damage() {
         let dir = tempfile::tempdir().unwrap();
-        let path = write(dir.path(), 4);
+        let path = write(dir.path(), 1, 4);
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         for order in [vec![0, 0, 1, 2, 3], vec![0, 2, 3], vec![0, 2, 1, 3]] {
             let edited: String = order.iter().map(|i| lines[*i]).collect();
             std::fs::write(&path, edited).unwrap();
-            assert!(read_attempts(dir.path()).unwrap()[0].damage.is_some(), "{order:?}");
+            assert!(read_attempts(&Os, dir.path()).unwrap()[0].damage.is_some(), "{order:?}");
         }
+    }
+
+    #[test]
+    fn a_changed_step_is_damage_once_an_event_vouches_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let attempt = dir.path().join("attempt-0001");
+        Os.create_dirs(&attempt).unwrap();
+        let clock = || "now".to_owned();
+        let mut log =
+            AttemptLog::start(&Os, &attempt, eval(0), &History::default(), &clock).unwrap();
+        log.step(1.0, 0.5).unwrap();
+        let (bytes, steps_crc) = log.sync_steps().unwrap();
+        assert_eq!(bytes, STEP_BYTES);
+        log.event(Event::Checkpoint { step: 1, steps_crc }, clock()).unwrap();
+        log.step(2.0, 0.5).unwrap();
+        log.event(eval(2), clock()).unwrap();
+        let damage = || read_attempts(&Os, dir.path()).unwrap()[0].damage.clone();
+        assert_eq!(damage(), None);
+        let path = attempt.join(STEPS);
+        let whole = std::fs::read(&path).unwrap();
+        for bit in 0..64 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(damage().unwrap().contains("steps.f32"), "bit {bit}");
+        }
+        std::fs::write(&path, &whole[..7]).unwrap();
+        assert!(damage().unwrap().contains("fewer than 1 steps"));
     }
 }

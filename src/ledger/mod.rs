@@ -2,27 +2,51 @@
 //!
 //! `results/<sweep>/cells/<id>/attempt-NNNN/` has one writer, ever. Folding all run logs gives the state
 //! of every cell; the ledger CSV and the table of a fit follow from that and can always be made again.
+//! An attempt that was cut is followed by another, which goes on from the newest checkpoint that verifies.
 //!
 //! Reads: `plan`, `points`, `fs`. Read by: `exec`, `report`, `cli`.
 
+pub mod checkpoint;
 pub mod event;
+pub mod lease;
 pub mod log;
+#[cfg(test)]
+mod survival;
 mod table;
 
 use std::path::{Path, PathBuf};
 
 use crate::error::FileError;
+use crate::fs::Os;
 use crate::plan::Cell;
 use event::Event;
+use lease::Holder;
+use log::Attempt;
 pub use table::{Row, cell_rows, csv, curves, points};
+
+/// Attempts in a row that were cut without one new step; more would end like them.
+const STUCK: usize = 5;
+/// Share by which the losses of two completed attempts may differ on two machines or versions.
+const AGREES: f64 = 1e-3;
 
 /// State of one cell, folded from its attempts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
-    /// No attempt ended: never started, or cut.
+    /// Never started, paused or cut: to be trained.
     Missing {
-        /// Attempts that were cut.
-        cut: usize,
+        /// Attempts so far.
+        attempts: usize,
+        /// Steps in a checkpoint.
+        step: u64,
+    },
+    /// A runner is at work.
+    Running {
+        /// Steps recorded.
+        step: u64,
+        /// Whether that is on this machine.
+        here: bool,
+        /// Seconds since its last heartbeat, by the clocks of two machines [s].
+        quiet: f64,
     },
     /// Trained to the end.
     Completed {
@@ -47,7 +71,17 @@ pub enum State {
         /// The message.
         why: String,
     },
-    /// A record does not check, and no other attempt was completed.
+    /// Attempt after attempt was cut without one new step.
+    Stuck {
+        /// How often.
+        why: String,
+    },
+    /// Two attempts were completed with different results.
+    Disputed {
+        /// Which and how.
+        why: String,
+    },
+    /// The record of the last attempt does not check, and no other was completed.
     Damaged {
         /// File, line and reason.
         why: String,
@@ -59,6 +93,9 @@ impl State {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "missing",
+            Self::Running { .. } => "running",
+            Self::Stuck { .. } => "stuck",
+            Self::Disputed { .. } => "disputed",
             Self::Completed { .. } => "completed",
             Self::Diverged { .. } => "diverged",
             Self::Failed { .. } => "failed",
@@ -70,8 +107,15 @@ impl State {
     pub fn why(&self) -> Option<String> {
         match self {
             Self::Completed { .. } => None,
-            Self::Missing { cut: 0 } => Some("not trained yet".to_owned()),
-            Self::Missing { cut } => Some(format!("not finished; {cut} attempts were cut")),
+            Self::Missing { attempts: 0, .. } => Some("not trained yet".to_owned()),
+            Self::Missing { step: 0, .. } => Some("stopped before its first checkpoint".to_owned()),
+            Self::Missing { step, .. } => Some(format!("stopped; goes on from step {step}")),
+            Self::Running { step, here, quiet } => {
+                let place = if *here { "here" } else { "on another machine" };
+                Some(format!("at work {place}, step {step}, heartbeat {quiet:.0} s ago"))
+            }
+            Self::Stuck { why } => Some(format!("stuck: {why}")),
+            Self::Disputed { why } => Some(format!("disputed: {why}")),
             Self::Diverged { why } => Some(format!("diverged: {why}")),
             Self::Failed { why } => Some(format!("failed: {why}")),
             Self::Damaged { why } => Some(format!("damaged record: {why}")),
@@ -110,7 +154,8 @@ impl Ledger {
     pub fn read(results: &Path, cells: &[Cell]) -> Result<Self, FileError> {
         let mut ledger = Self { cells: Vec::new(), truth: DataTruth::default(), notes: Vec::new() };
         for cell in cells {
-            let attempts = log::read_attempts(&cell_dir(results, &cell.id))?;
+            let dir = cell_dir(results, &cell.id);
+            let attempts = log::read_attempts(&Os, &dir)?;
             for attempt in &attempts {
                 if attempt.torn {
                     ledger
@@ -127,14 +172,14 @@ impl Ledger {
                     };
                 }
             }
-            ledger.cells.push((cell.clone(), fold(&attempts)));
+            ledger.cells.push((cell.clone(), state(&dir, &attempts)));
         }
         Ok(ledger)
     }
 
-    /// Whether a cell ended without a loss: diverged, failed or damaged.
+    /// Whether a cell ended without a loss.
     pub fn has_failures(&self) -> bool {
-        ["diverged", "failed", "damaged"].iter().any(|s| self.count(s) > 0)
+        FAILURES.iter().any(|s| self.count(s) > 0)
     }
 
     /// Cells whose state has this name.
@@ -143,51 +188,127 @@ impl Ledger {
     }
 }
 
+/// Names of the states in which a cell ended without a loss.
+pub const FAILURES: [&str; 5] = ["diverged", "failed", "stuck", "disputed", "damaged"];
+
 /// Directory of one cell.
 pub fn cell_dir(results: &Path, id: &str) -> PathBuf {
     results.join("cells").join(id)
 }
 
-/// The first completed attempt decides; else the last word of any attempt; else the cell is missing.
-fn fold(attempts: &[log::Attempt]) -> State {
-    let sound = || attempts.iter().filter(|a| a.damage.is_none());
-    for attempt in sound() {
-        if let Some(Event::Completed { loss, loss_se, seconds, tokens_per_second }) =
-            attempt.events.last()
-        {
-            return State::Completed {
-                loss: *loss,
-                loss_se: *loss_se,
-                seconds: *seconds,
-                tokens_per_second: *tokens_per_second,
-                dir: attempt.dir.clone(),
-            };
+/// State of a cell whose attempts these are.
+pub fn state(cell_dir: &Path, attempts: &[Attempt]) -> State {
+    let Some(last) = attempts.last() else { return fold(attempts, None) };
+    let quiet = || lease::quiet(cell_dir, last.number).map_or(f64::INFINITY, |d| d.as_secs_f64());
+    let at_work = match lease::holder(cell_dir, last.number) {
+        _ if last.end().is_some() => None,
+        Holder::Gone => None,
+        Holder::Alive => Some((true, quiet())),
+        Holder::Elsewhere => {
+            Some((false, quiet())).filter(|(_, q)| *q < lease::LEASE.as_secs_f64())
         }
+    };
+    fold(attempts, at_work)
+}
+
+/// Completed attempts decide; else the last one does. `at_work`: whether its holder lives here, and how
+/// long it has been quiet [s].
+fn fold(attempts: &[Attempt], at_work: Option<(bool, f64)>) -> State {
+    let sound = || attempts.iter().filter(|a| a.damage.is_none());
+    let mut completed: Option<(&Attempt, State)> = None;
+    for attempt in sound() {
+        let Some(Event::Completed { loss, loss_se, seconds, tokens_per_second, .. }) =
+            attempt.events.last()
+        else {
+            continue;
+        };
+        if let Some((first, _)) = &completed {
+            if let Some(why) = dispute(first, attempt) {
+                return State::Disputed { why };
+            }
+            continue;
+        }
+        let state = State::Completed {
+            loss: *loss,
+            loss_se: *loss_se,
+            seconds: *seconds,
+            tokens_per_second: *tokens_per_second,
+            dir: attempt.dir.clone(),
+        };
+        completed = Some((attempt, state));
     }
-    if let Some(why) = attempts.iter().find_map(|a| a.damage.clone()) {
+    if let Some((_, state)) = completed {
+        return state;
+    }
+    let Some(last) = attempts.last() else { return State::Missing { attempts: 0, step: 0 } };
+    if let Some((here, quiet)) = at_work {
+        return State::Running { step: last.taken(), here, quiet };
+    }
+    if let Some(why) = last.damage.clone() {
         return State::Damaged { why };
     }
-    let last = sound().filter_map(|a| a.events.last()).rfind(|e| e.is_last());
-    match last {
+    match last.end() {
         Some(Event::Diverged { step, why }) => {
-            State::Diverged { why: format!("step {step}: {why}") }
+            return State::Diverged { why: format!("step {step}: {why}") };
         }
-        Some(Event::Failed { why }) => State::Failed { why: why.clone() },
-        _ => State::Missing { cut: attempts.len() },
+        Some(Event::Failed { why }) => return State::Failed { why: why.clone() },
+        _ => {}
     }
+    let idle = |a: &&Attempt| {
+        a.end().is_none() && a.taken() <= a.resumed().map_or(0, |resumed| resumed.step)
+    };
+    if attempts.iter().rev().take_while(idle).count() >= STUCK {
+        return State::Stuck { why: format!("{STUCK} attempts were cut without one new step") };
+    }
+    let kept = sound().flat_map(|a| &a.events).filter_map(|e| match e {
+        Event::Checkpoint { step, .. } => Some(*step),
+        _ => None,
+    });
+    State::Missing { attempts: attempts.len(), step: kept.max().unwrap_or(0) }
+}
+
+/// How two completed attempts at one cell differ, if they do. The same program on the same machine must
+/// give the same bits.
+fn dispute(left: &Attempt, right: &Attempt) -> Option<String> {
+    let origin = |a: &Attempt| match a.events.first() {
+        Some(Event::Started { machine, isoflop, device, .. }) if !machine.is_empty() => {
+            Some((machine.clone(), isoflop.clone(), device.clone()))
+        }
+        _ => None,
+    };
+    let loss = |a: &Attempt| match a.events.last() {
+        Some(Event::Completed { loss, .. }) => *loss,
+        _ => f64::NAN,
+    };
+    let (l, r) = (loss(left), loss(right));
+    let same = origin(left).is_some() && origin(left) == origin(right);
+    let agree = if same {
+        l.to_bits() == r.to_bits() && left.steps == right.steps
+    } else {
+        (l - r).abs() <= AGREES * l.abs()
+    };
+    (!agree).then(|| {
+        format!("attempts {} and {} ended at {l} and {r} nats/token", left.number, right.number)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn attempt(events: Vec<Event>, damage: Option<&str>) -> log::Attempt {
+    fn attempt(events: Vec<Event>, damage: Option<&str>) -> Attempt {
         let damage = damage.map(str::to_owned);
-        log::Attempt { dir: PathBuf::from("a"), events, torn: false, damage }
+        let dir = PathBuf::from("a");
+        Attempt { number: 1, dir, events, torn: false, damage, steps: Vec::new() }
+    }
+
+    fn completed_at(loss: f64) -> Event {
+        let (loss_se, seconds, tokens_per_second) = (0.0, 1.0, 1.0);
+        Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc: None }
     }
 
     fn completed() -> Event {
-        Event::Completed { loss: 1.0, loss_se: 0.0, seconds: 1.0, tokens_per_second: 1.0 }
+        completed_at(1.0)
     }
 
     fn eval() -> Event {
@@ -202,21 +323,73 @@ mod tests {
             vec![attempt(vec![completed()], None), attempt(vec![failed], None)],
             vec![attempt(vec![eval()], Some("bad")), attempt(vec![completed()], None)],
         ] {
-            assert_eq!(fold(&attempts).name(), "completed");
+            assert_eq!(fold(&attempts, None).name(), "completed");
         }
     }
 
     #[test]
     fn a_cut_attempt_leaves_the_cell_missing_and_a_damaged_one_is_said() {
-        assert_eq!(fold(&[]), State::Missing { cut: 0 });
-        assert_eq!(fold(&[attempt(vec![eval()], None)]), State::Missing { cut: 1 });
-        let damaged = fold(&[attempt(vec![completed()], Some("run.log:2: bad"))]);
+        assert_eq!(fold(&[], None), State::Missing { attempts: 0, step: 0 });
+        let cut = attempt(vec![eval()], None);
+        assert_eq!(fold(&[cut], None), State::Missing { attempts: 1, step: 0 });
+        let damaged = fold(&[attempt(vec![completed()], Some("run.log:2: bad"))], None);
         assert_eq!(damaged, State::Damaged { why: "run.log:2: bad".into() });
     }
 
     #[test]
     fn a_divergence_names_its_step() {
-        let state = fold(&[attempt(vec![Event::Diverged { step: 7, why: "NaN".into() }], None)]);
+        let diverged = attempt(vec![Event::Diverged { step: 7, why: "NaN".into() }], None);
+        let state = fold(&[diverged], None);
         assert_eq!(state, State::Diverged { why: "step 7: NaN".into() });
+    }
+
+    #[test]
+    fn the_last_attempt_speaks_where_none_was_completed() {
+        let failed = || attempt(vec![Event::Failed { why: "x".into() }], None);
+        let paused = Event::Paused { step: 9, why: "SIGTERM".into() };
+        let kept = Event::Checkpoint { step: 9, steps_crc: 0 };
+        let stopped = attempt(vec![kept, paused], None);
+        assert_eq!(fold(&[failed(), stopped], None), State::Missing { attempts: 2, step: 9 });
+        assert_eq!(fold(&[attempt(vec![], Some("bad")), failed()], None).name(), "failed");
+        let running = fold(&[failed(), attempt(vec![eval()], None)], Some((true, 3.0)));
+        assert_eq!(running, State::Running { step: 0, here: true, quiet: 3.0 });
+    }
+
+    #[test]
+    fn five_attempts_without_a_step_are_stuck_and_a_step_frees_them() {
+        let cut = || attempt(vec![eval()], None);
+        let mut attempts: Vec<Attempt> = (0..4).map(|_| cut()).collect();
+        assert_eq!(fold(&attempts, None).name(), "missing");
+        attempts.push(cut());
+        assert_eq!(fold(&attempts, None).name(), "stuck");
+        attempts[4].steps = vec![0; 8];
+        assert_eq!(fold(&attempts, None).name(), "missing");
+    }
+
+    #[test]
+    fn two_completed_attempts_must_agree() {
+        let pair = |losses: [f64; 2], machines: [&str; 2]| {
+            let one = |i: usize| {
+                let spec = crate::spec::Spec::parse(crate::plan::tests::SWEEP).unwrap();
+                let plan = crate::plan::Plan::new(&spec, &crate::plan::tests::facts());
+                let cell = plan.cells[0].clone();
+                let started = Event::Started {
+                    cell: Box::new(cell),
+                    isoflop: "1".into(),
+                    device: "CPU".into(),
+                    entropy: None,
+                    bytes_per_token: None,
+                    train_tokens: None,
+                    machine: machines[i].into(),
+                    resumed: None,
+                };
+                attempt(vec![started, completed_at(losses[i])], None)
+            };
+            fold(&[one(0), one(1)], None).name()
+        };
+        assert_eq!(pair([1.0, 1.0], ["m", "m"]), "completed");
+        assert_eq!(pair([1.0, 1.0 + 1e-9], ["m", "m"]), "disputed");
+        assert_eq!(pair([1.0, 1.0 + 1e-9], ["m", "n"]), "completed");
+        assert_eq!(pair([1.0, 1.1], ["m", "n"]), "disputed");
     }
 }

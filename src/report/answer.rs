@@ -30,8 +30,9 @@ pub(super) fn answer(input: &Input) -> Markup {
 
 fn nothing(input: &Input) -> Markup {
     let finished = input.analysis.points.len();
-    let states = ["completed", "diverged", "failed", "missing"]
-        .map(|state| (state, input.cells.iter().filter(|cell| cell.state == state).count()));
+    let states =
+        ["completed", "diverged", "failed", "stuck", "disputed", "damaged", "running", "missing"]
+            .map(|state| (state, input.cells.iter().filter(|cell| cell.state == state).count()));
     let told: Vec<String> =
         states.iter().filter(|s| s.1 > 0).map(|s| format!("{} {}", s.1, s.0)).collect();
     html! {

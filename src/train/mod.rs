@@ -1,7 +1,9 @@
-//! The training loop: one cell, from fresh weights to its final loss.
+//! The training loop: one cell, from fresh weights or a kept state to its final loss.
 //!
 //! Everything that decides the result is in the recipe and the data; what happens on the way is told to
-//! an observer, which may stop the run by failing. Reads: `plan`, `data`, `model`. Read by: `exec`.
+//! an observer, which may keep the state and may stop the run by failing. A run that goes on from a kept
+//! state takes the same steps, bit for bit, as one that was never stopped.
+//! Reads: `plan`, `data`, `model`. Read by: `exec`.
 
 #[cfg(test)]
 mod golden;
@@ -9,7 +11,7 @@ mod optim;
 
 use std::time::Instant;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::data::{Batch, Dataset};
 use crate::model::Transformer;
@@ -50,6 +52,44 @@ pub enum Progress {
         /// Held-out loss [nats/token].
         loss: f64,
     },
+}
+
+/// All that decides the steps to come, with the recipe and the data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Steps taken.
+    pub step: u64,
+    /// Value and both moments of every weight, in the model's order, little-endian f32.
+    pub tensors: Vec<u8>,
+    /// The last evaluation and its standard error [nats/token].
+    pub evaluated: Option<(f64, f64)>,
+    /// Steps in a row with a loss out of reason.
+    pub bad_steps: u32,
+    /// Seconds spent in training steps so far [s].
+    pub seconds: f64,
+}
+
+/// Who is told, and who keeps states.
+pub trait Observer {
+    /// Why the run is to end.
+    type Error;
+
+    /// Told after every step and every evaluation.
+    ///
+    /// # Errors
+    ///
+    /// Ends the run.
+    fn progress(&mut self, progress: Progress) -> Result<(), Self::Error>;
+
+    /// Whether to keep the state after this many steps.
+    fn due(&mut self, steps: u64) -> bool;
+
+    /// Given the state when it was due.
+    ///
+    /// # Errors
+    ///
+    /// Ends the run.
+    fn keep(&mut self, state: State) -> Result<(), Self::Error>;
 }
 
 /// How a cell ended.
@@ -101,35 +141,86 @@ impl Trainer {
         (loss, self.optimiser.step(&mut self.model, grads, step, rate))
     }
 
+    /// Value and both moments of every weight, in the model's order, little-endian f32.
+    ///
+    /// # Panics
+    ///
+    /// When the device cannot be read.
+    pub fn tensors(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for ((_, weight), moments) in self.model.weights_mut().iter().zip(self.optimiser.moments())
+        {
+            for tensor in [&weight.value, &moments[0], &moments[1]] {
+                let values = tensor.clone().into_data().try_to_vec::<f32>();
+                out.extend(values.expect("weights are f32").iter().flat_map(|v| v.to_le_bytes()));
+            }
+        }
+        out
+    }
+
+    /// Puts back what [`tensors`](Self::tensors) gave; `false`, and nothing done, for another length.
+    #[must_use]
+    pub fn restore(&mut self, bytes: &[u8]) -> bool {
+        let weights = self.model.weights_mut();
+        let elements: usize = weights.iter().map(|(_, w)| w.value.shape().num_elements()).sum();
+        if bytes.len() != 3 * 4 * elements {
+            return false;
+        }
+        let mut values =
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        for ((_, weight), moments) in weights.into_iter().zip(self.optimiser.moments_mut()) {
+            let [m, v] = moments;
+            for tensor in [&mut weight.value, m, v] {
+                let (dims, device) = (tensor.dims(), tensor.device());
+                let part: Vec<f32> = values.by_ref().take(dims.iter().product()).collect();
+                *tensor = Tensor::from_data(TensorData::new(part, dims), &device);
+            }
+        }
+        true
+    }
+
     /// The model as it stands.
     pub fn model_mut(&mut self) -> &mut Transformer {
         &mut self.model
     }
 }
 
-/// Trains one cell.
+/// Trains one cell, from the start or from a state that was kept.
 ///
 /// # Errors
 ///
 /// Only the observer's: its first error ends the run.
-pub fn train<E>(
+///
+/// # Panics
+///
+/// When the state is not one of this recipe's.
+pub fn train<O: Observer>(
     recipe: &Recipe,
     data: &Dataset,
     eval_times: u64,
     place: &Place,
-    observe: &mut dyn FnMut(Progress) -> Result<(), E>,
-) -> Result<Outcome, E> {
+    from: Option<State>,
+    observer: &mut O,
+) -> Result<Outcome, O::Error> {
     let Recipe { shape, steps, .. } = *recipe;
     let mut trainer = Trainer::new(recipe, place);
     let uniform = (shape.vocab as f64).ln();
-    let (mut seconds, mut bad_steps) = (0.0, 0);
-    let mut last = (f64::NAN, f64::NAN);
-    for step in 0..steps {
+    let (mut first, mut seconds, mut bad_steps, mut last) = (0, 0.0, 0, None);
+    if let Some(state) = from {
+        assert!(trainer.restore(&state.tensors), "a state of {} bytes", state.tensors.len());
+        (first, seconds, bad_steps, last) =
+            (state.step, state.seconds, state.bad_steps, state.evaluated);
+    }
+    for step in first..steps {
         let started = Instant::now();
         let batch = data.batch(recipe.seed, step, recipe.batch_sequences as usize);
         let (loss, grad_norm) = trainer.step(&batch, step);
         seconds += started.elapsed().as_secs_f64();
-        observe(Progress::Step { step, loss: loss as f32, grad_norm: grad_norm as f32 })?;
+        observer.progress(Progress::Step {
+            step,
+            loss: loss as f32,
+            grad_norm: grad_norm as f32,
+        })?;
         if !loss.is_finite() || !grad_norm.is_finite() {
             let what = if loss.is_finite() { "gradient norm" } else { "loss" };
             return Ok(Outcome::Diverged { step, why: format!("{what} is not a number") });
@@ -140,11 +231,17 @@ pub fn train<E>(
             return Ok(Outcome::Diverged { step, why });
         }
         if evaluate_after(step, steps, eval_times) {
-            last = evaluate(&trainer.model, data, recipe.eval_tokens);
-            observe(Progress::Eval { step: step + 1, loss: last.0 })?;
+            let (loss, se) = evaluate(&trainer.model, data, recipe.eval_tokens);
+            last = Some((loss, se));
+            observer.progress(Progress::Eval { step: step + 1, loss })?;
+        }
+        if step + 1 < steps && observer.due(step + 1) {
+            let tensors = trainer.tensors();
+            let state = State { step: step + 1, tensors, evaluated: last, bad_steps, seconds };
+            observer.keep(state)?;
         }
     }
-    let (loss, loss_se) = last;
+    let (loss, loss_se) = last.unwrap_or((f64::NAN, f64::NAN));
     if loss.is_finite() {
         Ok(Outcome::Completed { loss, loss_se, seconds })
     } else {

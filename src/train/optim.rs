@@ -37,6 +37,16 @@ impl AdamW {
         }
     }
 
+    /// Both moments of every weight.
+    pub(super) fn moments(&self) -> &[[Tensor<2>; 2]] {
+        &self.moments
+    }
+
+    /// The same, to be put back.
+    pub(super) fn moments_mut(&mut self) -> &mut [[Tensor<2>; 2]] {
+        &mut self.moments
+    }
+
     /// Updates every weight and returns the global gradient norm before clipping [-].
     ///
     /// `step` counts from 0. Nothing is updated when the norm is not finite.

@@ -1,0 +1,221 @@
+//! One attempt at one cell: from its newest checkpoint to its last event.
+
+use std::cell::Cell as Flag;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::local::{Every, Job, Watch};
+use crate::error::FileError;
+use crate::fs::Os;
+use crate::ledger::checkpoint::{self, Checkpoint, Manifest};
+use crate::ledger::event::{Event, Resumed};
+use crate::ledger::lease;
+use crate::ledger::log::{Attempt, AttemptLog, History, STEP_BYTES};
+use crate::plan::Cell;
+use crate::train::{self, Observer, Outcome, Progress, State};
+
+/// Time between two looks for whoever took the cell over.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How an attempt left its cell.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ended {
+    /// With this event.
+    Event(Event),
+    /// To another runner, who has taken it over.
+    Lost,
+}
+
+/// What is asked on the way.
+#[derive(Clone, Copy)]
+pub(super) struct Asks<'a> {
+    /// Between two checkpoints.
+    pub every: Every,
+    /// Whether to stop, with a checkpoint.
+    pub halt: &'a dyn Fn() -> bool,
+    /// What asked for that.
+    pub why: &'a dyn Fn() -> String,
+    /// Whether another has taken the cell over.
+    pub lost: &'a dyn Fn() -> bool,
+}
+
+/// Who is told on the way.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    /// Who watches.
+    pub watch: &'a dyn Watch,
+    /// As whom.
+    pub worker: usize,
+}
+
+/// Trains a cell into a directory that this runner holds.
+///
+/// # Errors
+///
+/// [`FileError`]: a record could not be written.
+pub(super) fn run(
+    job: Job<'_>,
+    cell: &Cell,
+    dir: &Path,
+    before: &[Attempt],
+    asks: Asks<'_>,
+    told: Told<'_>,
+) -> Result<Ended, FileError> {
+    let clock = || jiff::Timestamp::now().to_string();
+    let facts = &job.data.facts;
+    let (found, notes) = checkpoint::resume_point(&Os, before, &cell.id)?;
+    for note in notes {
+        told.watch.note(&note);
+    }
+    let history = found.as_ref().map_or_else(History::default, |(attempt, checkpoint)| {
+        attempt.history(checkpoint.manifest.step)
+    });
+    let started = Event::Started {
+        cell: Box::new(cell.clone()),
+        isoflop: env!("CARGO_PKG_VERSION").to_owned(),
+        device: job.device.name.clone(),
+        entropy: facts.entropy,
+        bytes_per_token: facts.bytes_per_token,
+        train_tokens: facts.train_tokens,
+        machine: lease::machine(),
+        resumed: found.as_ref().map(|(attempt, checkpoint)| Resumed {
+            attempt: attempt.number,
+            step: checkpoint.manifest.step,
+        }),
+    };
+    let log = AttemptLog::start(&Os, dir, started, &history, &clock)?;
+    let mut recorder = Recorder {
+        cell,
+        dir,
+        asks,
+        told,
+        log,
+        clock: &clock,
+        kept: Instant::now(),
+        looked: Instant::now(),
+        lost: Flag::new(false),
+    };
+    let from = found.map(|(_, checkpoint)| state_of(checkpoint));
+    // Its own copy first: what an attempt needs lies in its own directory.
+    let copied = from.as_ref().map_or(Ok(()), |state| recorder.write(state));
+    let recipe = &cell.recipe;
+    let trained = match copied {
+        Err(error) => return Err(error),
+        Ok(()) => catch_unwind(AssertUnwindSafe(|| {
+            train::train(recipe, job.data, job.eval_times, &job.device.place, from, &mut recorder)
+        })),
+    };
+    let event = match trained {
+        Ok(Ok(Outcome::Completed { loss, loss_se, seconds })) => {
+            let tokens_per_second = recipe.tokens() as f64 / seconds;
+            let steps_crc = Some(recorder.log.sync_steps()?.1);
+            Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc }
+        }
+        Ok(Ok(Outcome::Diverged { step, why })) => Event::Diverged { step, why },
+        Ok(Err(Cut::Record(error))) => return Err(error),
+        Ok(Err(Cut::Lost)) => {
+            told.watch.note(&format!("cell {} was taken over by another runner", cell.id));
+            return Ok(Ended::Lost);
+        }
+        Ok(Err(Cut::Stopped(step))) => Event::Paused { step, why: (asks.why)() },
+        Err(panic) => Event::Failed { why: message(&*panic) },
+    };
+    recorder.log.event(event.clone(), clock())?;
+    Ok(Ended::Event(event))
+}
+
+fn state_of(checkpoint: Checkpoint) -> State {
+    let Manifest { step, evaluated, bad_steps, seconds, .. } = checkpoint.manifest;
+    State { step, tensors: checkpoint.state, evaluated, bad_steps, seconds }
+}
+
+/// Why training ended early.
+enum Cut {
+    Record(FileError),
+    Stopped(u64),
+    Lost,
+}
+
+/// Writes what happens into an attempt's directory.
+struct Recorder<'a> {
+    cell: &'a Cell,
+    dir: &'a Path,
+    asks: Asks<'a>,
+    told: Told<'a>,
+    log: AttemptLog,
+    clock: &'a dyn Fn() -> String,
+    kept: Instant,
+    looked: Instant,
+    lost: Flag<bool>,
+}
+
+impl Recorder<'_> {
+    fn write(&mut self, state: &State) -> Result<(), FileError> {
+        let (steps_bytes, steps_crc) = self.log.sync_steps()?;
+        debug_assert_eq!(steps_bytes, state.step * STEP_BYTES);
+        let manifest = Manifest {
+            v: 0,
+            cell: self.cell.id.clone(),
+            step: state.step,
+            evaluated: state.evaluated,
+            bad_steps: state.bad_steps,
+            seconds: state.seconds,
+            bytes: 0,
+            sha256: String::new(),
+            steps_bytes,
+            steps_crc,
+        };
+        checkpoint::save(&Os, self.dir, manifest, &state.tensors)?;
+        self.log.event(Event::Checkpoint { step: state.step, steps_crc }, (self.clock)())?;
+        self.kept = Instant::now();
+        Ok(())
+    }
+}
+
+impl Observer for Recorder<'_> {
+    type Error = Cut;
+
+    fn progress(&mut self, progress: Progress) -> Result<(), Cut> {
+        if self.looked.elapsed() > LOOK {
+            self.looked = Instant::now();
+            self.lost.set((self.asks.lost)());
+        }
+        // Before the next record: the cell's history goes on in another directory.
+        if self.lost.get() {
+            return Err(Cut::Lost);
+        }
+        match progress {
+            Progress::Step { loss, grad_norm, .. } => self.log.step(loss, grad_norm),
+            Progress::Eval { step, loss } => {
+                let recipe = &self.cell.recipe;
+                let tokens = step * recipe.batch_tokens();
+                let flops = recipe.shape.flops_per_token().total() * tokens as f64;
+                self.log.event(Event::Eval { step, tokens, flops, loss }, (self.clock)())
+            }
+        }
+        .map_err(Cut::Record)?;
+        self.told.watch.progress(self.told.worker, self.cell, progress);
+        Ok(())
+    }
+
+    fn due(&mut self, steps: u64) -> bool {
+        let time = match self.asks.every {
+            Every::Time(time) => self.kept.elapsed() >= time,
+            Every::Steps(n) => steps.is_multiple_of(n),
+        };
+        time || (self.asks.halt)()
+    }
+
+    fn keep(&mut self, state: State) -> Result<(), Cut> {
+        self.write(&state).map_err(Cut::Record)?;
+        if (self.asks.halt)() { Err(Cut::Stopped(state.step)) } else { Ok(()) }
+    }
+}
+
+/// The text of a panic.
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panic: {}", text.unwrap_or_else(|| "without a message".to_owned()))
+}

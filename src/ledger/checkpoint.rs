@@ -1,0 +1,287 @@
+//! All state of a cell after some steps, in one directory, visible when its manifest is.
+//!
+//! `attempt-NNNN/checkpoint-<step>/state.bin` first, then `manifest.json` with its length and hash: a
+//! directory without one is half made and nobody looks at it. Of several the one with the most steps
+//! that verifies counts; no clock is asked.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::log::{Attempt, seal, unseal};
+use crate::error::FileError;
+use crate::fs::Disk;
+use crate::plan::hex;
+
+/// Version of the format. A higher one is not read.
+const VERSION: u32 = 1;
+/// Checkpoints of an attempt that are kept.
+const KEPT: usize = 2;
+/// Longest manifest [bytes].
+const MAX_MANIFEST: u64 = 1 << 16;
+/// Longest state [bytes]: 10^10 parameters.
+const MAX_STATE: u64 = 120 << 30;
+
+const PREFIX: &str = "checkpoint-";
+const STATE: &str = "state.bin";
+const MANIFEST: &str = "manifest.json";
+
+/// What is kept beside the tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the format.
+    pub v: u32,
+    /// Id of the cell.
+    pub cell: String,
+    /// Steps taken.
+    pub step: u64,
+    /// Last evaluation and its standard error [nats/token].
+    pub evaluated: Option<(f64, f64)>,
+    /// Steps in a row with a loss out of reason.
+    pub bad_steps: u32,
+    /// Seconds in training steps [s].
+    pub seconds: f64,
+    /// Length of `state.bin` [bytes].
+    pub bytes: u64,
+    /// SHA-256 of `state.bin`.
+    pub sha256: String,
+    /// Length of `steps.f32` [bytes].
+    pub steps_bytes: u64,
+    /// CRC-32 of that much of it.
+    pub steps_crc: u32,
+}
+
+/// A checkpoint that verifies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// What is kept beside the tensors.
+    pub manifest: Manifest,
+    /// The tensors.
+    pub state: Vec<u8>,
+}
+
+/// Writes a checkpoint into an attempt's directory and removes all but the last ones there. Lengths, hashes
+/// and version are filled in.
+///
+/// # Errors
+///
+/// [`FileError`] with the path; older checkpoints are then untouched.
+pub fn save(
+    disk: &dyn Disk,
+    attempt: &Path,
+    mut manifest: Manifest,
+    state: &[u8],
+) -> Result<(), FileError> {
+    manifest.v = VERSION;
+    manifest.bytes = state.len() as u64;
+    manifest.sha256 = hex(&Sha256::digest(state));
+    // Twelve digits, so that names sort by step.
+    let dir = attempt.join(format!("{PREFIX}{:012}", manifest.step));
+    disk.claim_dir(&dir)?;
+    disk.appender(&dir.join(STATE))?.append(state, true)?;
+    disk.write_atomic(&dir.join(MANIFEST), seal(&manifest).as_bytes())?;
+    let mut old = directories(disk, attempt)?;
+    old.truncate(old.len().saturating_sub(KEPT));
+    for dir in old {
+        // The manifest first: what is half removed must look half made.
+        for path in [dir.join(MANIFEST), dir] {
+            disk.remove(&path).map_err(FileError::new("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Directories with a manifest, fewest steps first.
+fn directories(disk: &dyn Disk, attempt: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let entries = disk.list(attempt).map_err(FileError::new("read", attempt))?;
+    let named =
+        |p: &PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PREFIX));
+    let visible =
+        |p: &PathBuf| disk.list(p).is_ok_and(|files| files.iter().any(|f| f.ends_with(MANIFEST)));
+    Ok(entries.into_iter().filter(named).filter(visible).collect())
+}
+
+/// A checkpoint's directory, and what it holds or why it cannot be used.
+pub type Verified = (PathBuf, Result<Checkpoint, String>);
+
+/// Every checkpoint of an attempt with what verifying it says, fewest steps first. `steps` is the
+/// attempt's `steps.f32`.
+///
+/// # Errors
+///
+/// [`FileError`] when the attempt's directory cannot be read.
+pub fn all(
+    disk: &dyn Disk,
+    attempt: &Path,
+    cell: &str,
+    steps: &[u8],
+) -> Result<Vec<Verified>, FileError> {
+    let dirs = directories(disk, attempt)?;
+    Ok(dirs.into_iter().map(|dir| (dir.clone(), load(disk, &dir, cell, steps))).collect())
+}
+
+/// The newest checkpoint of an attempt that verifies, and what is wrong with newer ones.
+///
+/// # Errors
+///
+/// As [`all`].
+pub fn newest(
+    disk: &dyn Disk,
+    attempt: &Path,
+    cell: &str,
+    steps: &[u8],
+) -> Result<(Option<Checkpoint>, Vec<String>), FileError> {
+    let mut notes = Vec::new();
+    for dir in directories(disk, attempt)?.into_iter().rev() {
+        match load(disk, &dir, cell, steps) {
+            Ok(checkpoint) => return Ok((Some(checkpoint), notes)),
+            Err(why) => notes.push(format!("{}: {why}; not used", dir.display())),
+        }
+    }
+    Ok((None, notes))
+}
+
+/// A checkpoint and whose it is.
+pub type Found<'a> = (&'a Attempt, Checkpoint);
+
+/// The checkpoint with the most steps of all attempts, and whose it is.
+///
+/// # Errors
+///
+/// [`FileError`] when an attempt's directory cannot be read.
+pub fn resume_point<'a>(
+    disk: &dyn Disk,
+    attempts: &'a [Attempt],
+    cell: &str,
+) -> Result<(Option<Found<'a>>, Vec<String>), FileError> {
+    let (mut best, mut notes): (Option<Found<'_>>, _) = (None, Vec::new());
+    for attempt in attempts {
+        if let Some(why) = &attempt.damage {
+            notes.push(format!("{why}; that attempt is not used"));
+            continue;
+        }
+        let (found, bad) = newest(disk, &attempt.dir, cell, &attempt.steps)?;
+        notes.extend(bad);
+        if let Some(found) = found
+            && best.as_ref().is_none_or(|(_, b)| b.manifest.step <= found.manifest.step)
+        {
+            best = Some((attempt, found));
+        }
+    }
+    Ok((best, notes))
+}
+
+fn load(disk: &dyn Disk, dir: &Path, cell: &str, steps: &[u8]) -> Result<Checkpoint, String> {
+    let read = |name: &str, most| {
+        disk.read(&dir.join(name), most).map_err(|e| format!("cannot read `{name}`: {e}"))
+    };
+    let manifest: Manifest =
+        unseal(&read(MANIFEST, MAX_MANIFEST)?).map_err(|why| format!("`{MANIFEST}`: {why}"))?;
+    if manifest.v > VERSION {
+        return Err(format!("written by a newer isoflop (format {})", manifest.v));
+    }
+    if manifest.cell != cell {
+        return Err(format!("belongs to cell {}", manifest.cell));
+    }
+    let state = read(STATE, MAX_STATE)?;
+    if state.len() as u64 != manifest.bytes || hex(&Sha256::digest(&state)) != manifest.sha256 {
+        return Err(format!("hash of `{STATE}` does not match"));
+    }
+    match steps.get(..manifest.steps_bytes as usize) {
+        Some(seen) if crc32fast::hash(seen) == manifest.steps_crc => {}
+        _ => return Err("the recorded steps before it do not match".to_owned()),
+    }
+    Ok(Checkpoint { manifest, state })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Os;
+
+    const STEPS: [u8; 32] = [7; 32];
+
+    fn manifest(step: u64) -> Manifest {
+        Manifest {
+            v: 0,
+            cell: "abc".into(),
+            step,
+            evaluated: Some((0.1 + 0.2, 1e-3)),
+            bad_steps: 1,
+            seconds: 1.0 / 3.0,
+            bytes: 0,
+            sha256: String::new(),
+            steps_bytes: 8 * step,
+            steps_crc: crc32fast::hash(&STEPS[..8 * step as usize]),
+        }
+    }
+
+    fn step(found: &(Option<Checkpoint>, Vec<String>)) -> Option<u64> {
+        found.0.as_ref().map(|c| c.manifest.step)
+    }
+
+    #[test]
+    fn the_last_two_are_kept_and_the_newest_comes_back_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 1..5 {
+            save(&Os, dir.path(), manifest(n), &[n as u8; 100]).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        let (found, notes) = newest(&Os, dir.path(), "abc", &STEPS).unwrap();
+        let found = found.unwrap();
+        assert_eq!((found.state.as_slice(), notes.len()), ([4; 100].as_slice(), 0));
+        assert_eq!(found.manifest.evaluated, manifest(4).evaluated);
+        assert_eq!(found.manifest.seconds, 1.0 / 3.0);
+        assert_eq!(step(&newest(&Os, dir.path(), "another", &STEPS).unwrap()), None);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_detected_and_the_one_before_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 1..3 {
+            save(&Os, dir.path(), manifest(n), &[n as u8; 40]).unwrap();
+        }
+        let newest_dir = dir.path().join(format!("{PREFIX}{:012}", 2));
+        for name in [MANIFEST, STATE] {
+            let path = newest_dir.join(name);
+            let whole = std::fs::read(&path).unwrap();
+            for bit in 0..whole.len() * 8 {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                std::fs::write(&path, &bytes).unwrap();
+                let found = newest(&Os, dir.path(), "abc", &STEPS).unwrap();
+                assert_eq!(step(&found), Some(1), "{name}, bit {bit}");
+                assert_eq!(found.1.len(), 1, "it is said");
+            }
+            for damaged in [&whole[..whole.len() - 1], &[], &vec![0; whole.len()]] {
+                std::fs::write(&path, damaged).unwrap();
+                assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS).unwrap()), Some(1));
+            }
+            std::fs::write(&path, &whole).unwrap();
+        }
+        assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS).unwrap()), Some(2));
+    }
+
+    #[test]
+    fn steps_that_were_changed_or_cut_are_detected() {
+        let dir = tempfile::tempdir().unwrap();
+        save(&Os, dir.path(), manifest(2), b"state").unwrap();
+        let mut changed = STEPS;
+        changed[15] ^= 1;
+        assert_eq!(step(&newest(&Os, dir.path(), "abc", &changed).unwrap()), None);
+        assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS[..15]).unwrap()), None);
+        assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS[..16]).unwrap()), Some(2));
+    }
+
+    #[test]
+    fn what_is_half_made_is_not_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        save(&Os, dir.path(), manifest(1), b"state").unwrap();
+        let half = dir.path().join(format!("{PREFIX}{:012}", 3));
+        std::fs::create_dir(&half).unwrap();
+        std::fs::write(half.join(STATE), b"state").unwrap();
+        let found = newest(&Os, dir.path(), "abc", &STEPS).unwrap();
+        assert_eq!((step(&found), found.1.len()), (Some(1), 0));
+    }
+}

@@ -1,0 +1,359 @@
+//! Runs that are killed, stopped and shared: the record must end as that of one that nothing happened to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// One cell of about a second.
+const ONE: &str = r#"
+name = "one"
+[data]
+source = { graph-walk = { nodes = 16, degree = 4, skew = 0.0 } }
+[model]
+context = 32
+width_multiple = 4
+[grid.product]
+params = [2e4]
+tokens = [4e5]
+[optim]
+learning_rate = 0.02
+batch_tokens = 2048
+[schedule.cosine]
+warmup = 0.1
+end = 0.02
+[eval]
+tokens = 4096
+times = 3
+"#;
+
+/// Where isoflop runs, with a sweep of its own.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new(sweep: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("sweep.toml"), sweep).unwrap();
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isoflop"));
+        command.current_dir(self.0.path()).args(args).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self) -> Command {
+        self.command(&["run", "sweep.toml", "--workers", "1", "--checkpoint", "7steps"])
+    }
+
+    fn spawn(&self) -> Child {
+        self.run().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// The attempts of every cell, by cell and number.
+    fn attempts(&self, sweep: &str) -> Vec<Vec<PathBuf>> {
+        let cells = sorted(&self.path(&format!("results/{sweep}/cells")));
+        cells.iter().map(|c| sorted(c).into_iter().filter(|p| p.is_dir()).collect()).collect()
+    }
+}
+
+fn sorted(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+fn events(attempt: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(attempt.join("run.log")).unwrap_or_default();
+    text.lines()
+        .filter_map(|l| serde_json::from_str(l).ok())
+        .map(|l: Value| l["event"].clone())
+        .collect()
+}
+
+fn of_kind(attempt: &Path, kind: &str) -> Option<Value> {
+    events(attempt).into_iter().find(|e| e["kind"] == kind)
+}
+
+/// All that a completed cell says: steps, evaluations, loss, and the hash of its last checkpoint.
+fn outcome(attempt: &Path) -> (Vec<u8>, Vec<Value>, String, Value) {
+    let evals = events(attempt).into_iter().filter(|e| e["kind"] == "eval").collect();
+    let loss = of_kind(attempt, "completed").expect("completed")["loss"].to_string();
+    let last = sorted(attempt).into_iter().rfind(|p| p.is_dir()).expect("checkpoints");
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(last.join("manifest.json")).unwrap()).unwrap();
+    (fs::read(attempt.join("steps.f32")).unwrap(), evals, loss, manifest["sha256"].clone())
+}
+
+fn undisturbed(place: &Place) -> ((Vec<u8>, Vec<Value>, String, Value), Duration) {
+    let begin = Instant::now();
+    assert!(place.run().output().unwrap().status.success());
+    let life = begin.elapsed();
+    (outcome(&place.attempts("one")[0][0]), life)
+}
+
+/// A number in [0, 1) that looks random.
+fn chance(n: u64) -> f64 {
+    let mixed = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) as f64 / u64::MAX as f64
+}
+
+/// Kills a real cell at random moments until there were `most` kills.
+fn kills(most: u64) {
+    let (want, life) = undisturbed(&Place::new(ONE));
+    let steps = want.0.len() as u64 / 8;
+    let (mut killed, mut lives, mut repeated) = (0, 0, 0);
+    while killed < most {
+        lives += 1;
+        let place = Place::new(ONE);
+        let mut here = 0;
+        loop {
+            let mut child = place.spawn();
+            std::thread::sleep(life.mul_f64(chance(killed + 1000 * lives)));
+            child.kill().unwrap();
+            if child.wait().unwrap().success() {
+                break;
+            }
+            killed += 1;
+            here += 1;
+        }
+        assert!(place.run().output().unwrap().status.success());
+        let attempts = &place.attempts("one")[0];
+        let last = attempts.iter().find(|a| of_kind(a, "completed").is_some()).unwrap();
+        assert!(outcome(last) == want, "not the same bits after {here} kills");
+        let own = |a: &PathBuf| {
+            let first = of_kind(a, "started").and_then(|e| e["resumed"]["step"].as_u64());
+            let taken = fs::metadata(a.join("steps.f32")).map_or(0, |m| m.len() / 8);
+            taken.saturating_sub(first.unwrap_or(0))
+        };
+        let taken: u64 = attempts.iter().map(own).sum();
+        assert!(taken <= steps + 7 * here, "{taken} steps after {here} kills, {steps} are enough");
+        repeated += taken - steps;
+    }
+    println!("{killed} kills of a real cell in {lives} lives: same bits, {repeated} steps twice");
+}
+
+#[test]
+fn a_cell_killed_at_random_moments_ends_with_the_same_bits() {
+    kills(25);
+}
+
+#[test]
+#[ignore = "the long tier"]
+fn deep_a_cell_killed_200_times_ends_with_the_same_bits() {
+    kills(200);
+}
+
+/// Sends a signal by its name.
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Waits until the cell has a checkpoint of its own.
+fn in_training(place: &Place, sweep: &str) {
+    let begin = Instant::now();
+    let begun = |a: &PathBuf| of_kind(a, "checkpoint").is_some();
+    while !place.attempts(sweep).iter().flatten().any(begun) {
+        assert!(begin.elapsed() < Duration::from_mins(1), "no cell started");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn signals_end_a_run_with_a_checkpoint_and_the_next_goes_on() {
+    let (want, _) = undisturbed(&Place::new(ONE));
+    for name in ["TERM", "INT", "USR2"] {
+        let place = Place::new(ONE);
+        let child = place.run().stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        in_training(&place, "one");
+        signal(&child, name);
+        let begin = Instant::now();
+        let output: Output = child.wait_with_output().unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(75), "{told}");
+        assert!(told.contains(&format!("Stopped by SIG{name}")), "{told}");
+        let first = place.attempts("one")[0][0].clone();
+        let paused = of_kind(&first, "paused").expect("the last word of the attempt");
+        let kept = events(&first).into_iter().rfind(|e| e["kind"] == "checkpoint").unwrap();
+        assert_eq!(paused["step"], kept["step"]);
+        let status = place.command(&["status", "sweep.toml"]).output().unwrap();
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        assert!(status.contains(&format!("goes on from step {}", paused["step"])), "{status}");
+
+        assert!(place.run().output().unwrap().status.success());
+        let second = &place.attempts("one")[0][1];
+        let resumed = of_kind(second, "started").unwrap()["resumed"].clone();
+        assert_eq!(resumed["step"], paused["step"]);
+        assert!(outcome(second) == want, "not the same bits after SIG{name}");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
+    let (want, _) = undisturbed(&Place::new(ONE));
+    // Both checkpoints sound, the newest damaged, both damaged.
+    for damaged in 0..3 {
+        let place = Place::new(ONE);
+        let mut child = place.spawn();
+        let kept = || -> Vec<PathBuf> {
+            let attempts = place.attempts("one");
+            let Some(first) = attempts.first().and_then(|a| a.first()) else { return Vec::new() };
+            let visible = |p: &PathBuf| p.join("manifest.json").exists();
+            sorted(first).into_iter().filter(visible).collect()
+        };
+        let begin = Instant::now();
+        while kept().len() < 2 && begin.elapsed() < Duration::from_mins(1) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for checkpoint in kept().iter().rev().take(damaged) {
+            let path = checkpoint.join("state.bin");
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(&path, bytes).unwrap();
+        }
+        let output = place.run().output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        assert_eq!(told.matches("does not match; not used").count(), damaged, "{told}");
+        let second = &place.attempts("one")[0][1];
+        let resumed = &of_kind(second, "started").unwrap()["resumed"];
+        assert_eq!(resumed.is_null(), damaged >= 2, "{resumed}");
+        assert!(outcome(second) == want, "not the same bits with {damaged} damaged");
+    }
+}
+
+/// Six cells of a quarter of a second.
+fn six() -> String {
+    ONE.replace("name = \"one\"", "name = \"six\"")
+        .replace("params = [2e4]", "params = [3e3, 6e3]")
+        .replace("tokens = [4e5]", "tokens = [1e5, 2e5, 3e5]")
+}
+
+#[test]
+fn several_runners_share_a_sweep_and_train_each_cell_once() {
+    let place = Place::new(&six());
+    let runners: Vec<Child> = (0..4)
+        .map(|_| place.run().stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+        .collect();
+    for runner in runners {
+        let output = runner.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(out.matches("completed").count(), 6, "every runner sees the end: {out}");
+    }
+    let attempts = place.attempts("six");
+    assert_eq!(attempts.len(), 6);
+    for cell in attempts {
+        assert_eq!(cell.len(), 1, "each cell is trained once");
+        assert!(of_kind(&cell[0], "completed").is_some());
+    }
+}
+
+#[test]
+fn status_sees_a_run_at_work_and_another_plan_must_wait() {
+    let place = Place::new(ONE);
+    let mut child = place.spawn();
+    in_training(&place, "one");
+    signal(&child, "STOP");
+    let status = place.command(&["status", "sweep.toml"]).output().unwrap();
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("1 running") && status.contains("at work here"), "{status}");
+    fs::write(place.path("sweep.toml"), ONE.replace("4e5", "5e5")).unwrap();
+    let refused = place.run().output().unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(75), "{told}");
+    assert!(told.contains("another plan"), "{told}");
+    signal(&child, "CONT");
+    assert!(child.wait().unwrap().success());
+}
+
+/// A holder that sleeps through its lease must not write when it wakes.
+#[test]
+fn a_runner_that_was_taken_over_leaves_the_cell_alone() {
+    let place = Place::new(ONE);
+    let child = place.run().stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    in_training(&place, "one");
+    signal(&child, "STOP");
+    // As another machine would after the lease.
+    let cell = sorted(&place.path("results/one/cells"))[0].clone();
+    let first = cell.join("attempt-0001");
+    let before = events(&first).len();
+    fs::create_dir(cell.join("attempt-0002")).unwrap();
+    fs::write(cell.join("attempt-0002.lock"), "another machine").unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
+    signal(&child, "CONT");
+    std::thread::sleep(Duration::from_millis(1500));
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("was taken over by another runner"), "{told}");
+    assert!(events(&first).len() <= before + 1, "nothing but what was on its way");
+    assert!(of_kind(&first, "completed").is_none());
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for path in sorted(from) {
+        let there = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_all(&path, &there);
+        } else {
+            fs::copy(&path, &there).unwrap();
+        }
+    }
+}
+
+/// Results as isoflop wrote them before there were checkpoints: one completed cell, one diverged.
+fn format_1() -> Place {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/results-v1");
+    let place = Place::new(&fs::read_to_string(golden.join("sweep.toml")).unwrap());
+    copy_all(&golden, &place.path("results/v1"));
+    place
+}
+
+#[test]
+fn results_of_format_1_are_read_and_left_as_they_are() {
+    let place = format_1();
+    let ledger = fs::read_to_string(place.path("results/v1/ledger.csv")).unwrap();
+    let output = place.run().output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "a cell diverged, then and now: {told}");
+    assert!(told.contains("1 completed, 0 to go"), "{told}");
+    assert_eq!(fs::read_to_string(place.path("results/v1/ledger.csv")).unwrap(), ledger);
+    let attempts = place.attempts("v1");
+    assert!(attempts.iter().all(|a| a.len() == 1), "nothing was trained: {attempts:?}");
+}
+
+#[test]
+fn a_log_of_a_newer_format_is_refused_and_not_written() {
+    let place = format_1();
+    let log = place.attempts("v1").concat().into_iter().map(|a| a.join("run.log"));
+    let log =
+        log.into_iter().find(|l| fs::read_to_string(l).unwrap().contains("completed")).unwrap();
+    let text = fs::read_to_string(&log).unwrap();
+    let newer = |line: &str| {
+        let body = line.rsplit_once(",\"crc\":").unwrap().0.replacen("\"v\":1", "\"v\":99", 1);
+        format!("{body},\"crc\":\"{:08x}\"}}\n", crc32fast::hash(body.as_bytes()))
+    };
+    let newer = text.lines().map(newer).collect::<Vec<_>>().concat();
+    fs::write(&log, &newer).unwrap();
+    let output = place.run().output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{out}");
+    assert!(out.contains("written by a newer isoflop (format 99)"), "{out}");
+    assert_eq!(fs::read_to_string(&log).unwrap(), newer);
+}
