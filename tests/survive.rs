@@ -357,3 +357,37 @@ fn a_log_of_a_newer_format_is_refused_and_not_written() {
     assert!(out.contains("written by a newer isoflop (format 99)"), "{out}");
     assert_eq!(fs::read_to_string(&log).unwrap(), newer);
 }
+
+#[test]
+fn check_verifies_all_names_what_is_damaged_and_moves_it_aside_on_request() {
+    let place = Place::new(ONE);
+    let (want, _) = undisturbed(&place);
+    let check = |args: &[&str]| {
+        let output = place.command(&[&["check", "sweep.toml"], args].concat()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, out) = check(&[]);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("1 attempts and 2 checkpoints verified; 0 damaged"), "{out}");
+
+    let attempt = place.attempts("one")[0][0].clone();
+    let checkpoint = sorted(&attempt).into_iter().find(|p| p.is_dir()).unwrap();
+    let flip = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        fs::write(path, bytes).unwrap();
+    };
+    flip(&checkpoint.join("state.bin"));
+    let (code, out) = check(&[]);
+    assert_eq!(code, Some(3));
+    assert!(out.contains("hash of `state.bin` does not match") && checkpoint.exists(), "{out}");
+    flip(&attempt.join("run.log"));
+    let (code, out) = check(&["--repair"]);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("run.log:") && out.contains("moved to"), "{out}");
+    assert_eq!(sorted(&place.path("results/one/damaged")).len(), 1, "the attempt, with all in it");
+    // What was moved away is trained again.
+    assert!(place.run().output().unwrap().status.success());
+    assert!(outcome(&place.attempts("one")[0][0]) == want);
+}

@@ -43,6 +43,8 @@ pub enum Verb {
     Report(ReportArgs),
     /// The runs of a results directory or a CSV in a format that other tools read.
     Export(ExportArgs),
+    /// Is every record as it was written? Verifies all logs, steps and checkpoints.
+    Check(CheckArgs),
 }
 
 /// Where results and analyses lie.
@@ -131,6 +133,22 @@ pub struct RunArgs {
 pub struct StatusArgs {
     /// Sweep file, or a directory under results/.
     pub sweep: PathBuf,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where results and analyses lie.
+    #[command(flatten)]
+    pub dirs: Dirs,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Sweep file, or a directory under results/.
+    pub sweep: PathBuf,
+    /// Move damaged attempts and checkpoints aside; nothing is deleted.
+    #[arg(long)]
+    pub repair: bool,
     /// Print as JSON.
     #[arg(long)]
     pub json: bool,

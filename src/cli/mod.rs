@@ -5,6 +5,7 @@
 mod analysis;
 mod answer;
 pub mod args;
+mod check;
 mod export;
 mod fit;
 mod plan;
@@ -101,6 +102,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Selftest(args) => selftest::execute(&args),
         Verb::Report(args) => run::report(&args),
         Verb::Export(args) => export::execute(&args),
+        Verb::Check(args) => check::execute(&args),
     }
 }
 

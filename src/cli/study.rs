@@ -67,13 +67,17 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
+    /// `results/<name>`, given that directory or the sweep file.
+    pub(super) fn dir(path: &Path, results: &Path) -> Result<PathBuf, Failure> {
+        if path.is_dir() {
+            return Ok(path.to_owned());
+        }
+        Ok(results.join(read_spec(path)?.0.name.get_ref()))
+    }
+
     /// Opens `results/<name>`, given that directory or the sweep file.
     pub(super) fn open(path: &Path, results: &Path) -> Result<Self, Failure> {
-        let dir = if path.is_dir() {
-            path.to_owned()
-        } else {
-            results.join(read_spec(path)?.0.name.get_ref())
-        };
+        let dir = Self::dir(path, results)?;
         let plan = dir.join(PLAN);
         let json = std::fs::read(&plan).map_err(|source| {
             let hint = "`isoflop run SWEEP` makes it";

@@ -6,6 +6,7 @@
 //!
 //! Reads: `plan`, `points`, `fs`. Read by: `exec`, `report`, `cli`.
 
+pub mod check;
 pub mod checkpoint;
 pub mod event;
 pub mod lease;
