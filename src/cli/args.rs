@@ -120,6 +120,15 @@ pub struct RunArgs {
         value_name = "STATE"
     )]
     pub retry: Vec<String>,
+    /// Train here, or in a job array on a Slurm cluster.
+    #[arg(long, default_value = "local", value_parser = ["local", "slurm"])]
+    pub launcher: String,
+    /// Instead of the sweep's [slurm] table: partition=gpu,time=4:00:00,tasks=8.
+    #[arg(long, value_delimiter = ',', value_parser = pair, value_name = "KEY=VALUE")]
+    pub slurm: Vec<(String, String)>,
+    /// Train only; no fit, no report.
+    #[arg(long)]
+    pub train_only: bool,
     /// How often the state of a cell is kept: 300s, 5m, 500steps.
     #[arg(long, default_value = "5m", value_name = "INTERVAL")]
     pub checkpoint: Every,

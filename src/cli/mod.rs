@@ -8,6 +8,7 @@ pub mod args;
 mod check;
 mod export;
 mod fit;
+mod launch;
 mod plan;
 mod predict;
 mod run;

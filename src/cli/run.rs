@@ -21,6 +21,9 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     let started = Instant::now();
     // The device and every directory are tried before any work is done.
     let spec = super::study::read_spec(&args.sweep)?.0;
+    if args.launcher == "slurm" {
+        return super::launch::execute(args, &spec);
+    }
     let device = device::choose(args.device.unwrap_or(spec.device.kind))?;
     if args.dry_run {
         let study = Study::open(&args.sweep, None)?;
@@ -73,6 +76,11 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
             eprintln!("Stopped by {}. All is kept; the same command goes on.", stop.why());
             return Ok(exit::AGAIN);
         }
+    }
+    if args.train_only {
+        let ledger = Ledger::read(&results, &study.plan.cells)?;
+        eprint!("{}", summary(&study, &ledger));
+        return Ok(u8::from(ledger.has_failures()));
     }
     finish(Recorded::open(&results, &args.dirs.results)?, &out, started)
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::study::Recorded;
 use super::{Failure, args::StatusArgs, print, print_json, show};
+use crate::exec::slurm;
 use crate::ledger::FAILURES;
 use crate::units::flops;
 
@@ -48,7 +49,8 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
         .iter()
         .filter(|(_, s)| s.name() == "completed")
         .map(|(c, _)| c.recipe.flops())
-        .sum();
+        // The sum of nothing is -0.
+        .fold(0.0, |sum, flops| sum + flops);
     let states = ["completed", "running", "missing"].into_iter().chain(FAILURES);
     let parts: Vec<String> = states
         .map(|s| (s, ledger.count(s)))
@@ -64,6 +66,13 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
         flops(total),
         show::ledger(ledger)
     ));
+    if slurm::script_path(&recorded.dir).exists() && slurm::is_here() {
+        match slurm::queue(&slurm::job_name(&recorded.name, &recorded.dir)) {
+            Ok(tasks) if tasks.is_empty() => print("\nSlurm: no task in the queue.\n"),
+            Ok(tasks) => print(&format!("\nSlurm: {}.\n", slurm::summary(&tasks))),
+            Err(error) => print(&format!("\nSlurm: {error}\n")),
+        }
+    }
     eprint!("{}", show::warnings(&ledger.notes));
     Ok(0)
 }

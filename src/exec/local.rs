@@ -47,6 +47,15 @@ pub enum Every {
     Steps(u64),
 }
 
+impl std::fmt::Display for Every {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Time(time) => write!(f, "{}s", time.as_secs()),
+            Self::Steps(n) => write!(f, "{n}steps"),
+        }
+    }
+}
+
 impl FromStr for Every {
     type Err = String;
 

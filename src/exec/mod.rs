@@ -6,4 +6,5 @@ mod attempt;
 pub mod device;
 pub mod local;
 mod memory;
+pub mod slurm;
 pub mod stop;

@@ -1,44 +1,45 @@
-//! Signals that ask a run to end: the first is answered with a checkpoint, the second at once.
+//! Signals that ask a run to end: the first is answered with a checkpoint, a later one at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
 use crate::error::exit;
+
+/// Signals within this time are one request: a batch system may signal a process directly and through its
+/// shell.
+const ONE_REQUEST: Duration = Duration::from_secs(1);
 
 /// Whether the run was asked to end.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    signal: Arc<AtomicUsize>,
+    signal: Arc<AtomicI32>,
 }
 
 impl Stop {
-    /// Never asked, unless [`ask`](Self::ask) is called.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Asked by SIGTERM, SIGINT or SIGUSR2. After the first the next one ends the process with exit code 75.
+    /// Asked by SIGTERM, SIGINT or SIGUSR2. Another one a second later or more ends the process with exit
+    /// code 75.
     ///
     /// # Errors
     ///
     /// The system's, where handlers cannot be set.
     pub fn on_signals() -> std::io::Result<Self> {
-        let (this, asked) = (Self::new(), Arc::new(AtomicBool::new(false)));
-        for signal in [SIGTERM, SIGINT, SIGUSR2] {
-            // In this order, so that the first signal only sets the flags.
-            flag::register_conditional_shutdown(signal, i32::from(exit::AGAIN), asked.clone())?;
-            flag::register(signal, asked.clone())?;
-            flag::register_usize(signal, this.signal.clone(), signal as usize)?;
-        }
+        let this = Self::default();
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
+        let asked = this.clone();
+        std::thread::spawn(move || {
+            let mut first: Option<Instant> = None;
+            for signal in signals.forever() {
+                if first.get_or_insert_with(Instant::now).elapsed() > ONE_REQUEST {
+                    std::process::exit(i32::from(exit::AGAIN));
+                }
+                asked.signal.store(signal, Ordering::Relaxed);
+            }
+        });
         Ok(this)
-    }
-
-    /// Asks.
-    pub fn ask(&self) {
-        self.signal.store(SIGTERM as usize, Ordering::Relaxed);
     }
 
     /// Whether it was.
@@ -48,9 +49,12 @@ impl Stop {
 
     /// Who asked.
     pub fn why(&self) -> String {
-        let asked = self.signal.load(Ordering::Relaxed);
-        let names = [(SIGINT, "SIGINT"), (SIGUSR2, "SIGUSR2"), (SIGTERM, "SIGTERM")];
-        let name = names.into_iter().find(|(signal, _)| asked == *signal as usize);
-        name.map_or("another cell's record could not be written", |(_, name)| name).to_owned()
+        match self.signal.load(Ordering::Relaxed) {
+            SIGINT => "SIGINT",
+            SIGUSR2 => "SIGUSR2",
+            SIGTERM => "SIGTERM",
+            _ => "another cell's record could not be written",
+        }
+        .to_owned()
     }
 }

@@ -36,6 +36,15 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpecError> {
     ensure(*workers.get_ref() <= 1024, || {
         out_of_range("device.workers", workers, "at most 1024", "0 lets a trial choose")
     })?;
+    if let Some(got) = spec.slurm.get_ref().unfit() {
+        return Err(SpecError::OutOfRange {
+            field: "slurm",
+            span: spec.slurm.span(),
+            got,
+            want: "plain words, 1 to 100000 tasks, a grace of 10 to 65535 s",
+            hint: "each goes into a line of the batch script: letters, digits and -_.,:=/@+% ; extra begins with --",
+        });
+    }
     fit(spec)
 }
 

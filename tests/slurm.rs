@@ -1,0 +1,330 @@
+//! The job array, on false Slurm commands that fail, hang or lie, and on a real Slurm of one node where it is
+//! installed (Debian: slurm-wlm, munge) and this is root.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const SWEEP: &str = r#"
+name = "six"
+[data]
+source = { graph-walk = { nodes = 16, degree = 4, skew = 0.0 } }
+[model]
+context = 32
+width_multiple = 4
+[grid.product]
+params = [1e4, 2e4, 3e4]
+tokens = [4e5, 8e5]
+[optim]
+learning_rate = 0.02
+batch_tokens = 2048
+[schedule.cosine]
+warmup = 0.1
+end = 0.02
+[eval]
+tokens = 4096
+times = 3
+[slurm]
+tasks = 2
+cpus_per_task = 1
+"#;
+
+/// Where isoflop runs, with what Slurm it finds.
+struct Place {
+    dir: tempfile::TempDir,
+    path: String,
+    conf: Option<PathBuf>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("sweep.toml"), SWEEP).unwrap();
+        fs::create_dir(dir.path().join("bin")).unwrap();
+        Self { dir, path: std::env::var("PATH").unwrap(), conf: None }
+    }
+
+    /// With a command of Slurm that is this shell script.
+    fn fake(mut self, name: &str, body: &str) -> Self {
+        let bin = self.dir.path().join("bin");
+        let file = bin.join(name);
+        fs::write(
+            &file,
+            format!("#!/bin/bash\necho {name} \"$@\" >>{}/calls\n{body}\n", bin.display()),
+        )
+        .unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        self.path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        self
+    }
+
+    fn calls(&self, name: &str) -> usize {
+        let calls = fs::read_to_string(self.dir.path().join("bin/calls")).unwrap_or_default();
+        calls.lines().filter(|l| l.split(' ').next() == Some(name)).count()
+    }
+
+    fn isoflop(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isoflop"));
+        command.current_dir(self.dir.path()).args(args).env("PATH", &self.path);
+        if let Some(conf) = &self.conf {
+            command.env("SLURM_CONF", conf);
+        }
+        command.output().unwrap()
+    }
+
+    fn submit(&self) -> Output {
+        self.isoflop(&[
+            "run",
+            "sweep.toml",
+            "--launcher",
+            "slurm",
+            "--checkpoint",
+            "7steps",
+            "--workers",
+            "1",
+        ])
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A queue that is a file: `sbatch` may write it, `squeue` prints it.
+const QUEUE: &str = "cat \"$(dirname \"$0\")/queue\" 2>/dev/null; true";
+
+#[test]
+fn a_script_can_be_seen_before_anything_is_submitted() {
+    let place = Place::new();
+    let args = ["run", "sweep.toml", "--launcher", "slurm", "--dry-run", "--slurm", "time=1:00:00"];
+    let output = place.isoflop(&args);
+    let out = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for part in ["--array=0-1", "--time=1:00:00", "--cpus-per-task=1", "'--train-only'"] {
+        assert!(out.contains(part), "{part} is missing in:\n{out}");
+    }
+    assert!(!place.dir.path().join("results").exists(), "nothing was written");
+}
+
+#[test]
+fn hostile_values_do_not_reach_a_script() {
+    let place = Place::new();
+    for value in ["partition=a;rm -rf x", "time=$(date)", "extra=-x", "account=a b", "nodes=3"] {
+        let args = ["run", "sweep.toml", "--launcher", "slurm", "--dry-run", "--slurm", value];
+        let output = place.isoflop(&args);
+        assert_eq!(output.status.code(), Some(2), "{value}: {}", text(&output.stdout));
+        assert!(text(&output.stderr).contains("--slurm"), "{value}: {}", text(&output.stderr));
+    }
+    let sweep = SWEEP.replace("tasks = 2", "tasks = 2\naccount = \"a\\nb\"");
+    fs::write(place.dir.path().join("sweep.toml"), sweep).unwrap();
+    let output = place.isoflop(&["run", "sweep.toml", "--launcher", "slurm", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("sweep.toml:"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_is_in_the_queue_is_not_submitted_again_whatever_sbatch_says() {
+    let into_queue = "echo '7_0|PENDING|Priority' >\"$(dirname \"$0\")/queue\"";
+    // Answers, fails, says nonsense, or hangs: each after it did submit.
+    for end in ["echo 7", "exit 1", "echo 'Hello there'", "sleep 60"] {
+        let place =
+            Place::new().fake("squeue", QUEUE).fake("sbatch", &format!("{into_queue}\n{end}"));
+        let output = place.submit();
+        let out = text(&output.stdout);
+        assert!(output.status.success(), "{end}: {out}{}", text(&output.stderr));
+        assert!(out.contains("Submitted") && out.contains("1 pending (Priority)"), "{end}: {out}");
+        let again = text(&place.submit().stdout);
+        assert!(again.contains("is in the queue already"), "{end}: {again}");
+        assert_eq!(place.calls("sbatch"), 1, "{end}");
+    }
+}
+
+#[test]
+fn a_refusal_is_told_in_slurms_words_and_nothing_is_claimed() {
+    let place = Place::new()
+        .fake("squeue", QUEUE)
+        .fake("sbatch", "echo 'sbatch: error: invalid partition' >&2; exit 1");
+    let output = place.submit();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("invalid partition"), "{}", text(&output.stderr));
+    let place = Place::new().fake("squeue", QUEUE).fake("sbatch", "echo 'Hello there'");
+    let output = place.submit();
+    assert_eq!(output.status.code(), Some(75));
+    assert!(text(&output.stderr).contains("Hello there"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn nothing_is_submitted_while_the_queue_cannot_be_read() {
+    for queue in ["exit 1", "echo garbage"] {
+        let place = Place::new().fake("squeue", queue).fake("sbatch", "echo 7");
+        assert!(!place.submit().status.success());
+        assert_eq!(place.calls("sbatch"), 0, "{queue}");
+    }
+}
+
+/// A real Slurm for the time of a test.
+struct Cluster(tempfile::TempDir);
+
+impl Cluster {
+    /// `None`, said, where Slurm is not installed or this is not root.
+    fn start() -> Option<Self> {
+        let here = ["slurmctld", "slurmd", "munged"].iter().all(|program| {
+            Command::new("bash")
+                .args(["-c", &format!("command -v {program}")])
+                .output()
+                .unwrap()
+                .status
+                .success()
+        });
+        let root = text(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0";
+        if !here || !root {
+            println!("skipped: needs slurmctld, slurmd and munged, and root");
+            return None;
+        }
+        let cluster = Self(tempfile::tempdir().unwrap());
+        let output = cluster.call("start");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        Some(cluster)
+    }
+
+    fn call(&self, verb: &str) -> Output {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slurm/cluster.sh");
+        Command::new(script).arg(verb).arg(self.0.path()).output().unwrap()
+    }
+
+    fn conf(&self) -> PathBuf {
+        self.0.path().join("slurm.conf")
+    }
+
+    fn slurm(&self, program: &str, args: &[&str]) -> String {
+        let output =
+            Command::new(program).args(args).env("SLURM_CONF", self.conf()).output().unwrap();
+        text(&output.stdout)
+    }
+
+    /// Starts tasks that wait for the minutes after which Slurm repeats a job.
+    fn hurry(&self) {
+        let args = ["--noheader", "--array", "--states=PENDING", "--format=%i"];
+        for task in self.slurm("squeue", &args).lines() {
+            self.slurm("scontrol", &["update", &format!("jobid={task}"), "starttime=now"]);
+        }
+    }
+
+    fn running(&self) -> Vec<String> {
+        let out =
+            self.slurm("squeue", &["--noheader", "--array", "--states=RUNNING", "--format=%i"]);
+        out.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.slurm("scancel", &["--state=PENDING,RUNNING", "--user=root"]);
+        let begin = Instant::now();
+        while !self.slurm("squeue", &["--noheader"]).trim().is_empty()
+            && begin.elapsed() < Duration::from_secs(40)
+        {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.call("stop");
+    }
+}
+
+fn logs(place: &Place) -> Vec<(PathBuf, Vec<Value>)> {
+    let mut out = Vec::new();
+    let Ok(cells) = fs::read_dir(place.dir.path().join("results/six/cells")) else { return out };
+    for cell in cells {
+        for attempt in fs::read_dir(cell.unwrap().path()).unwrap() {
+            let path = attempt.unwrap().path();
+            let log = fs::read_to_string(path.join("run.log")).unwrap_or_default();
+            let events = log.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+            out.push((path, events.map(|l| l["event"].clone()).collect()));
+        }
+    }
+    out
+}
+
+fn wait(what: &str, done: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_mins(2), "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn has(place: &Place, kind: &str) -> usize {
+    logs(place).iter().filter(|(_, events)| events.iter().any(|e| e["kind"] == kind)).count()
+}
+
+/// Losses by cell, of completed attempts.
+fn losses(place: &Place) -> Vec<(String, String)> {
+    let mut out: Vec<(String, String)> = logs(place)
+        .into_iter()
+        .filter_map(|(path, events)| {
+            let loss = events.iter().find(|e| e["kind"] == "completed")?["loss"].to_string();
+            let cell = path.parent()?.file_name()?.to_str()?.to_owned();
+            Some((cell, loss))
+        })
+        .collect();
+    out.sort();
+    out
+}
+
+#[test]
+fn a_real_array_ends_with_the_same_bits_though_tasks_are_cancelled_and_queued_again() {
+    let Some(cluster) = Cluster::start() else { return };
+    let whole = Place::new();
+    assert!(
+        whole.isoflop(&["run", "sweep.toml", "--workers", "1", "--train-only"]).status.success()
+    );
+    let want = losses(&whole);
+    assert_eq!(want.len(), 6);
+
+    // A task cancelled on the way: it stops with a checkpoint, the other does its work too.
+    let place = Place { conf: Some(cluster.conf()), ..Place::new() };
+    let output = place.submit();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&place.submit().stdout).contains("is in the queue already"));
+    wait("two tasks at work", || cluster.running().len() == 2 && has(&place, "checkpoint") >= 2);
+    let status = text(&place.isoflop(&["status", "sweep.toml"]).stdout);
+    assert!(status.contains("Slurm: 2 running"), "{status}");
+    cluster.slurm("scancel", &[&cluster.running()[0]]);
+    wait("all six", || has(&place, "completed") == 6);
+    wait("an empty queue", || cluster.running().is_empty());
+    assert_eq!(has(&place, "paused"), 1, "the cancelled task kept its state");
+    assert_eq!(losses(&place), want);
+
+    // Both tasks queued again by the cluster: they start anew and go on.
+    let place = Place { conf: Some(cluster.conf()), ..Place::new() };
+    assert!(place.submit().status.success());
+    wait("two tasks at work", || cluster.running().len() == 2 && has(&place, "checkpoint") >= 2);
+    for task in cluster.running() {
+        cluster.slurm("scontrol", &["requeue", &task]);
+    }
+    wait("all six", || {
+        cluster.hurry();
+        has(&place, "completed") == 6
+    });
+    assert_eq!(losses(&place), want);
+    wait("an empty queue", || cluster.slurm("squeue", &["--noheader"]).trim().is_empty());
+    let told = text(&place.submit().stdout);
+    assert!(told.contains("Nothing is left to train"), "{told}");
+
+    // Warned of its time limit by SIGUSR2, a task keeps its state and asks to be queued again.
+    let place = Place { conf: Some(cluster.conf()), ..Place::new() };
+    assert!(place.submit().status.success());
+    wait("two tasks at work", || cluster.running().len() == 2 && has(&place, "checkpoint") >= 2);
+    for task in cluster.running() {
+        cluster.slurm("scancel", &["--batch", "--signal=USR2", &task]);
+    }
+    wait("both kept", || has(&place, "paused") == 2);
+    wait("all six", || {
+        cluster.hurry();
+        has(&place, "completed") == 6
+    });
+    assert_eq!(losses(&place), want);
+}
