@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -12,7 +13,13 @@ use super::DataError;
 use super::text::Split;
 use crate::error::{FileError, InputError, exit};
 use crate::fs::{Disk as _, Os};
+use crate::plan::hex;
 use crate::spec::Tokenizer;
+
+/// Longest file of a tokenizer that is read [bytes].
+const MAX_FILE: u64 = 64 << 20;
+/// Longest file of its hash [bytes].
+const MAX_HASH: u64 = 1 << 10;
 
 /// Separates documents under BPE; id 0. Under raw bytes the zero byte does, also id 0.
 const END: &str = "<|endoftext|>";
@@ -39,7 +46,8 @@ impl Encoder {
             Tokenizer::Bpe { vocab } => {
                 let file = cache
                     .map(|dir| dir.join(format!("tokenizer-{vocab}-{}.json", &text.sha256[..12])));
-                Ok(Self::Bpe(Box::new(match file.filter(|f| f.exists()) {
+                // The hash is written last: without it the file may be half of one, and is made again.
+                Ok(Self::Bpe(Box::new(match file.filter(|f| hash_file(f).exists()) {
                     Some(file) => read(&file)?,
                     None => train(*vocab, text, cache)?,
                 })))
@@ -114,20 +122,36 @@ fn train(vocab: u32, text: &Split<'_>, cache: Option<&Path>) -> Result<ByteLevel
         let file: PathBuf = dir.join(format!("tokenizer-{vocab}-{}.json", &text.sha256[..12]));
         let json = serde_json::to_vec(&bpe).map_err(|e| failed("write", &e))?;
         Os.write_atomic(&file, &json)?;
+        Os.write_atomic(&hash_file(&file), sha256(&json).as_bytes())?;
     }
     Ok(bpe)
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Where the hash of a tokenizer's file is kept.
+fn hash_file(file: &Path) -> PathBuf {
+    file.with_extension("json.sha256")
+}
+
 fn read(file: &Path) -> Result<ByteLevelBpe, DataError> {
-    let json = std::fs::read(file).map_err(FileError::new("read", file))?;
-    serde_json::from_slice(&json).map_err(|e| {
+    let json = Os.read(file, MAX_FILE).map_err(FileError::new("read", file))?;
+    let hash = hash_file(file);
+    let written = Os.read(&hash, MAX_HASH).map_err(FileError::new("read", hash))?;
+    let damaged = |why: &dyn std::fmt::Display| {
         InputError::new(
-            format!("`{}` is not the tokenizer written there: {e}", file.display()),
+            format!("`{}` is not the tokenizer written there: {why}", file.display()),
             "delete it: it is trained again from the same text",
         )
         .with_code(exit::DAMAGED)
-        .into()
-    })
+    };
+    // Other ids under the same cells would be a wrong result without a sign.
+    if sha256(&json).as_bytes() != written {
+        return Err(damaged(&"its hash does not match").into());
+    }
+    serde_json::from_slice(&json).map_err(|e| damaged(&e).into())
 }
 
 #[cfg(test)]
@@ -160,5 +184,33 @@ mod tests {
         assert_eq!(bpe.decode(&ids32, false).unwrap().into_bytes(), documents[3]);
         let again = Encoder::new(&spec, &split, Some(dir.path())).unwrap();
         assert_eq!(again.encode(&split.train).unwrap(), encoder.encode(&split.train).unwrap());
+    }
+
+    #[test]
+    fn a_changed_tokenizer_is_refused_and_a_half_written_one_made_again() {
+        let documents: Vec<Vec<u8>> =
+            (0..40).map(|i| format!("the whale and the sea {i} the whale").into_bytes()).collect();
+        let split = split(&documents);
+        let dir = tempfile::tempdir().unwrap();
+        let spec = Tokenizer::Bpe { vocab: 290 };
+        let ids = |dir: &Path| {
+            Encoder::new(&spec, &split, Some(dir)).and_then(|e| e.encode(&split.train))
+        };
+        let want = ids(dir.path()).unwrap();
+        let files = Os.list(dir.path()).unwrap();
+        let [json, hash] = &files[..] else { panic!("{files:?}") };
+        let whole = std::fs::read(json).unwrap();
+        for n in 0..200 {
+            let mut bytes = whole.clone();
+            let at = n * 7919 % bytes.len();
+            bytes[at] ^= 1 << (n % 8);
+            std::fs::write(json, &bytes).unwrap();
+            let Err(DataError::Input(error)) = ids(dir.path()) else { panic!("byte {at}") };
+            assert_eq!(error.code, exit::DAMAGED);
+        }
+        std::fs::write(json, &whole[..whole.len() / 2]).unwrap();
+        std::fs::remove_file(hash).unwrap();
+        assert_eq!(ids(dir.path()).unwrap(), want);
+        assert_eq!(std::fs::read(json).unwrap(), whole);
     }
 }

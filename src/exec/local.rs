@@ -15,10 +15,9 @@ use super::device::Chosen;
 use super::stop::Stop;
 use crate::data::Dataset;
 use crate::error::FileError;
-use crate::fs::Os;
 use crate::ledger::event::Event;
 use crate::ledger::lease::{self, Holder, Lease};
-use crate::ledger::log::{Attempt, read_attempts};
+use crate::ledger::log::Attempt;
 use crate::ledger::{self, State, cell_dir};
 use crate::plan::{Cell, cost};
 use crate::train::{self, Progress};
@@ -226,9 +225,9 @@ impl<'a> Queue<'a> {
                 continue;
             }
             let dir = cell_dir(results, &open.cell.id);
-            let attempts = read_attempts(&Os, &dir)?;
+            let (attempts, state) = ledger::look(&dir)?;
             let first = *open.first.get_or_insert(attempts.len());
-            let wanted = match ledger::state(&dir, &attempts) {
+            let wanted = match state {
                 State::Missing { .. } => true,
                 State::Running { .. } => open.is_abandoned(&dir, &attempts),
                 State::Completed { .. } => {
@@ -366,4 +365,96 @@ pub fn in_parallel(workers: usize, work: impl Fn(usize) + Sync) {
             });
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Os;
+    use crate::ledger::log::{AttemptLog, History, read_attempts};
+    use crate::plan::{Plan, tests::SWEEP, tests::facts};
+    use crate::spec::Spec;
+
+    struct Silent;
+
+    impl Watch for Silent {
+        fn started(&self, _: usize, _: &Cell) {}
+        fn progress(&self, _: usize, _: &Cell, _: Progress) {}
+        fn ended(&self, _: usize, _: &Cell, _: &Event) {}
+        fn note(&self, _: &str) {}
+    }
+
+    /// What a runner does, with training that takes no time.
+    fn runner(results: &Path, cells: &[&Cell]) {
+        let mut queue = Queue::new(cells);
+        loop {
+            match queue.next(results, &|_| false, &Silent).unwrap() {
+                Turn::Done => return,
+                Turn::Wait => std::thread::yield_now(),
+                Turn::Take(cell, lease, _) => {
+                    let started = Event::Started {
+                        cell: Box::new(cell.clone()),
+                        isoflop: "test".into(),
+                        device: "test".into(),
+                        entropy: None,
+                        bytes_per_token: None,
+                        train_tokens: None,
+                        machine: lease::machine(),
+                        resumed: None,
+                    };
+                    let clock = || "now".to_owned();
+                    let history = History::default();
+                    let log = AttemptLog::start(&Os, &lease.dir, started, &history, &clock);
+                    let (loss, loss_se, seconds, tokens_per_second) = (1.0, 0.0, 1.0, 1.0);
+                    let steps_crc = Some(crc32fast::hash(&[]));
+                    let event =
+                        Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc };
+                    log.unwrap().event(event.clone(), clock()).unwrap();
+                    queue.ended(cell, &Ended::Event(event));
+                }
+            }
+        }
+    }
+
+    fn rounds(rounds: usize) {
+        let plan = Plan::new(&Spec::parse(SWEEP).unwrap(), &facts());
+        let cells: Vec<&Cell> = plan.cells.iter().take(20).collect();
+        assert_eq!(cells.len(), 20);
+        for round in 0..rounds {
+            let results = tempfile::tempdir().unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..16 {
+                    scope.spawn(|| runner(results.path(), &cells));
+                }
+            });
+            for cell in &cells {
+                let attempts = read_attempts(&Os, &cell_dir(results.path(), &cell.id)).unwrap();
+                assert_eq!(attempts.len(), 1, "round {round}, cell {}", cell.id);
+                assert!(matches!(attempts[0].end(), Some(Event::Completed { .. })));
+            }
+        }
+    }
+
+    #[test]
+    fn sixteen_runners_end_every_cell_once() {
+        rounds(5);
+    }
+
+    #[test]
+    #[ignore = "the long tier"]
+    fn deep_sixteen_runners_end_every_cell_once_a_hundred_times() {
+        rounds(100);
+        println!("100 rounds of 16 runners on 20 cells: each completed exactly once");
+    }
+
+    #[test]
+    fn intervals_are_read_as_they_are_written() {
+        for text in ["300s", "500steps"] {
+            assert_eq!(text.parse::<Every>().unwrap().to_string(), text);
+        }
+        assert_eq!("5m".parse::<Every>().unwrap().to_string(), "300s");
+        for text in ["", "5", "0s", "-1s", "5 minutes", "s"] {
+            assert!(text.parse::<Every>().is_err(), "{text}");
+        }
+    }
 }

@@ -87,7 +87,9 @@ pub fn script(spec: &SlurmSpec, name: &str, results: &Path, command: &[String]) 
          {} &\nrunner=$!\nwarned=\n\
          trap 'warned=1; kill -USR2 $runner' USR2\n\
          trap 'kill -TERM $runner' TERM\n\
-         while :; do\n  wait $runner\n  code=$?\n  kill -0 $runner 2>/dev/null || break\ndone\n\
+         # A signal ends `wait` too; then the runner is waited for again, or asked how it ended meanwhile.\n\
+         while wait $runner; code=$?; [ $code -gt 128 ] && kill -0 $runner 2>/dev/null; do :; done\n\
+         if [ $code -gt 128 ]; then wait $runner; end=$?; [ $end = 127 ] || code=$end; fi\n\
          if [ \"$code\" = {} ] && [ -n \"$warned\" ]; then scontrol requeue \"$SLURM_JOB_ID\"; fi\n\
          exit $code\n",
         command.join(" "),

@@ -178,12 +178,12 @@ impl Attempt {
     }
 }
 
-/// Reads every attempt of a cell, by number. A cell never started has none.
+/// Directories of a cell's attempts, by number. A cell never started has none.
 ///
 /// # Errors
 ///
-/// [`FileError`] when a directory or file cannot be read. Damage is not an error but a finding.
-pub fn read_attempts(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<Attempt>, FileError> {
+/// [`FileError`] when the cell's directory cannot be read.
+pub fn numbered(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<(u32, PathBuf)>, FileError> {
     let entries = match disk.list(cell_dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -196,7 +196,17 @@ pub fn read_attempts(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<Attempt>, F
     let mut numbered: Vec<(u32, PathBuf)> =
         entries.into_iter().filter_map(|p| Some((number(&p)?, p))).collect();
     numbered.sort();
-    numbered.into_iter().map(|(number, dir)| read(disk, number, dir)).collect()
+    Ok(numbered)
+}
+
+/// Reads every attempt of a cell, by number.
+///
+/// # Errors
+///
+/// [`FileError`] when a directory or file cannot be read. Damage is not an error but a finding.
+pub fn read_attempts(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<Attempt>, FileError> {
+    let attempts = numbered(disk, cell_dir)?.into_iter();
+    attempts.map(|(number, dir)| read(disk, number, dir)).collect()
 }
 
 fn read(disk: &dyn Disk, number: u32, dir: PathBuf) -> Result<Attempt, FileError> {

@@ -156,7 +156,7 @@ impl Ledger {
         let mut ledger = Self { cells: Vec::new(), truth: DataTruth::default(), notes: Vec::new() };
         for cell in cells {
             let dir = cell_dir(results, &cell.id);
-            let attempts = log::read_attempts(&Os, &dir)?;
+            let (attempts, state) = look(&dir)?;
             for attempt in &attempts {
                 if attempt.torn {
                     ledger
@@ -173,7 +173,7 @@ impl Ledger {
                     };
                 }
             }
-            ledger.cells.push((cell.clone(), state(&dir, &attempts)));
+            ledger.cells.push((cell.clone(), state));
         }
         Ok(ledger)
     }
@@ -197,19 +197,32 @@ pub fn cell_dir(results: &Path, id: &str) -> PathBuf {
     results.join("cells").join(id)
 }
 
-/// State of a cell whose attempts these are.
-pub fn state(cell_dir: &Path, attempts: &[Attempt]) -> State {
-    let Some(last) = attempts.last() else { return fold(attempts, None) };
-    let quiet = || lease::quiet(cell_dir, last.number).map_or(f64::INFINITY, |d| d.as_secs_f64());
-    let at_work = match lease::holder(cell_dir, last.number) {
-        _ if last.end().is_some() => None,
-        Holder::Gone => None,
-        Holder::Alive => Some((true, quiet())),
-        Holder::Elsewhere => {
-            Some((false, quiet())).filter(|(_, q)| *q < lease::LEASE.as_secs_f64())
+/// Attempts and state of a cell, now.
+///
+/// # Errors
+///
+/// [`FileError`] when a log cannot be read.
+pub fn look(cell_dir: &Path) -> Result<(Vec<Attempt>, State), FileError> {
+    loop {
+        // The holder is asked first: if it is gone by then, all that it wrote is there to be read.
+        let last = log::numbered(&Os, cell_dir)?.last().map(|(number, _)| *number);
+        let holder = last.map(|number| lease::holder(cell_dir, number));
+        let attempts = log::read_attempts(&Os, cell_dir)?;
+        // Else another attempt has begun meanwhile.
+        if attempts.last().map(|a| a.number) == last {
+            let quiet =
+                |number| lease::quiet(cell_dir, number).map_or(f64::INFINITY, |d| d.as_secs_f64());
+            let at_work = match (holder, attempts.last()) {
+                (Some(Holder::Alive), Some(last)) => Some((true, quiet(last.number))),
+                (Some(Holder::Elsewhere), Some(last)) => Some((false, quiet(last.number)))
+                    .filter(|(_, quiet)| *quiet < lease::LEASE.as_secs_f64()),
+                _ => None,
+            };
+            let open = attempts.last().is_some_and(|last| last.end().is_none());
+            let state = fold(&attempts, at_work.filter(|_| open));
+            return Ok((attempts, state));
         }
-    };
-    fold(attempts, at_work)
+    }
 }
 
 /// Completed attempts decide; else the last one does. `at_work`: whether its holder lives here, and how
