@@ -1,6 +1,5 @@
 //! One attempt at one cell: from its newest checkpoint to its last event.
 
-use std::cell::Cell as Flag;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -94,18 +93,17 @@ pub(super) fn run(
         clock: &clock,
         kept: Instant::now(),
         looked: Instant::now(),
-        lost: Flag::new(false),
+        lost: false,
     };
     let from = found.map(|(_, checkpoint)| state_of(checkpoint));
     // Its own copy first: what an attempt needs lies in its own directory.
-    let copied = from.as_ref().map_or(Ok(()), |state| recorder.write(state));
+    if let Some(state) = &from {
+        recorder.write(state)?;
+    }
     let recipe = &cell.recipe;
-    let trained = match copied {
-        Err(error) => return Err(error),
-        Ok(()) => catch_unwind(AssertUnwindSafe(|| {
-            train::train(recipe, job.data, job.eval_times, &job.device.place, from, &mut recorder)
-        })),
-    };
+    let trained = catch_unwind(AssertUnwindSafe(|| {
+        train::train(recipe, job.data, job.eval_times, &job.device.place, from, &mut recorder)
+    }));
     let event = match trained {
         Ok(Ok(Outcome::Completed { loss, loss_se, seconds })) => {
             let tokens_per_second = recipe.tokens() as f64 / seconds;
@@ -147,7 +145,7 @@ struct Recorder<'a> {
     clock: &'a dyn Fn() -> String,
     kept: Instant,
     looked: Instant,
-    lost: Flag<bool>,
+    lost: bool,
 }
 
 impl Recorder<'_> {
@@ -179,10 +177,10 @@ impl Observer for Recorder<'_> {
     fn progress(&mut self, progress: Progress) -> Result<(), Cut> {
         if self.looked.elapsed() > LOOK {
             self.looked = Instant::now();
-            self.lost.set((self.asks.lost)());
+            self.lost = (self.asks.lost)();
         }
         // Before the next record: the cell's history goes on in another directory.
-        if self.lost.get() {
+        if self.lost {
             return Err(Cut::Lost);
         }
         match progress {

@@ -170,6 +170,15 @@ impl Attempt {
         self.steps.len() as u64 / STEP_BYTES
     }
 
+    /// Steps that are its own: not those it repeats from the attempt it went on from. None before its first
+    /// event, for what is repeated is written ahead of it.
+    pub fn advanced(&self) -> u64 {
+        match self.events.first() {
+            Some(_) => self.taken().saturating_sub(self.resumed().map_or(0, |r| r.step)),
+            None => 0,
+        }
+    }
+
     /// What an attempt that goes on from here after `step` steps repeats.
     pub fn history(&self, step: u64) -> History {
         let before = |e: &&Event| matches!(e, Event::Eval { step: at, .. } if *at <= step);

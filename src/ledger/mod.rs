@@ -268,9 +268,7 @@ fn fold(attempts: &[Attempt], at_work: Option<(bool, f64)>) -> State {
         Some(Event::Failed { why }) => return State::Failed { why: why.clone() },
         _ => {}
     }
-    let idle = |a: &&Attempt| {
-        a.end().is_none() && a.taken() <= a.resumed().map_or(0, |resumed| resumed.step)
-    };
+    let idle = |a: &&Attempt| a.end().is_none() && a.advanced() == 0;
     if attempts.iter().rev().take_while(idle).count() >= STUCK {
         return State::Stuck { why: format!("{STUCK} attempts were cut without one new step") };
     }
@@ -376,7 +374,10 @@ mod tests {
         assert_eq!(fold(&attempts, None).name(), "missing");
         attempts.push(cut());
         assert_eq!(fold(&attempts, None).name(), "stuck");
-        attempts[4].steps = vec![0; 8];
+        // Steps that it repeats are written ahead of its first event.
+        attempts[4] = Attempt { steps: vec![0; 8], ..attempt(Vec::new(), None) };
+        assert_eq!(fold(&attempts, None).name(), "stuck");
+        attempts[4] = Attempt { steps: vec![0; 8], ..cut() };
         assert_eq!(fold(&attempts, None).name(), "missing");
     }
 

@@ -245,8 +245,7 @@ fn kills(most: usize) -> (usize, u64) {
         let attempts = read_attempts(&Os, &dir).unwrap();
         assert!(attempts.iter().all(|a| a.damage.is_none()));
         assert_eq!(result(&attempts), want, "after {here} kills");
-        let own = |a: &Attempt| a.taken().saturating_sub(a.resumed().map_or(0, |r| r.step));
-        let taken: u64 = attempts.iter().map(own).sum();
+        let taken: u64 = attempts.iter().map(Attempt::advanced).sum();
         assert!(taken <= STEPS + here * CHECKPOINT, "{taken} steps after {here} kills");
         repeated += taken - STEPS;
     }
