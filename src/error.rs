@@ -74,6 +74,39 @@ impl FileError {
             _ => exit::INPUT,
         }
     }
+
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        use std::io::ErrorKind as K;
+        #[cfg(unix)]
+        match self.source.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => {
+                return "raise the limit of open files (`ulimit -n`), or lower --workers";
+            }
+            Some(libc::ENOLCK) => {
+                return "the file system has no locks: ask for them, or put --results elsewhere";
+            }
+            Some(libc::ESTALE) => {
+                return "the file server lost this directory: mount it anew, then repeat the command";
+            }
+            _ => {}
+        }
+        match self.source.kind() {
+            K::NotFound if self.action == "read" => {
+                "check the path; paths are relative to where the command runs"
+            }
+            K::NotFound => "its directory is not there (any more); the same command makes it anew",
+            K::PermissionDenied | K::ReadOnlyFilesystem => {
+                "choose a directory that can be written, with --results, --analysis or --out"
+            }
+            K::QuotaExceeded => "free some of your quota; the same command then goes on",
+            K::StorageFull => "free some space; the same command then goes on",
+            K::FileTooLarge if self.action != "read" => {
+                "raise the limit of file sizes (`ulimit -f`); the same command then goes on"
+            }
+            _ => "nothing that was recorded is lost; mend the cause and repeat the command",
+        }
+    }
 }
 
 /// A sweep file that cannot be used.
@@ -162,5 +195,38 @@ impl SpecError {
             }
         }
         out + &format!("hint: {}\n", self.hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn each_fault_of_a_disk_has_a_message_and_a_hint_of_its_own() {
+        let faults = [
+            libc::ENOENT,
+            libc::EACCES,
+            libc::EDQUOT,
+            libc::ENOSPC,
+            libc::EFBIG,
+            libc::EMFILE,
+            libc::ENOLCK,
+            libc::ESTALE,
+            libc::EIO,
+        ];
+        let said = |action: &'static str, fault: i32| {
+            let error = FileError::new(action, "a/b")(std::io::Error::from_raw_os_error(fault));
+            assert!(error.to_string().contains("`a/b`"));
+            (error.to_string(), error.hint())
+        };
+        for (i, left) in faults.iter().enumerate() {
+            for right in &faults[..i] {
+                let (left, right) = (said("write", *left), said("write", *right));
+                assert!(left.0 != right.0 && left.1 != right.1, "{left:?} {right:?}");
+            }
+        }
+        assert_ne!(said("read", libc::ENOENT).1, said("write", libc::ENOENT).1);
     }
 }

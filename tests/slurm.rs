@@ -1,37 +1,22 @@
 //! The job array, on false Slurm commands that fail, hang or lie, and on a real Slurm of one node where it is
 //! installed (Debian: slurm-wlm, munge) and this is root.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use common::{events, sorted, text};
 use serde_json::Value;
 
-const SWEEP: &str = r#"
-name = "six"
-[data]
-source = { graph-walk = { nodes = 16, degree = 4, skew = 0.0 } }
-[model]
-context = 32
-width_multiple = 4
-[grid.product]
-params = [1e4, 2e4, 3e4]
-tokens = [4e5, 8e5]
-[optim]
-learning_rate = 0.02
-batch_tokens = 2048
-[schedule.cosine]
-warmup = 0.1
-end = 0.02
-[eval]
-tokens = 4096
-times = 3
-[slurm]
-tasks = 2
-cpus_per_task = 1
-"#;
+/// Six cells of a second, in two tasks.
+fn sweep() -> String {
+    let slurm = "[slurm]\ntasks = 2\ncpus_per_task = 1\n";
+    common::grid("six", "[1e4, 2e4, 3e4]", "[4e5, 8e5]") + slurm
+}
 
 /// Where isoflop runs, with what Slurm it finds.
 struct Place {
@@ -42,8 +27,12 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
+        Self::of(&sweep())
+    }
+
+    fn of(sweep: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("sweep.toml"), SWEEP).unwrap();
+        fs::write(dir.path().join("sweep.toml"), sweep).unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
         Self { dir, path: std::env::var("PATH").unwrap(), conf: None }
     }
@@ -90,10 +79,6 @@ impl Place {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 /// A queue that is a file: `sbatch` may write it, `squeue` prints it.
 const QUEUE: &str = "cat \"$(dirname \"$0\")/queue\" 2>/dev/null; true";
 
@@ -119,7 +104,7 @@ fn hostile_values_do_not_reach_a_script() {
         assert_eq!(output.status.code(), Some(2), "{value}: {}", text(&output.stdout));
         assert!(text(&output.stderr).contains("--slurm"), "{value}: {}", text(&output.stderr));
     }
-    let sweep = SWEEP.replace("tasks = 2", "tasks = 2\naccount = \"a\\nb\"");
+    let sweep = sweep().replace("tasks = 2", "tasks = 2\naccount = \"a\\nb\"");
     fs::write(place.dir.path().join("sweep.toml"), sweep).unwrap();
     let output = place.isoflop(&["run", "sweep.toml", "--launcher", "slurm", "--dry-run"]);
     assert_eq!(output.status.code(), Some(2));
@@ -186,14 +171,18 @@ impl Cluster {
             return None;
         }
         let cluster = Self(tempfile::tempdir().unwrap());
-        let output = cluster.call("start");
-        assert!(output.status.success(), "{}", text(&output.stderr));
+        cluster.must("start");
         Some(cluster)
     }
 
     fn call(&self, verb: &str) -> Output {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slurm/cluster.sh");
         Command::new(script).arg(verb).arg(self.0.path()).output().unwrap()
+    }
+
+    fn must(&self, verb: &str) {
+        let output = self.call(verb);
+        assert!(output.status.success(), "{verb}: {}", text(&output.stderr));
     }
 
     fn conf(&self) -> PathBuf {
@@ -209,12 +198,15 @@ impl Cluster {
     /// Starts tasks that wait for the minutes after which Slurm repeats a job.
     fn hurry(&self) {
         let args = ["--noheader", "--array", "--states=PENDING", "--format=%i"];
-        for task in self.slurm("squeue", &args).lines() {
-            // One that started too soon after its end is held.
-            self.slurm("scontrol", &["release", task]);
+        let waiting = self.slurm("squeue", &args);
+        if waiting.trim().is_empty() {
+            return std::thread::sleep(Duration::from_millis(300));
+        }
+        // The daemon turns away what starts within a second of the end before: its leave is of that second.
+        std::thread::sleep(Duration::from_secs(3));
+        for task in waiting.lines() {
             self.slurm("scontrol", &["update", &format!("jobid={task}"), "starttime=now"]);
         }
-        std::thread::sleep(Duration::from_millis(300));
     }
 
     fn running(&self) -> Vec<String> {
@@ -237,18 +229,11 @@ impl Drop for Cluster {
     }
 }
 
+/// Directory and events of every attempt.
 fn logs(place: &Place) -> Vec<(PathBuf, Vec<Value>)> {
-    let mut out = Vec::new();
-    let Ok(cells) = fs::read_dir(place.dir.path().join("results/six/cells")) else { return out };
-    for cell in cells {
-        for attempt in fs::read_dir(cell.unwrap().path()).unwrap() {
-            let path = attempt.unwrap().path();
-            let log = fs::read_to_string(path.join("run.log")).unwrap_or_default();
-            let events = log.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
-            out.push((path, events.map(|l| l["event"].clone()).collect()));
-        }
-    }
-    out
+    let cells = sorted(&place.dir.path().join("results/six/cells"));
+    let attempts = cells.iter().flat_map(|cell| sorted(cell)).filter(|path| path.is_dir());
+    attempts.map(|path| (path.clone(), events(&path))).collect()
 }
 
 fn wait(cluster: &Cluster, what: &str, done: impl Fn() -> bool) {
@@ -282,8 +267,32 @@ fn losses(place: &Place) -> Vec<(String, String)> {
     out
 }
 
+/// A sweep on the cluster, both tasks at work.
+fn at_work(cluster: &Cluster) -> Place {
+    let place = Place { conf: Some(cluster.conf()), ..Place::new() };
+    let output = place.submit();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    wait(cluster, "two tasks at work", || {
+        cluster.running().len() == 2 && has(&place, "checkpoint") >= 2
+    });
+    place
+}
+
+/// Waits for all six, hurrying tasks that are queued again, and for an empty queue.
+fn ends(cluster: &Cluster, place: &Place) -> Vec<(String, String)> {
+    wait(cluster, "all six", || {
+        cluster.hurry();
+        has(place, "completed") == 6
+    });
+    wait(cluster, "an empty queue", || {
+        cluster.hurry();
+        cluster.slurm("squeue", &["--noheader"]).trim().is_empty()
+    });
+    losses(place)
+}
+
 #[test]
-fn a_real_array_ends_with_the_same_bits_though_tasks_are_cancelled_and_queued_again() {
+fn a_real_array_ends_with_the_same_bits_whatever_happens_to_its_tasks() {
     let Some(cluster) = Cluster::start() else { return };
     let whole = Place::new();
     assert!(
@@ -293,52 +302,63 @@ fn a_real_array_ends_with_the_same_bits_though_tasks_are_cancelled_and_queued_ag
     assert_eq!(want.len(), 6);
 
     // A task cancelled on the way: it stops with a checkpoint, the other does its work too.
-    let place = Place { conf: Some(cluster.conf()), ..Place::new() };
-    let output = place.submit();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    let place = at_work(&cluster);
     assert!(text(&place.submit().stdout).contains("is in the queue already"));
-    wait(&cluster, "two tasks at work", || {
-        cluster.running().len() == 2 && has(&place, "checkpoint") >= 2
-    });
     let status = text(&place.isoflop(&["status", "sweep.toml"]).stdout);
     assert!(status.contains("Slurm: 2 running"), "{status}");
     cluster.slurm("scancel", &[&cluster.running()[0]]);
-    wait(&cluster, "all six", || has(&place, "completed") == 6);
-    wait(&cluster, "an empty queue", || cluster.running().is_empty());
+    assert_eq!(ends(&cluster, &place), want);
     assert_eq!(has(&place, "paused"), 1, "the cancelled task kept its state");
-    assert_eq!(losses(&place), want);
 
     // Both tasks queued again by the cluster: they start anew and go on.
-    let place = Place { conf: Some(cluster.conf()), ..Place::new() };
-    assert!(place.submit().status.success());
-    wait(&cluster, "two tasks at work", || {
-        cluster.running().len() == 2 && has(&place, "checkpoint") >= 2
-    });
+    let place = at_work(&cluster);
     for task in cluster.running() {
         cluster.slurm("scontrol", &["requeue", &task]);
     }
-    wait(&cluster, "all six", || {
-        cluster.hurry();
-        has(&place, "completed") == 6
-    });
-    assert_eq!(losses(&place), want);
-    wait(&cluster, "an empty queue", || cluster.slurm("squeue", &["--noheader"]).trim().is_empty());
+    assert_eq!(ends(&cluster, &place), want);
     let told = text(&place.submit().stdout);
     assert!(told.contains("Nothing is left to train"), "{told}");
 
-    // Warned of its time limit by SIGUSR2, a task keeps its state and asks to be queued again.
-    let place = Place { conf: Some(cluster.conf()), ..Place::new() };
-    assert!(place.submit().status.success());
-    wait(&cluster, "two tasks at work", || {
-        cluster.running().len() == 2 && has(&place, "checkpoint") >= 2
-    });
+    // Warned by SIGUSR2, a task keeps its state and asks to be queued again.
+    let place = at_work(&cluster);
     for task in cluster.running() {
         cluster.slurm("scancel", &["--batch", "--signal=USR2", &task]);
     }
     wait(&cluster, "both kept", || has(&place, "paused") == 2);
-    wait(&cluster, "all six", || {
+    assert_eq!(ends(&cluster, &place), want);
+
+    // The node's daemon dies and comes back: its tasks never knew.
+    let place = at_work(&cluster);
+    cluster.must("kill-daemon");
+    std::thread::sleep(Duration::from_millis(500));
+    cluster.must("restart-daemon");
+    assert_eq!(ends(&cluster, &place), want);
+    assert_eq!(logs(&place).len(), 6, "each cell was trained once");
+
+    // The whole node dies: Slurm queues its tasks again.
+    let place = at_work(&cluster);
+    cluster.must("kill-node");
+    // A job younger than a start and a message may take is not yet missed.
+    std::thread::sleep(Duration::from_secs(13));
+    cluster.must("restart-daemon");
+    assert_eq!(ends(&cluster, &place), want);
+    assert!(logs(&place).len() > 6, "tasks died at work");
+}
+
+#[test]
+fn a_real_time_limit_is_warned_of_kept_and_gone_on_from() {
+    let Some(cluster) = Cluster::start() else { return };
+    // Slurm counts limits in minutes, and the warning comes up to a minute early.
+    let slurm = "[slurm]\ntasks = 1\ntime = \"1\"\ngrace = 55\ncpus_per_task = 1\n";
+    let sweep = common::grid("six", "[3e4]", "[1e7]") + slurm;
+    let place = Place { conf: Some(cluster.conf()), ..Place::of(&sweep) };
+    assert!(place.submit().status.success());
+    wait(&cluster, "a warning", || has(&place, "paused") >= 1);
+    wait(&cluster, "the end", || {
         cluster.hurry();
-        has(&place, "completed") == 6
+        has(&place, "completed") == 1
     });
-    assert_eq!(losses(&place), want);
+    let whole = Place::of(&sweep);
+    assert!(whole.isoflop(&["run", "sweep.toml", "--train-only"]).status.success());
+    assert_eq!(losses(&place), losses(&whole));
 }

@@ -1,104 +1,13 @@
 //! Runs that are killed, stopped and shared: the record must end as that of one that nothing happened to.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-/// One cell of about a second.
-const ONE: &str = r#"
-name = "one"
-[data]
-source = { graph-walk = { nodes = 16, degree = 4, skew = 0.0 } }
-[model]
-context = 32
-width_multiple = 4
-[grid.product]
-params = [2e4]
-tokens = [4e5]
-[optim]
-learning_rate = 0.02
-batch_tokens = 2048
-[schedule.cosine]
-warmup = 0.1
-end = 0.02
-[eval]
-tokens = 4096
-times = 3
-"#;
-
-/// Where isoflop runs, with a sweep of its own.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new(sweep: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("sweep.toml"), sweep).unwrap();
-        Self(dir)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_isoflop"));
-        command.current_dir(self.0.path()).args(args).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self) -> Command {
-        self.command(&["run", "sweep.toml", "--workers", "1", "--checkpoint", "7steps"])
-    }
-
-    fn spawn(&self) -> Child {
-        self.run().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    }
-
-    /// The attempts of every cell, by cell and number.
-    fn attempts(&self, sweep: &str) -> Vec<Vec<PathBuf>> {
-        let cells = sorted(&self.path(&format!("results/{sweep}/cells")));
-        cells.iter().map(|c| sorted(c).into_iter().filter(|p| p.is_dir()).collect()).collect()
-    }
-}
-
-fn sorted(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
-    paths.sort();
-    paths
-}
-
-fn events(attempt: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(attempt.join("run.log")).unwrap_or_default();
-    text.lines()
-        .filter_map(|l| serde_json::from_str(l).ok())
-        .map(|l: Value| l["event"].clone())
-        .collect()
-}
-
-fn of_kind(attempt: &Path, kind: &str) -> Option<Value> {
-    events(attempt).into_iter().find(|e| e["kind"] == kind)
-}
-
-/// All that a completed cell says: steps, evaluations, loss, and the hash of its last checkpoint.
-fn outcome(attempt: &Path) -> (Vec<u8>, Vec<Value>, String, Value) {
-    let evals = events(attempt).into_iter().filter(|e| e["kind"] == "eval").collect();
-    let loss = of_kind(attempt, "completed").expect("completed")["loss"].to_string();
-    let last = sorted(attempt).into_iter().rfind(|p| p.is_dir()).expect("checkpoints");
-    let manifest: Value =
-        serde_json::from_slice(&fs::read(last.join("manifest.json")).unwrap()).unwrap();
-    (fs::read(attempt.join("steps.f32")).unwrap(), evals, loss, manifest["sha256"].clone())
-}
-
-fn undisturbed(place: &Place) -> ((Vec<u8>, Vec<Value>, String, Value), Duration) {
-    let begin = Instant::now();
-    assert!(place.run().output().unwrap().status.success());
-    let life = begin.elapsed();
-    (outcome(&place.attempts("one")[0][0]), life)
-}
+use common::{ONE, Place, events, flip, of_kind, outcome, signal, sorted, undisturbed, wait};
 
 /// A number in [0, 1) that looks random.
 fn chance(n: u64) -> f64 {
@@ -130,9 +39,10 @@ fn kills(most: u64) {
         let last = attempts.iter().find(|a| of_kind(a, "completed").is_some()).unwrap();
         assert!(outcome(last) == want, "not the same bits after {here} kills");
         let own = |a: &PathBuf| {
-            let first = of_kind(a, "started").and_then(|e| e["resumed"]["step"].as_u64());
+            // Before it said that it started, an attempt has only steps of the one it goes on from.
+            let Some(started) = of_kind(a, "started") else { return 0 };
             let taken = fs::metadata(a.join("steps.f32")).map_or(0, |m| m.len() / 8);
-            taken.saturating_sub(first.unwrap_or(0))
+            taken.saturating_sub(started["resumed"]["step"].as_u64().unwrap_or(0))
         };
         let taken: u64 = attempts.iter().map(own).sum();
         assert!(taken <= steps + 7 * here, "{taken} steps after {here} kills, {steps} are enough");
@@ -152,29 +62,13 @@ fn deep_a_cell_killed_200_times_ends_with_the_same_bits() {
     kills(200);
 }
 
-/// Sends a signal by its name.
-fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
-    assert!(sent.unwrap().success());
-}
-
-/// Waits until the cell has a checkpoint of its own.
-fn in_training(place: &Place, sweep: &str) {
-    let begin = Instant::now();
-    let begun = |a: &PathBuf| of_kind(a, "checkpoint").is_some();
-    while !place.attempts(sweep).iter().flatten().any(begun) {
-        assert!(begin.elapsed() < Duration::from_mins(1), "no cell started");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn signals_end_a_run_with_a_checkpoint_and_the_next_goes_on() {
     let (want, _) = undisturbed(&Place::new(ONE));
     for name in ["TERM", "INT", "USR2"] {
         let place = Place::new(ONE);
         let child = place.run().stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        in_training(&place, "one");
+        place.in_training("one");
         signal(&child, name);
         let begin = Instant::now();
         let output: Output = child.wait_with_output().unwrap();
@@ -211,18 +105,11 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
             let visible = |p: &PathBuf| p.join("manifest.json").exists();
             sorted(first).into_iter().filter(visible).collect()
         };
-        let begin = Instant::now();
-        while kept().len() < 2 && begin.elapsed() < Duration::from_mins(1) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait("two checkpoints", || kept().len() >= 2);
         child.kill().unwrap();
         child.wait().unwrap();
         for checkpoint in kept().iter().rev().take(damaged) {
-            let path = checkpoint.join("state.bin");
-            let mut bytes = fs::read(&path).unwrap();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            fs::write(&path, bytes).unwrap();
+            flip(&checkpoint.join("state.bin"));
         }
         let output = place.run().output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -237,9 +124,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
 
 /// Six cells of a quarter of a second.
 fn six() -> String {
-    ONE.replace("name = \"one\"", "name = \"six\"")
-        .replace("params = [2e4]", "params = [3e3, 6e3]")
-        .replace("tokens = [4e5]", "tokens = [1e5, 2e5, 3e5]")
+    common::grid("six", "[3e3, 6e3]", "[1e5, 2e5, 3e5]")
 }
 
 #[test]
@@ -267,7 +152,7 @@ fn several_runners_share_a_sweep_and_train_each_cell_once() {
 fn status_sees_a_run_at_work_and_another_plan_must_wait() {
     let place = Place::new(ONE);
     let mut child = place.spawn();
-    in_training(&place, "one");
+    place.in_training("one");
     signal(&child, "STOP");
     let status = place.command(&["status", "sweep.toml"]).output().unwrap();
     let status = String::from_utf8_lossy(&status.stdout).into_owned();
@@ -286,7 +171,7 @@ fn status_sees_a_run_at_work_and_another_plan_must_wait() {
 fn a_runner_that_was_taken_over_leaves_the_cell_alone() {
     let place = Place::new(ONE);
     let child = place.run().stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    in_training(&place, "one");
+    place.in_training("one");
     signal(&child, "STOP");
     // As another machine would after the lease.
     let cell = sorted(&place.path("results/one/cells"))[0].clone();
@@ -372,12 +257,6 @@ fn check_verifies_all_names_what_is_damaged_and_moves_it_aside_on_request() {
 
     let attempt = place.attempts("one")[0][0].clone();
     let checkpoint = sorted(&attempt).into_iter().find(|p| p.is_dir()).unwrap();
-    let flip = |path: &Path| {
-        let mut bytes = fs::read(path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 4;
-        fs::write(path, bytes).unwrap();
-    };
     flip(&checkpoint.join("state.bin"));
     let (code, out) = check(&[]);
     assert_eq!(code, Some(3));

@@ -45,15 +45,7 @@ impl From<InputError> for Failure {
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        use std::io::ErrorKind as K;
-        let hint = match error.source.kind() {
-            K::NotFound => "check the path; paths are relative to where the command runs",
-            K::PermissionDenied | K::ReadOnlyFilesystem => {
-                "choose a directory that can be written, with --results, --analysis or --out"
-            }
-            K::StorageFull | K::QuotaExceeded => "free some space; the same command then goes on",
-            _ => "nothing that was recorded is lost; mend the cause and repeat the command",
-        };
+        let hint = error.hint();
         Self { message: format!("{error}\nhint: {hint}"), code: error.code() }
     }
 }

@@ -71,7 +71,8 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         let conduct = Conduct { every: args.checkpoint, stop: &stop, again: &again };
         let trained = local::run(job, conduct, &todo, &watch);
         watch.finish();
-        trained?;
+        // A record could not be written: what was acknowledged is there, and the same command goes on.
+        trained.map_err(|e| Failure { code: exit::AGAIN, ..e.into() })?;
         if stop.asked() {
             eprintln!("Stopped by {}. All is kept; the same command goes on.", stop.why());
             return Ok(exit::AGAIN);

@@ -118,6 +118,9 @@ pub(super) fn write_plan(dir: &Path, study: &Study) -> Result<(), Failure> {
         }
         Os.write_atomic(&dir.join(PLAN), &json)?;
     }
-    Os.write_atomic(&dir.join(SWEEP), study.text.as_bytes())?;
+    let (sweep, text) = (dir.join(SWEEP), study.text.as_bytes());
+    if std::fs::read(&sweep).ok().as_deref() != Some(text) {
+        Os.write_atomic(&sweep, text)?;
+    }
     Ok(())
 }

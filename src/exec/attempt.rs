@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::local::{Every, Job, Watch};
+use super::memory;
 use crate::error::FileError;
 use crate::fs::Os;
 use crate::ledger::checkpoint::{self, Checkpoint, Manifest};
@@ -83,7 +84,12 @@ pub(super) fn run(
             step: checkpoint.manifest.step,
         }),
     };
-    let log = AttemptLog::start(&Os, dir, started, &history, &clock)?;
+    let mut log = AttemptLog::start(&Os, dir, started, &history, &clock)?;
+    if let Some(why) = memory::lacking(&cell.recipe, job.device.memory) {
+        let event = Event::Failed { why };
+        log.event(event.clone(), clock())?;
+        return Ok(Ended::Event(event));
+    }
     let mut recorder = Recorder {
         cell,
         dir,
@@ -215,5 +221,7 @@ impl Observer for Recorder<'_> {
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("panic: {}", text.unwrap_or_else(|| "without a message".to_owned()))
+    let text = text.unwrap_or_else(|| "without a message".to_owned());
+    let what = if memory::ran_out(&text) { memory::OUT_OF_MEMORY } else { "panic" };
+    format!("{what}: {text}")
 }

@@ -18,6 +18,8 @@ pub struct Chosen {
     pub name: String,
     /// Cells side by side that are worth a trial when the sweep does not say.
     pub most_workers: usize,
+    /// Memory that cells share, where it is known [bytes].
+    pub memory: Option<u64>,
 }
 
 /// Finds the device a sweep asks for.
@@ -34,6 +36,7 @@ pub fn choose(kind: DeviceKind) -> Result<Chosen, InputError> {
                 place: Place { device: Device::flex(), kernels: Kernels::Fused },
                 name: format!("CPU, {cores} cores"),
                 most_workers: cores,
+                memory: super::memory::limit(),
             })
         }
         DeviceKind::Cuda => cuda(),
@@ -60,6 +63,7 @@ fn cuda() -> Result<Chosen, InputError> {
         place: Place { device: Device::cuda(0), kernels: Kernels::Cubes(FloatDType::BF16) },
         name: "NVIDIA GPU 0".to_owned(),
         most_workers: 1,
+        memory: None,
     })
 }
 

@@ -4,6 +4,7 @@
 //! cores. It takes the next cell that nobody has, the most expensive first, and trains it from its newest
 //! checkpoint. Any number of runners may serve one results directory.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::attempt::{self, Ended};
 use super::device::Chosen;
+use super::memory;
 use super::stop::Stop;
 use crate::data::Dataset;
 use crate::error::FileError;
@@ -320,10 +322,11 @@ pub fn trial(job: Job<'_>, cells: &[&Cell], probes: usize) -> Option<Trial> {
 }
 
 /// Times single steps of a few cells, all workers busy as they will be. At most `probes` cells, spread
-/// over the range of costs.
+/// over the range of costs; one that does not fit the memory, or fails, is left out: the run will say so.
 fn probe(job: Job<'_>, cells: &[&Cell], probes: usize) -> Option<cost::Probe> {
     let step_flops = |c: &Cell| c.recipe.flops() / c.recipe.steps as f64;
-    let mut by_cost: Vec<&Cell> = cells.to_vec();
+    let fits = |c: &&&Cell| memory::lacking(&c.recipe, job.device.memory).is_none();
+    let mut by_cost: Vec<&Cell> = cells.iter().filter(fits).copied().collect();
     by_cost.sort_by(|l, r| step_flops(l).total_cmp(&step_flops(r)));
     by_cost.dedup_by_key(|c| (c.recipe.shape, c.recipe.batch_sequences));
     let last = by_cost.len().checked_sub(1)?;
@@ -334,18 +337,19 @@ fn probe(job: Job<'_>, cells: &[&Cell], probes: usize) -> Option<cost::Probe> {
     in_parallel(job.workers, |_| {
         // Every worker times every cell, so that each is measured with the others at work.
         for cell in &chosen {
-            let seconds = train::time_step(&cell.recipe, job.data, &job.device.place, 3);
-            let mut points = points.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            points.push((step_flops(cell), seconds));
+            let time = || train::time_step(&cell.recipe, job.data, &job.device.place, 3);
+            if let Ok(seconds) = catch_unwind(AssertUnwindSafe(time)) {
+                held(&points).push((step_flops(cell), seconds));
+            }
         }
     });
-    let points = points.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let points = points.into_inner().unwrap_or_else(PoisonError::into_inner);
     // The mean over workers of each probed cell.
     let mean = |flops: f64| {
         let times: Vec<f64> = points.iter().filter(|p| p.0 == flops).map(|p| p.1).collect();
-        (flops, times.iter().sum::<f64>() / times.len() as f64)
+        (!times.is_empty()).then(|| (flops, times.iter().sum::<f64>() / times.len() as f64))
     };
-    cost::Probe::new(chosen.iter().map(|c| mean(step_flops(c))).collect())
+    cost::Probe::new(chosen.iter().filter_map(|c| mean(step_flops(c))).collect())
 }
 
 /// Runs `work` in `workers` threads, each with its share of the cores as a compute pool.
@@ -411,6 +415,74 @@ mod tests {
                         Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc };
                     log.unwrap().event(event.clone(), clock()).unwrap();
                     queue.ended(cell, &Ended::Event(event));
+                }
+            }
+        }
+    }
+
+    /// Panics in the cells of one size, as a fault in their training would.
+    struct Faulty<'a> {
+        cell: &'a str,
+        says: &'a str,
+    }
+
+    impl Watch for Faulty<'_> {
+        fn started(&self, _: usize, _: &Cell) {}
+        fn progress(&self, _: usize, cell: &Cell, _: Progress) {
+            assert!(cell.id != self.cell, "{}", self.says);
+        }
+        fn ended(&self, _: usize, _: &Cell, _: &Event) {}
+        fn note(&self, _: &str) {}
+    }
+
+    #[test]
+    fn a_cell_that_panics_fails_by_name_and_the_others_go_on() {
+        let text = r#"
+            name = "four"
+            [data]
+            source = { graph-walk = { nodes = 16, degree = 4, skew = 0.0 } }
+            [model]
+            context = 32
+            width_multiple = 4
+            [grid.product]
+            params = [3e3, 6e3]
+            tokens = [2e4, 4e4]
+            [optim]
+            learning_rate = 0.02
+            batch_tokens = 2048
+            [schedule.cosine]
+            warmup = 0.1
+            end = 0.02
+            [eval]
+            tokens = 4096
+        "#;
+        let spec = Spec::parse(text).unwrap();
+        let data = Dataset::load(&spec, None).unwrap();
+        let plan = Plan::new(&spec, &data.facts);
+        let cells: Vec<&Cell> = plan.cells.iter().collect();
+        let device = crate::exec::device::choose(crate::spec::DeviceKind::Cpu).unwrap();
+        for (says, why) in [
+            ("index out of bounds", "panic: index out of bounds"),
+            ("CUDA_ERROR_OUT_OF_MEMORY", "out of memory: CUDA_ERROR_OUT_OF_MEMORY"),
+        ] {
+            let results = tempfile::tempdir().unwrap();
+            let results = results.path();
+            let job = Job { results, data: &data, eval_times: 1, device: &device, workers: 2 };
+            let stop = Stop::default();
+            let mut tries = 0;
+            // A second run leaves it, the third is told to try again.
+            for again in [false, false, true] {
+                let conduct = Conduct { every: Every::Steps(7), stop: &stop, again: &|_| again };
+                run(job, conduct, &cells, &Faulty { cell: &cells[1].id, says }).unwrap();
+                tries += usize::from(again || tries == 0);
+                for (i, cell) in cells.iter().enumerate() {
+                    let (attempts, state) = ledger::look(&cell_dir(results, &cell.id)).unwrap();
+                    if i == 1 {
+                        assert_eq!(state, State::Failed { why: why.to_owned() });
+                        assert_eq!(attempts.len(), tries);
+                    } else {
+                        assert_eq!((state.name(), attempts.len()), ("completed", 1));
+                    }
                 }
             }
         }

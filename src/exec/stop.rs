@@ -1,10 +1,10 @@
 //! Signals that ask a run to end: the first is answered with a checkpoint, a later one at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::error::exit;
@@ -28,6 +28,8 @@ impl Stop {
     /// The system's, where handlers cannot be set.
     pub fn on_signals() -> std::io::Result<Self> {
         let this = Self::default();
+        // A file at its size limit: the write that fails says so, as for a full disk.
+        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
         let asked = this.clone();
         std::thread::spawn(move || {

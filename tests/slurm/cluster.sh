@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# A Slurm of one node on this machine, for tests: `cluster.sh start DIR`, `cluster.sh stop DIR`.
+# A Slurm of one node on this machine, for tests: `cluster.sh VERB DIR`. start, stop: all of it. kill-daemon:
+# slurmd dies, its jobs live on. kill-node: so do they. restart-daemon: slurmd comes back.
 # Needs slurmctld, slurmd and munged (Debian: slurm-wlm munge) and root. Everything lies in DIR; clients use it
 # with SLURM_CONF=DIR/slurm.conf.
 set -euo pipefail
-dir=$(realpath -m "${2:?usage: cluster.sh start|stop DIR}")
+dir=$(realpath -m "${2:?usage: cluster.sh start|stop|kill-daemon|kill-node|restart-daemon DIR}")
 alive() { [ -f "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
 
 start() {
@@ -42,6 +43,7 @@ SwitchType=switch/none
 ReturnToService=2
 KillWait=30
 MinJobAge=2
+BatchStartTimeout=1
 SchedulerParameters=sched_interval=1,bf_interval=1,requeue_delay=1
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$cores State=UNKNOWN
 PartitionName=test Nodes=$host Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
@@ -67,5 +69,20 @@ stop() {
     if alive "$dir/$pid"; then kill -9 "$(cat "$dir/$pid")"; fi
   done
 }
+
+kill-daemon() {
+  kill -9 "$(cat "$dir/slurmd.pid")"
+  rm -f "$dir/slurmd.pid"
+}
+
+kill-node() {
+  kill-daemon
+  # Of every job its script, what that started, and the step daemon above it.
+  for script in $(pgrep -f "$dir/spool/job"); do
+    kill -9 "$(ps -o ppid= -p "$script" | tr -d ' ')" $(pgrep -P "$script") "$script" || true
+  done
+}
+
+restart-daemon() { SLURM_CONF="$dir/slurm.conf" slurmd -f "$dir/slurm.conf"; }
 
 "$1"
