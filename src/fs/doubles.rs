@@ -167,6 +167,15 @@ impl Shadow {
         } else {
             &image.names
         };
+        // A name is reached through the names above it.
+        let reached = |path: &Path| {
+            let above = path.ancestors().skip(1);
+            above
+                .filter(|dir| dir.parent().is_some_and(|_| *dir != Path::new("")))
+                .all(|dir| names.contains_key(dir))
+        };
+        let names: BTreeMap<_, _> =
+            names.iter().filter(|(path, _)| reached(path)).map(|(p, n)| (p.clone(), *n)).collect();
         let files = image.files.iter().map(|(bytes, sure)| {
             let most = match kept {
                 Kept::Nothing | Kept::Names => *sure,

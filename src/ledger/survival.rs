@@ -47,16 +47,21 @@ fn attempt(
         found.as_ref().map_or_else(History::default, |(attempt, _)| attempt.history(first));
     let resumed = found.as_ref().map(|(a, _)| Resumed { attempt: a.number, step: first });
     let clock = || "now".to_owned();
-    let mut note = |log: &mut AttemptLog, seq: &mut usize, event: Event| {
+    let started = started(resumed);
+    let mut log = AttemptLog::start(disk, &dir, started.clone(), &history, &clock)?;
+    let first_events = [started].into_iter().chain(history.evals.iter().cloned());
+    let mut seq = 0;
+    for event in first_events {
+        taken.push((number, seq, event));
+        seq += 1;
+    }
+    let mut note = |log: &mut AttemptLog, event: Event| {
         log.event(event.clone(), clock())?;
-        taken.push((number, *seq, event));
-        *seq += 1;
+        taken.push((number, seq, event));
+        seq += 1;
         Ok::<(), FileError>(())
     };
-    let started = started(resumed);
-    let mut log = AttemptLog::start(disk, &dir, started, &history, &clock)?;
-    let mut seq = 1 + history.evals.len();
-    let mut keep = |log: &mut AttemptLog, seq: &mut usize, step: u64, state: u64| {
+    let keep = |log: &mut AttemptLog, step: u64, state: u64| -> Result<Event, FileError> {
         let (steps_bytes, steps_crc) = log.sync_steps()?;
         let manifest = Manifest {
             v: 0,
@@ -71,10 +76,11 @@ fn attempt(
             steps_crc,
         };
         checkpoint::save(disk, &dir, manifest, &state.to_le_bytes())?;
-        note(log, seq, Event::Checkpoint { step, steps_crc })
+        Ok(Event::Checkpoint { step, steps_crc })
     };
     if first > 0 {
-        keep(&mut log, &mut seq, first, state)?;
+        let kept = keep(&mut log, first, state)?;
+        note(&mut log, kept)?;
     }
     for step in first..STEPS {
         std::thread::sleep(pace);
@@ -82,18 +88,18 @@ fn attempt(
         log.step(f32::from_bits(state as u32), step as f32)?;
         let done = step + 1;
         if done % CHECKPOINT == 0 && done < STEPS {
-            keep(&mut log, &mut seq, done, state)?;
+            let kept = keep(&mut log, done, state)?;
+            note(&mut log, kept)?;
         }
         if done % EVAL == 0 {
             let loss = (state >> 11) as f64;
-            log.event(Event::Eval { step: done, tokens: done, flops: 0.0, loss }, clock())?;
-            seq += 1;
+            note(&mut log, Event::Eval { step: done, tokens: done, flops: 0.0, loss })?;
         }
     }
     let (loss, steps_crc) = ((state >> 11) as f64, Some(log.sync_steps()?.1));
     let (loss_se, seconds, tokens_per_second) = (0.0, 0.0, 0.0);
     let completed = Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc };
-    log.event(completed, clock())
+    note(&mut log, completed)
 }
 
 fn started(resumed: Option<Resumed>) -> Event {
