@@ -63,6 +63,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
         eval_times: 1,
         device: &device,
         workers: asked.unwrap_or(device.most_workers).min(all.len()).max(1),
+        forecast: None,
     };
     let trials = match asked {
         _ if args.no_probe => Vec::new(),

@@ -83,6 +83,7 @@ pub(super) fn run(
             attempt: attempt.number,
             step: checkpoint.manifest.step,
         }),
+        forecast: job.forecast.map(str::to_owned),
     };
     let mut log = AttemptLog::start(&Os, dir, started, &history, &clock)?;
     if let Some(why) = memory::lacking(&cell.recipe, job.device.memory) {

@@ -88,6 +88,8 @@ pub struct Job<'a> {
     pub device: &'a Chosen,
     /// Cells side by side, at least 1.
     pub workers: usize,
+    /// SHA-256 of the forecast that these attempts are to be held against, for their first line.
+    pub forecast: Option<&'a str>,
 }
 
 /// How a run keeps what it does, and when it ends.
@@ -405,6 +407,7 @@ mod tests {
                         train_tokens: None,
                         machine: lease::machine(),
                         resumed: None,
+                        forecast: None,
                     };
                     let clock = || "now".to_owned();
                     let history = History::default();
@@ -467,7 +470,9 @@ mod tests {
         ] {
             let results = tempfile::tempdir().unwrap();
             let results = results.path();
-            let job = Job { results, data: &data, eval_times: 1, device: &device, workers: 2 };
+            let (eval_times, workers, forecast) = (1, 2, None);
+            let job =
+                Job { results, data: &data, eval_times, device: &device, workers, forecast };
             let stop = Stop::default();
             let mut tries = 0;
             // A second run leaves it, the third is told to try again.

@@ -82,6 +82,8 @@ pub enum Code {
     RatioBeyondRuns,
     /// Draws in which no compute reaches the loss asked for: the interval is of the others.
     LossOutOfReach,
+    /// A run that repeats its tokens more often than the runs of the fit.
+    RepeatsTokens,
     /// Repeated tokens valued by a law that was fitted to somebody else's runs.
     BorrowedRepetition,
 }

@@ -32,6 +32,10 @@ pub enum Event {
         /// Where the attempt took over from another, whose steps and evaluations are then repeated here.
         #[serde(default)]
         resumed: Option<Resumed>,
+        /// SHA-256 of the forecast of this cell that was locked before the attempt began. It stands in the
+        /// attempt's first line, so that no clock is needed to tell which was first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forecast: Option<String>,
     },
     /// The held-out loss was measured.
     Eval {

@@ -397,6 +397,7 @@ mod tests {
                     train_tokens: None,
                     machine: machines[i].into(),
                     resumed: None,
+                    forecast: None,
                 };
                 attempt(vec![started, completed_at(losses[i])], None)
             };

@@ -114,6 +114,7 @@ fn started(resumed: Option<Resumed>) -> Event {
         train_tokens: None,
         machine: "test".into(),
         resumed,
+        forecast: None,
     }
 }
 

@@ -79,6 +79,19 @@ impl Plan {
         Self { name: spec.name.get_ref().clone(), cells, warnings }
     }
 
+    /// A cell off the grid by the sweep's own recipe: the shape of the family nearest to `params`, as many
+    /// tokens as `flops` leaves it, rate and batch by their rules [parameters, FLOP].
+    pub fn cell_at(spec: &Spec, data: &DataFacts, params: f64, flops: f64, seed: u64) -> Cell {
+        let wish = Wish {
+            budget: Some(flops),
+            params,
+            tokens: Tokens::Budget(flops),
+            learning_rate: None,
+            batch_tokens: None,
+        };
+        cell(spec, data, &wish, seed)
+    }
+
     /// Planned compute of all cells [FLOP].
     pub fn flops(&self) -> f64 {
         self.cells.iter().map(|c| c.recipe.flops()).sum()
@@ -260,6 +273,20 @@ end = 0.02
             assert_ne!(changed, SWEEP);
             assert!(ids(&changed).iter().all(|id| !base.contains(id)), "{to}");
         }
+    }
+
+    #[test]
+    fn a_cell_off_the_grid_is_the_one_that_the_grid_would_have_there() {
+        let spec = Spec::parse(&format!("seeds = 2\n{SWEEP}")).unwrap();
+        let plan = Plan::new(&spec, &facts());
+        for want in &plan.cells {
+            let (n, c) = (want.params(), want.budget.unwrap());
+            assert_eq!(Plan::cell_at(&spec, &facts(), n, c, want.recipe.seed), *want);
+        }
+        let ten = Plan::cell_at(&spec, &facts(), 2e5, 1e13, 7);
+        assert!((ten.recipe.flops() / 1e13 - 1.0).abs() < 0.01, "the exact budget");
+        assert!((ten.params() / 2e5 - 1.0).abs() < 0.2 && ten.recipe.seed == 7);
+        assert!(!plan.cells.iter().any(|c| c.id == ten.id));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - [`chosen`]: a run somebody has settled on, and the compute it wastes.
 //! - [`serving`]: the cheapest run to train and then serve (Sardana et al. 2024).
 //! - [`limited`]: the best run when fewer distinct tokens exist than it wants (Muennighoff et al. 2023).
+//! - [`by_method`], [`by_law`]: the loss of one run by whatever was fitted, to be held against it.
 //! - [`hardware`]: hours and money into FLOP, and back.
 //!
 //! The first surface fit leads every answer; `voice` says which law speaks. Intervals are percentiles of
@@ -14,6 +15,7 @@
 //! Pure: numbers in, numbers out. Reads `fit`'s result; read by `figure`, `report`, `cli`.
 
 mod chosen;
+mod every;
 pub mod hardware;
 mod inverse;
 mod limited;
@@ -25,6 +27,7 @@ mod serving;
 mod voice;
 
 pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens};
+pub use every::{LawLoss, MethodLoss, by_law, by_method};
 pub use hardware::Cost;
 pub use inverse::{Inverse, MethodInverse, optimal_with};
 pub use limited::{Limited, Repetition, RepetitionSource, limited};

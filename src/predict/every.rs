@@ -1,0 +1,122 @@
+//! The loss of one run by every method that has a surface, and by every other form of law.
+//!
+//! Read by: `forecast`, `cli`.
+
+use serde::{Deserialize, Serialize};
+
+use super::voice::{Law, Voice};
+use super::{Estimate, Fixed, PredictError, path, positive};
+use crate::fit::law::{self, Run};
+use crate::fit::{Analysis, stats};
+
+/// What one method says of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MethodLoss {
+    /// `lse-huber` or `varpro`.
+    pub method: String,
+    /// Loss of that run: a prediction interval (parameters and residual noise) [nats/token].
+    pub loss: Estimate,
+    /// Standard deviation of ln L that was predicted: the draws' and a run's own scatter, as in a hold-out
+    /// [-].
+    pub sd: f64,
+}
+
+/// What one form of law says of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LawLoss {
+    /// Name of the law, as among the `laws` of a fit.
+    pub law: String,
+    /// Loss of that run [nats/token].
+    pub loss: f64,
+}
+
+/// The loss of a run of `params` parameters on `tokens` tokens by every method with a surface, the leading
+/// one first.
+///
+/// # Errors
+///
+/// [`PredictError`]: a value out of range, or no loss surface.
+pub fn by_method(
+    analysis: &Analysis,
+    params: f64,
+    tokens: f64,
+) -> Result<Vec<MethodLoss>, PredictError> {
+    let (_, unit, _) = Fixed::Params(params).spoken();
+    positive("model size", unit, params)?;
+    positive("the number of training tokens", "tokens", tokens)?;
+    let of = |voice: Voice<'_>| {
+        let loss = voice.loss((params, tokens))?;
+        let centres: Vec<f64> = voice
+            .draws
+            .iter()
+            .filter_map(|law| match law {
+                Law::Surface(s) => Some(s.loss(params, tokens)),
+                Law::Line(_) => None,
+            })
+            .collect();
+        let spread = stats::log_sd(&centres).unwrap_or(0.0);
+        let sd = spread.hypot(voice.fit.residual_sd.unwrap_or(0.0));
+        Some(MethodLoss { method: voice.fit.method.clone(), loss, sd })
+    };
+    let all: Vec<MethodLoss> = Voice::all(analysis).into_iter().filter_map(of).collect();
+    if all.is_empty() {
+        return Err(PredictError::NoSurface { source_table: analysis.source.clone() });
+    }
+    Ok(all)
+}
+
+/// The same run by every form of law that was fitted to the runs, where it gives a number. `unique` are the
+/// distinct tokens it draws on [tokens], `flops` its compute [FLOP].
+pub fn by_law(
+    analysis: &Analysis,
+    (params, tokens, flops): (f64, f64, f64),
+    unique: Option<f64>,
+) -> Vec<LawLoss> {
+    let run = Run::new(params, tokens).flops(flops);
+    let run = unique.map_or(run, |unique| run.unique(unique));
+    let of = |fitted: &crate::fit::LawFit| {
+        let law = law::Law::named(&fitted.law)?;
+        let values: Vec<f64> = fitted.params.iter().take(law.free).map(|p| p.value).collect();
+        let loss = path::sound(law.loss(&values, &run)?)?;
+        Some(LawLoss { law: fitted.law.clone(), loss })
+    };
+    analysis.laws.iter().filter_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{chosen, sample};
+    use super::*;
+
+    #[test]
+    fn the_first_method_is_the_one_that_leads() {
+        let analysis = sample::analysis(60);
+        let (n, d) = (3e9, 1e11);
+        let all = by_method(&analysis, n, d).unwrap();
+        let lead = chosen(&analysis, n, d).unwrap();
+        assert_eq!((&all[0].method, all[0].loss), (&lead.method, lead.loss));
+        assert_eq!(all.iter().map(|m| m.method.as_str()).collect::<Vec<_>>(), ["lse-huber", "varpro"]);
+        // 90% of a normal law lie within 1.645 standard deviations; Student's tails are a little wider.
+        for m in &all {
+            let half = (m.loss.hi / m.loss.lo).ln() / 2.0 / 1.645;
+            assert!((0.9..1.3).contains(&(half / m.sd)), "{m:?} {half}");
+        }
+        assert!(by_method(&analysis, 0.0, d).is_err());
+    }
+
+    /// The runs lie on one surface without noise: Chinchilla's form is that surface, and one that has it as
+    /// a special case agrees.
+    #[test]
+    fn a_law_that_holds_gives_the_loss_of_the_truth() {
+        let analysis = sample::analysis(0);
+        let (n, d) = (3e9, 1e11);
+        let truth = sample::EPOCH.loss(n, d);
+        let all = by_law(&analysis, (n, d, 6.0 * n * d), None);
+        let of = |name: &str| all.iter().find(|l| l.law == name).unwrap().loss;
+        assert!((of("chinchilla") / truth - 1.0).abs() < 1e-5, "{all:?} {truth}");
+        // The frontier is that of another, the optimal, run of this compute.
+        assert!(of("compute") < truth && of("compute") > 0.8 * truth, "{all:?}");
+        let sure = by_method(&analysis, n, d).unwrap();
+        assert!((sure[0].loss.value / truth - 1.0).abs() < 1e-5 && sure[0].sd < 1e-4, "{sure:?}");
+    }
+}
