@@ -115,7 +115,10 @@ mod tests {
     fn an_isoflop_grid_under_a_trunk_has_its_sizes_on_one_ladder() {
         let budgets = "budgets = [1e11, 1.78e11, 3.16e11, 5.62e11, 1e12]";
         let text = SWEEP.replace("budgets = [3e10, 1e11, 3e11, 1e12]", budgets);
-        let text = format!("{}{TRUNK}\n", &text[..text.find("[schedule").unwrap()]);
+        let text = format!(
+            "{}{TRUNK}\n[model]\nwidth_multiple = 2\n",
+            &text[..text.find("[schedule").unwrap()]
+        );
         let plan = plan(&text);
         assert_eq!(plan.cells.len(), 30);
         let mut sizes: Vec<u64> = plan.cells.iter().map(|c| c.params() as u64).collect();
