@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// Left to right. `error`, `units`, `random` and `points` know nothing of the rest.
 const ORDER: [&str; 25] = [
     "error", "units", "random", "points", "export", "fs", "spec", "shape", "plan", "data", "ops",
-    "model", "train", "ledger", "exec", "import", "fit", "predict", "forecast", "selftest", "figure",
-    "report", "cli", "lib", "main",
+    "model", "train", "ledger", "exec", "import", "fit", "predict", "forecast", "selftest",
+    "figure", "report", "cli", "lib", "main",
 ];
 
 /// May not touch a disk, a clock, the environment or a device.

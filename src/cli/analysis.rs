@@ -1,6 +1,6 @@
 //! From a table of runs to files: fit.json, figures and the report, for our own sweeps and for anybody's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::study::Recorded;
 use super::{Failure, answer, show};
@@ -25,6 +25,8 @@ pub(super) struct Study {
     spec: Option<Spec>,
     text: Option<String>,
     curves: Vec<Curve>,
+    /// `results/<sweep>`, for a sweep of ours.
+    results: Option<PathBuf>,
 }
 
 impl Study {
@@ -37,12 +39,21 @@ impl Study {
             ledger: Some(recorded.ledger),
             spec: Some(recorded.spec),
             text: Some(recorded.text),
+            results: Some(recorded.dir),
         }
     }
 
     /// Anybody's table.
     pub(super) fn imported(name: String, table: Table) -> Self {
-        Self { name, table, ledger: None, spec: None, text: None, curves: Vec::new() }
+        Self {
+            name,
+            table,
+            ledger: None,
+            spec: None,
+            text: None,
+            curves: Vec::new(),
+            results: None,
+        }
     }
 
     /// Fit options of the sweep file, where there is one.
@@ -142,12 +153,17 @@ pub(super) fn write(
         Os.write_atomic(&path("png"), &png)?;
     }
     let cells = study.ledger.as_ref().map(ledger::cell_rows).unwrap_or_default();
+    let forecasts = match &study.results {
+        Some(results) => super::score::card(dir, results, &study.name)?,
+        None => Vec::new(),
+    };
     let html = report::html(&report::Input {
         analysis,
         figures: &figures,
         predictions,
         sweep_toml: study.text.as_deref(),
         cells: &cells,
+        forecasts: &forecasts,
         provenance: &provenance(study),
     });
     Os.write_atomic(&dir.join("report.html"), html.as_bytes())?;

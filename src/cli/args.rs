@@ -39,6 +39,8 @@ pub enum Verb {
     Predict(PredictArgs),
     /// Do the intervals hold the truth? Measured on synthetic studies of the shape of yours.
     Selftest(SelftestArgs),
+    /// A locked forecast beside the run that it foretold.
+    Score(ScoreArgs),
     /// Write figures and the report again from what is recorded.
     Report(ReportArgs),
     /// The runs of a results directory or a CSV in a format that other tools read.
@@ -132,6 +134,26 @@ pub struct RunArgs {
     /// How often the state of a cell is kept: 300s, 5m, 500steps.
     #[arg(long, default_value = "5m", value_name = "INTERVAL")]
     pub checkpoint: Every,
+    /// Train only the cell of a locked forecast, and hold the forecast against it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "train_only"])]
+    pub forecast: Option<PathBuf>,
+    /// Where results and analyses lie.
+    #[command(flatten)]
+    pub dirs: Dirs,
+}
+
+/// `score`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The forecast is one of `isoflop predict FIT --flops C --lock`. Its run names it in the first line of every
+attempt (`isoflop run SWEEP --forecast FILE`); a run that was begun without it is refused with exit code 2,
+a forecast that was changed since it was locked with 3.")]
+pub struct ScoreArgs {
+    /// A file of analysis/<sweep>/forecasts/.
+    pub forecast: PathBuf,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
     /// Where results and analyses lie.
     #[command(flatten)]
     pub dirs: Dirs,
@@ -231,7 +253,12 @@ Questions:
   --loss L                   the cheapest run that reaches a loss
   --inference-tokens D       the cheapest run to train and serve, at a budget's quality
   --tokens-available U       the best run at a budget when only U distinct tokens exist
-A budget is --flops, or --hours or --usd on a --gpu."
+A budget is --flops, or --hours or --usd on a --gpu.
+
+--lock makes the answer to --flops C [--params N] a forecast that is held against its run:
+  isoflop predict analysis/S/fit.json --flops C --lock       before the run
+  isoflop run SWEEP --forecast analysis/S/forecasts/ID.json  trains that cell and scores it
+  isoflop score analysis/S/forecasts/ID.json                 the score again"
 )]
 pub struct PredictArgs {
     /// A fit.json.
@@ -282,6 +309,15 @@ pub struct PredictArgs {
     /// Price of one device for an hour; adds money to every answer.
     #[arg(long, value_parser = quantity, value_name = "USD", requires = "gpu")]
     pub usd_per_hour: Option<f64>,
+    /// Lock a forecast of the real cell at one --flops, of N* or of --params, before it is run.
+    #[arg(long, requires = "flops", conflicts_with_all = ["tokens", "loss", "inference_tokens", "tokens_available", "gpu", "gpus"])]
+    pub lock: bool,
+    /// Seed of weights and data order of the locked cell.
+    #[arg(long, default_value_t = 0, requires = "lock", value_name = "K")]
+    pub seed: u64,
+    /// Where results and analyses lie, for --lock.
+    #[command(flatten)]
+    pub dirs: Dirs,
     /// List the devices whose peak is known, and stop.
     #[arg(long)]
     pub gpus: bool,

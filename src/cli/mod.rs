@@ -8,10 +8,12 @@ pub mod args;
 mod check;
 mod export;
 mod fit;
+mod forecast;
 mod launch;
 mod plan;
 mod predict;
 mod run;
+mod score;
 mod selftest;
 mod show;
 mod status;
@@ -23,6 +25,7 @@ use std::io::Write as _;
 use crate::data::DataError;
 use crate::error::{FileError, InputError, exit};
 use crate::fit::FitError;
+use crate::forecast::ForecastError;
 use crate::import::ImportError;
 use crate::predict::PredictError;
 use args::{Cli, Verb};
@@ -74,6 +77,12 @@ impl From<FitError> for Failure {
     }
 }
 
+impl From<ForecastError> for Failure {
+    fn from(error: ForecastError) -> Self {
+        Self { message: format!("{error}\nhint: {}", error.hint()), code: error.code() }
+    }
+}
+
 impl From<PredictError> for Failure {
     fn from(error: PredictError) -> Self {
         Self { message: error.to_string(), code: exit::INPUT }
@@ -92,6 +101,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Status(args) => status::execute(&args),
         Verb::Fit(args) => fit::execute(&args),
         Verb::Predict(args) => predict::execute(&args),
+        Verb::Score(args) => score::execute(&args),
         Verb::Selftest(args) => selftest::execute(&args),
         Verb::Report(args) => run::report(&args),
         Verb::Export(args) => export::execute(&args),

@@ -38,7 +38,11 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
     let hardware = args.gpu.as_deref().map(|name| device(args, name)).transpose()?;
     let budgets = budgets(args, hardware.as_ref())?;
     unambiguous(args, &budgets)?;
-    let analysis = read(args.fit.as_deref().expect("clap asks for it unless --gpus is there"))?;
+    let fit = args.fit.as_deref().expect("clap asks for it unless --gpus is there");
+    if args.lock {
+        return super::forecast::lock(args, fit);
+    }
+    let analysis = read(fit)?;
     let mut answers = answers(&analysis, args, &budgets)?;
     if let Some(hardware) = &hardware {
         for answer in &mut answers {

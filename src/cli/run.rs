@@ -21,8 +21,11 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     let started = Instant::now();
     // The device and every directory are tried before any work is done.
     let spec = super::study::read_spec(&args.sweep)?.0;
-    if args.launcher == "slurm" {
+    if args.launcher == "slurm" && args.forecast.is_none() {
         return super::launch::execute(args, &spec);
+    }
+    if let Some(forecast) = &args.forecast {
+        return super::forecast::run(args, forecast);
     }
     let device = device::choose(args.device.unwrap_or(spec.device.kind))?;
     if args.dry_run {
@@ -56,9 +59,11 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         let job = Job {
             results: &results,
             data: &study.data,
+            planned: &study.plan.cells,
             eval_times: *study.spec.eval.times.get_ref(),
             device: &device,
             workers: 1,
+            forecast: None,
         };
         let workers = super::plan::workers(job, &study, args.workers, &todo);
         eprintln!("Training on {}, {}.", device.name, super::plan::side_by_side(workers));

@@ -95,7 +95,10 @@ mod tests {
         let all = by_method(&analysis, n, d).unwrap();
         let lead = chosen(&analysis, n, d).unwrap();
         assert_eq!((&all[0].method, all[0].loss), (&lead.method, lead.loss));
-        assert_eq!(all.iter().map(|m| m.method.as_str()).collect::<Vec<_>>(), ["lse-huber", "varpro"]);
+        assert_eq!(
+            all.iter().map(|m| m.method.as_str()).collect::<Vec<_>>(),
+            ["lse-huber", "varpro"]
+        );
         // 90% of a normal law lie within 1.645 standard deviations; Student's tails are a little wider.
         for m in &all {
             let half = (m.loss.hi / m.loss.lo).ln() / 2.0 / 1.645;

@@ -4,9 +4,10 @@
 //! refuse one. Everything a person wrote (ids, reasons, the sweep file) is escaped. Every printed number
 //! is a rounding of a value that `fit` or `predict` computed and that `fit.json` holds.
 //!
-//! Reads: `points`, `fit`'s result, `predict`'s result, `figure`. Read by: `cli`.
+//! Reads: `points`, `fit`'s result, `predict`'s result, `forecast`, `figure`. Read by: `cli`.
 
 mod answer;
+mod forecasts;
 mod forms;
 mod number;
 mod tables;
@@ -15,6 +16,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::figure::{Figure, fonts};
 use crate::fit::Analysis;
+use crate::forecast::Entry;
 use crate::points::CellRow;
 use crate::predict::Prediction;
 
@@ -31,6 +33,8 @@ pub struct Input<'a> {
     pub sweep_toml: Option<&'a str>,
     /// Every cell of the sweep, in the order of the plan. Empty for an imported table.
     pub cells: &'a [CellRow],
+    /// Locked forecasts with what came of them. Empty where there are none.
+    pub forecasts: &'a [Entry],
     /// Version, device, dates, hashes, as (name, value).
     pub provenance: &'a [(String, String)],
 }
@@ -120,6 +124,9 @@ fn sections(input: &Input) -> Vec<Part> {
             }
         }),
         part(!a.laws.is_empty(), "forms", "Other laws on the same runs", &|| forms::forms(a)),
+        part(!input.forecasts.is_empty(), "forecasts", "Forecasts", &|| {
+            forecasts::forecasts(input.forecasts, a.convention.loss_unit())
+        }),
         a.holdout.as_ref().map(|h| Part {
             id: "held-out",
             title: "Held out",
@@ -200,7 +207,15 @@ mod tests {
         predictions: &'a [Prediction],
         cells: &'a [CellRow],
     ) -> Input<'a> {
-        Input { analysis, figures, predictions, sweep_toml: None, cells, provenance: &[] }
+        Input {
+            analysis,
+            figures,
+            predictions,
+            sweep_toml: None,
+            cells,
+            forecasts: &[],
+            provenance: &[],
+        }
     }
 
     fn cell(id: &str, state: &str) -> CellRow {

@@ -1,0 +1,249 @@
+//! `isoflop predict --lock` and `isoflop run --forecast`: a forecast before its run, and the run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::args::{PredictArgs, RunArgs};
+use super::study::{SWEEP, Study};
+use super::watch::Terminal;
+use super::{Failure, predict, print, print_json, score};
+use crate::error::{FileError, InputError, exit};
+use crate::exec::device;
+use crate::exec::local::{self, Conduct, Job};
+use crate::exec::stop::Stop;
+use crate::fit::Analysis;
+use crate::forecast::{self, Basis, Forecast};
+use crate::fs::{Disk as _, Os};
+use crate::ledger::{State, cell_dir, log};
+use crate::plan::{Cell, Plan, Recipe};
+use crate::predict::at_flops;
+use crate::units::{count, flops};
+
+/// Where a sweep's forecasts are kept in its directory of analyses.
+pub(super) const FORECASTS: &str = "forecasts";
+
+/// Locks a forecast of the cell at a compute.
+pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
+    let [asked] = args.flops[..] else {
+        let message = "--lock forecasts one run, and several computes are given";
+        return Err(InputError::new(message, "lock one --flops after the other").into());
+    };
+    let analysis = predict::read(fit)?;
+    let fit_sha256 = sha256_of(fit)?;
+    let sweep = analysis.source.clone();
+    let results = args.dirs.results.join(&sweep);
+    let file = results.join(SWEEP);
+    if sweep.is_empty() || sweep.contains(['/', '\\', '.']) || !file.is_file() {
+        let message = format!(
+            "`{}` is a fit of `{sweep}`, which is no sweep under `{}`: there is no recipe to build the run by",
+            fit.display(),
+            args.dirs.results.display()
+        );
+        let hint =
+            "lock a forecast on analysis/<sweep>/fit.json of `isoflop run`, with its --results";
+        return Err(InputError::new(message, hint).into());
+    }
+    let study = Study::open(&file, Some(&args.dirs.results))?;
+    let params = match args.params {
+        Some(params) => params,
+        None => at_flops(&analysis, asked)?.params.value,
+    };
+    let seeds = (args.seed, args.seed);
+    let cell = Plan::cell_at(&study.spec, &study.data.facts, params, asked, seeds);
+    let ledger = results.join("ledger.csv");
+    belongs(&analysis, &ledger, &cell)?;
+    let now = jiff::Timestamp::now().to_string();
+    let basis = Basis {
+        sweep: &sweep,
+        analysis: &analysis,
+        fit_sha256: &fit_sha256,
+        ledger_sha256: &sha256_of(&ledger)?,
+        train_tokens: study.data.facts.train_tokens,
+        now: &now,
+    };
+    let made = forecast::lock(basis, &cell)?;
+    let dir = args.dirs.analysis.join(&sweep).join(FORECASTS);
+    let path = dir.join(format!("{}.json", &cell.id[..8]));
+    if let Some((path, old)) = earlier(&dir, &path, &cell)? {
+        if !old.agrees(&made) {
+            let message = format!(
+                "`{}` is another forecast of cell {}, locked {}",
+                path.display(),
+                cell.id,
+                old.locked
+            );
+            let hint = "a run has one forecast: lock another --flops, --params or --seed, \
+                        or score the one that is there";
+            return Err(InputError::new(message, hint).into());
+        }
+        eprintln!("Locked before, and nothing has changed: `{}` is kept.", path.display());
+        return tell(args, &old, &path);
+    }
+    let begun = log::numbered(&Os, &cell_dir(&results, &cell.id))?;
+    if let Some((number, _)) = begun.first() {
+        let message = format!(
+            "cell {} was begun already (attempt {number}): a forecast made after its run is no forecast",
+            cell.id
+        );
+        let hint = "lock a run that has not begun: another --flops, --params or --seed";
+        return Err(InputError::new(message, hint).into());
+    }
+    Os.create_dirs(&dir)?;
+    Os.write_atomic(&path, &made.bytes())?;
+    tell(args, &made, &path)
+}
+
+fn sha256_of(path: &Path) -> Result<String, Failure> {
+    Ok(forecast::sha256(&std::fs::read(path).map_err(FileError::new("read", path))?))
+}
+
+/// A forecast of this cell in `dir`, under whatever name; `path` is its own.
+fn earlier(dir: &Path, path: &Path, cell: &Cell) -> Result<Option<(PathBuf, Forecast)>, Failure> {
+    if path.exists() {
+        return Ok(Some((path.to_owned(), score::verified(path)?)));
+    }
+    // Damaged files of other names are void, and no forecast of this cell.
+    let read = |path: PathBuf| Some((path.clone(), score::verified(&path).ok()?));
+    Ok(score::files(dir)?.into_iter().filter_map(read).find(|(_, f)| f.cell.id == cell.id))
+}
+
+/// Shows a forecast that is on the disk.
+fn tell(args: &PredictArgs, forecast: &Forecast, path: &Path) -> Result<u8, Failure> {
+    if args.json {
+        print_json(forecast);
+    } else {
+        print(&score::foretold(forecast));
+        print(&format!(
+            "\n  forecast  {}\n  run it    isoflop run {} --forecast {}\n",
+            path.display(),
+            args.dirs.results.join(&forecast.sweep).join(SWEEP).display(),
+            path.display()
+        ));
+    }
+    eprint!("{}", super::show::warnings(&forecast.warnings));
+    Ok(0)
+}
+
+/// Refuses a fit that was not made from the ledger, and a cell on other data than the ledger's.
+fn belongs(analysis: &Analysis, ledger: &Path, cell: &Cell) -> Result<(), Failure> {
+    let refuse = |why: String| {
+        let message = format!("fit and `{}` do not belong together: {why}", ledger.display());
+        InputError::new(message, "`isoflop report SWEEP` makes both anew from what is recorded")
+    };
+    let bytes = std::fs::read(ledger).map_err(FileError::new("read", ledger))?;
+    let mut rows = csv::Reader::from_reader(bytes.as_slice());
+    let heads = rows.headers().map_err(|e| refuse(e.to_string()))?.clone();
+    let column = |name: &str| {
+        let at = heads.iter().position(|h| h == name);
+        at.ok_or_else(|| refuse(format!("the ledger has no column `{name}`")))
+    };
+    let names = ["params", "tokens", "flops", "loss"];
+    let (id, state, data) = (column("id")?, column("state")?, column("data_sha256")?);
+    let numbers = names.iter().map(|n| column(n)).collect::<Result<Vec<_>, _>>()?;
+    let mut completed: BTreeMap<String, Vec<Option<f64>>> = BTreeMap::new();
+    for row in rows.records() {
+        let row = row.map_err(|e| refuse(e.to_string()))?;
+        if row[state] != *"completed" {
+            continue;
+        }
+        if row[data] != cell.recipe.data_sha256 {
+            let message = format!("the data of cell {} are not those of the sweep now", &row[id]);
+            let hint = "restore the sweep's data, or run the sweep again on what is there";
+            return Err(InputError::new(message, hint).into());
+        }
+        let values = numbers.iter().map(|i| row[*i].parse().ok()).collect();
+        completed.insert(row[id].to_owned(), values);
+    }
+    if completed.len() != analysis.points.len() {
+        let (n, m) = (analysis.points.len(), completed.len());
+        return Err(refuse(format!("{n} runs in the fit, {m} completed in the ledger")).into());
+    }
+    for point in &analysis.points {
+        let values = [point.params, point.tokens, point.flops, point.loss].map(Some);
+        match completed.get(&point.id) {
+            Some(row) if *row == values => {}
+            Some(_) => {
+                return Err(refuse(format!("cell {} is another in each", point.id)).into());
+            }
+            None => return Err(refuse(format!("cell {} is not completed", point.id)).into()),
+        }
+    }
+    Ok(())
+}
+
+/// Trains the cell of a forecast, and scores it.
+pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
+    if args.launcher != "local" {
+        let message = "--forecast trains one cell, and not in a job array";
+        return Err(InputError::new(message, "leave --launcher out").into());
+    }
+    let forecast = score::verified(path)?;
+    let spec = super::study::read_spec(&args.sweep)?.0;
+    if *spec.name.get_ref() != forecast.sweep {
+        let message = format!(
+            "`{}` is a forecast of sweep `{}`, and `{}` is `{}`",
+            path.display(),
+            forecast.sweep,
+            args.sweep.display(),
+            spec.name.get_ref()
+        );
+        return Err(InputError::new(message, "give the sweep that it was made for").into());
+    }
+    let device = device::choose(args.device.unwrap_or(spec.device.kind))?;
+    let results = args.dirs.results.join(&forecast.sweep);
+    Os.create_dirs(&results)?;
+    let study = Study::open(&args.sweep, Some(&args.dirs.results))?;
+    let recipe = &forecast.cell.recipe;
+    if recipe.data_sha256 != study.data.facts.sha256 {
+        let message = "the data are not those that the forecast was made for".to_owned();
+        return Err(
+            InputError::new(message, "restore the data; a forecast holds for one run").into()
+        );
+    }
+    if recipe.version != Recipe::current_version() {
+        let message = format!(
+            "the forecast's recipe has version {}, this isoflop trains version {}",
+            recipe.version,
+            Recipe::current_version()
+        );
+        return Err(InputError::new(message, "run it with the isoflop that locked it").into());
+    }
+    // A run that was begun without the forecast is refused before more is spent on it.
+    let state = score::look(&forecast, &results)?;
+    let again = |state: &State| args.retry.iter().any(|name| name == state.name());
+    if matches!(state, State::Missing { .. } | State::Running { .. }) || again(&state) {
+        let cells = std::slice::from_ref(&forecast.cell);
+        let todo = [&forecast.cell];
+        eprintln!(
+            "Cell {}: {} FLOP, N {}, D {}. Training on {}.",
+            &forecast.cell.id[..8],
+            flops(forecast.flops),
+            count(forecast.params),
+            count(forecast.tokens),
+            device.name
+        );
+        let job = Job {
+            results: &results,
+            data: &study.data,
+            planned: cells,
+            eval_times: *study.spec.eval.times.get_ref(),
+            device: &device,
+            workers: 1,
+            forecast: Some(&forecast.sha256),
+        };
+        let watch = Terminal::new(1, &todo);
+        let stop = Stop::on_signals().map_err(|e| Failure {
+            message: format!("cannot listen to signals: {e}"),
+            code: exit::BUG,
+        })?;
+        let conduct = Conduct { every: args.checkpoint, stop: &stop, again: &again };
+        let trained = local::run(job, conduct, &todo, &watch);
+        watch.finish();
+        trained.map_err(|e| Failure { code: exit::AGAIN, ..e.into() })?;
+        if stop.asked() {
+            eprintln!("Stopped by {}. All is kept; the same command goes on.", stop.why());
+            return Ok(exit::AGAIN);
+        }
+    }
+    score::show(&forecast, path, &args.dirs, false)
+}

@@ -1,0 +1,180 @@
+//! `isoflop score`: a forecast beside its run, and all of them for the report.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::args::{Dirs, ScoreArgs};
+use super::study::SWEEP;
+use super::{Failure, print, print_json};
+use crate::error::{FileError, InputError};
+use crate::forecast::{Entry, Forecast, ForecastError, Outcome, Score};
+use crate::fs::{Disk as _, Os};
+use crate::ledger::event::Event;
+use crate::ledger::{self, FAILURES, State, cell_dir};
+use crate::units::{count, digits3, flops};
+
+/// Longest forecast that is read [bytes].
+const MAX_FORECAST: u64 = 16 << 20;
+
+pub(super) fn execute(args: &ScoreArgs) -> Result<u8, Failure> {
+    let forecast = verified(&args.forecast)?;
+    show(&forecast, &args.forecast, &args.dirs, args.json)
+}
+
+/// Reads a forecast and verifies its lock.
+pub(super) fn verified(path: &Path) -> Result<Forecast, Failure> {
+    let bytes = Os.read(path, MAX_FORECAST).map_err(FileError::new("read", path))?;
+    Forecast::read(&bytes).map_err(|e| {
+        let failure = Failure::from(e);
+        Failure { message: format!("`{}`: {}", path.display(), failure.message), ..failure }
+    })
+}
+
+/// The files of a directory of forecasts, by name; none where it is not there.
+pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let found = match Os.list(dir) {
+        Ok(found) => found,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(FileError::new("read", dir)(e)),
+    };
+    Ok(found.into_iter().filter(|p| p.extension().is_some_and(|e| e == "json")).collect())
+}
+
+/// How far the run of a forecast is, in `results/<sweep>`; refused where an attempt does not name it.
+pub(super) fn look(forecast: &Forecast, results: &Path) -> Result<State, Failure> {
+    let (attempts, state) = ledger::look(&cell_dir(results, &forecast.cell.id))?;
+    let mut begun = Vec::new();
+    for attempt in &attempts {
+        match attempt.events.first() {
+            Some(Event::Started { cell, forecast: hash, .. }) => {
+                if cell.recipe != forecast.cell.recipe {
+                    let why = format!("`{}` trained another recipe", attempt.dir.display());
+                    return Err(ForecastError::Damaged(why).into());
+                }
+                begun.push((attempt.number, hash.as_deref()));
+            }
+            // Cut before its first line, hence before its first step; or a line that cannot be read.
+            _ if attempt.damage.is_none() => {}
+            _ => begun.push((attempt.number, None)),
+        }
+    }
+    forecast.precedes(&begun)?;
+    Ok(state)
+}
+
+/// A score with what it is of, as JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    state: &'a str,
+    why: Option<String>,
+    score: Option<Score>,
+    forecast: &'a Forecast,
+}
+
+/// Prints a forecast beside its run. The exit code is 1 where the run ended without a loss.
+pub(super) fn show(
+    forecast: &Forecast,
+    path: &Path,
+    dirs: &Dirs,
+    json: bool,
+) -> Result<u8, Failure> {
+    let results = dirs.results.join(&forecast.sweep);
+    let state = look(forecast, &results)?;
+    let score = scored(forecast, &state);
+    let code = u8::from(FAILURES.contains(&state.name()));
+    if json {
+        print_json(&Told { state: state.name(), why: state.why(), score, forecast });
+        return Ok(code);
+    }
+    let Some(score) = score else {
+        print(&foretold(forecast));
+        let why = state.why().unwrap_or_default();
+        let command =
+            format!("isoflop run {} --forecast {}", results.join(SWEEP).display(), path.display());
+        print(&format!("  measured  not yet: {why}\n  run it    {command}\n"));
+        return Ok(code);
+    };
+    print(&(foretold(forecast) + &beside(&score)));
+    Ok(code)
+}
+
+fn scored(forecast: &Forecast, state: &State) -> Option<Score> {
+    match state {
+        State::Completed { loss, loss_se, .. } => Some(forecast.score(*loss, *loss_se)),
+        _ => None,
+    }
+}
+
+/// What a forecast says, in a few lines.
+pub(super) fn foretold(f: &Forecast) -> String {
+    format!(
+        "Forecast {} of {}, locked {}\n  run       {}  {} FLOP, N {}, D {}, D/N {}\n  predicted {:.4} nats/token \
+         ({:.4}..{:.4}, {:.0}%), by {}\n  reach     {} times the largest compute that was fitted\n",
+        &f.sha256[..8],
+        f.sweep,
+        f.locked,
+        &f.cell.id[..8],
+        flops(f.flops),
+        count(f.params),
+        count(f.tokens),
+        digits3(f.tokens_per_param),
+        f.loss.value,
+        f.loss.lo,
+        f.loss.hi,
+        100.0 * f.level,
+        f.method,
+        digits3(f.extrapolation)
+    )
+}
+
+fn beside(score: &Score) -> String {
+    let percent = |share: f64| format!("{}%", super::show::signed(100.0 * share, 2));
+    let z = score.z.map_or_else(|| "-".to_owned(), |z| super::show::signed(z, 2));
+    let place = if score.inside { "inside" } else { "outside" };
+    let mut out = format!(
+        "  measured  {:.4} (standard error {:.4})\n  error     {}, z {z}, {place} the interval\n\n",
+        score.measured,
+        score.measured_se,
+        percent(score.error)
+    );
+    let rows = score.methods.iter().map(|s| ("method", s));
+    let rows = rows.chain(score.laws.iter().map(|s| ("law", s)));
+    let rows = rows.map(|(kind, s)| {
+        vec![kind.to_owned(), s.by.clone(), format!("{:.4}", s.predicted), percent(s.error)]
+    });
+    out += &super::show::table(&["", "by", "predicted", "error"], 2, rows.collect());
+    out + "  Errors are predicted over measured, minus one; z is in predicted standard deviations.\n"
+}
+
+/// Every forecast of a sweep with what came of it, by the time it was locked.
+pub(super) fn card(analysis: &Path, results: &Path, sweep: &str) -> Result<Vec<Entry>, Failure> {
+    let mut entries = Vec::new();
+    for path in files(&analysis.join(super::forecast::FORECASTS))? {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let of = |f: &Forecast| -> Result<State, Failure> {
+            if f.sweep != sweep {
+                let message = format!("it is a forecast of sweep `{}`", f.sweep);
+                return Err(InputError::new(message, "").into());
+            }
+            look(f, results)
+        };
+        let why = |e: Failure| e.message.lines().next().unwrap_or_default().to_owned();
+        entries.push(match verified(&path) {
+            Err(e) => Entry { file, forecast: None, outcome: Outcome::Void(why(e)) },
+            Ok(forecast) => {
+                let outcome = match of(&forecast) {
+                    Err(e) => Outcome::Void(why(e)),
+                    Ok(state) => match scored(&forecast, &state) {
+                        Some(score) => Outcome::Scored(score),
+                        None => Outcome::Open(state.why().unwrap_or_default()),
+                    },
+                };
+                Entry { file, forecast: Some(forecast), outcome }
+            }
+        });
+    }
+    let locked = |e: &Entry| e.forecast.as_ref().map(|f| f.locked.clone());
+    entries.sort_by_key(locked);
+    Ok(entries)
+}

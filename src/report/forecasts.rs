@@ -1,0 +1,76 @@
+//! The scorecard: what was foretold before it was run, and what came.
+
+use maud::{Markup, html};
+
+use super::number::{loss, percent};
+use super::tables::table;
+use crate::figure::power;
+use crate::forecast::{Entry, Outcome, Score};
+use crate::units::count;
+
+/// Every locked forecast, scored, open or void.
+pub(super) fn forecasts(entries: &[Entry], unit: &str) -> Markup {
+    let scores: Vec<&Score> = entries.iter().filter_map(|e| score(&e.outcome)).collect();
+    let inside = scores.iter().filter(|s| s.inside).count();
+    let open = entries.iter().filter(|e| matches!(e.outcome, Outcome::Open(_))).count();
+    let void = entries.len() - scores.len() - open;
+    let rows = html! { @for entry in entries { (row(entry)) } };
+    html! {
+        p {
+            "Each was locked before its run began: the run's own record names the forecast's SHA-256 in its "
+            "first line. "
+            @if !scores.is_empty() {
+                b { (inside) " of " (scores.len()) } " measured losses lie inside their prediction interval"
+                @if open + void > 0 { "; " } @else { "." }
+            }
+            @if open > 0 { (open) " not yet measured" @if void > 0 { ", " } @else { "." } }
+            @if void > 0 { (void) " void, and not counted." }
+        }
+        (table(
+            &[
+                ("Locked", "", false), ("C", "FLOP", true), ("N", "parameters", true),
+                ("D", "tokens", true), ("Predicted", unit, true), ("Interval", unit, true),
+                ("Measured", unit, true), ("Error", "predicted / measured − 1", true), ("", "", false),
+                ("SHA-256", "", false),
+            ],
+            &rows,
+        ))
+    }
+}
+
+fn score(outcome: &Outcome) -> Option<&Score> {
+    match outcome {
+        Outcome::Scored(score) => Some(score),
+        Outcome::Open(_) | Outcome::Void(_) => None,
+    }
+}
+
+fn row(entry: &Entry) -> Markup {
+    let score = score(&entry.outcome);
+    html! {
+        tr.out[matches!(entry.outcome, Outcome::Void(_))] {
+            @match &entry.forecast {
+                Some(f) => {
+                    // The day and the minute; the rest is for nobody.
+                    td { (f.locked.chars().take(16).collect::<String>().replace('T', " ")) }
+                    td.n { (power(f.flops)) }
+                    td.n { (count(f.params)) }
+                    td.n { (count(f.tokens)) }
+                    td.n { (loss(Some(f.loss.value))) }
+                    td.n { (loss(Some(f.loss.lo))) " – " (loss(Some(f.loss.hi))) }
+                }
+                None => { td colspan="6" { code { (entry.file) } } }
+            }
+            td.n { (loss(score.map(|s| s.measured))) }
+            td.n { (score.map_or_else(|| "–".to_owned(), |s| percent(s.error))) }
+            td {
+                @match &entry.outcome {
+                    Outcome::Scored(s) => (if s.inside { "inside" } else { "outside" }),
+                    Outcome::Open(why) => { "open: " (why) }
+                    Outcome::Void(why) => { "void: " (why) }
+                }
+            }
+            td { @if let Some(f) = &entry.forecast { code { (f.sha256.chars().take(8).collect::<String>()) } } }
+        }
+    }
+}
