@@ -365,3 +365,173 @@ pub struct Entry {
     /// What came of it.
     pub outcome: Outcome,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::tests::{SWEEP, plan};
+
+    fn forecast() -> Forecast {
+        let cell = plan(SWEEP).cells[0].clone();
+        let near = |value: f64| Estimate { value, lo: 0.95 * value, hi: 1.05 * value };
+        let loss = Estimate { value: 2.0, lo: 1.9, hi: 2.1 };
+        let mut forecast = Forecast {
+            version: FORECAST_VERSION,
+            isoflop: "0".into(),
+            locked: "then".into(),
+            sweep: "t".into(),
+            params: cell.params(),
+            tokens: cell.recipe.tokens() as f64,
+            flops: cell.recipe.flops(),
+            tokens_per_param: cell.recipe.tokens() as f64 / cell.params(),
+            loss,
+            sd: 0.05,
+            level: 0.9,
+            method: "lse-huber".into(),
+            extrapolation: 10.0,
+            optimum: Optimum { flops: 1e13, params: near(1e5), tokens: near(2e7 / 3.0) },
+            methods: vec![
+                MethodLoss { method: "lse-huber".into(), loss, sd: 0.05 },
+                MethodLoss { method: "varpro".into(), loss: near(2.75), sd: 0.1 },
+            ],
+            laws: vec![LawLoss { law: "kaplan".into(), loss: 2.5 }],
+            fit_sha256: "f".into(),
+            ledger_sha256: "l".into(),
+            warnings: vec![Warning { code: Code::Extrapolation, text: "far".into() }],
+            sha256: String::new(),
+            cell,
+        };
+        forecast.sha256 = seal(&serde_json::to_value(&forecast).unwrap());
+        forecast
+    }
+
+    /// Every value with one leaf of it changed, and every object with one field gone.
+    fn edits(value: &Value) -> Vec<Value> {
+        match value {
+            Value::Object(fields) => {
+                let mut out = Vec::new();
+                for (key, inner) in fields {
+                    let mut less = fields.clone();
+                    less.remove(key);
+                    out.push(Value::Object(less));
+                    for edit in edits(inner) {
+                        let mut changed = fields.clone();
+                        changed.insert(key.clone(), edit);
+                        out.push(Value::Object(changed));
+                    }
+                }
+                out
+            }
+            Value::Array(items) => {
+                let mut out = vec![Value::Array(items[1..].to_vec())];
+                for (i, inner) in items.iter().enumerate() {
+                    for edit in edits(inner) {
+                        let mut changed = items.clone();
+                        changed[i] = edit;
+                        out.push(Value::Array(changed));
+                    }
+                }
+                out
+            }
+            Value::String(text) => vec![json!(format!("{text}0"))],
+            Value::Bool(b) => vec![json!(!b)],
+            Value::Null => vec![json!(1.0)],
+            Value::Number(n) => match (n.as_u64(), n.as_f64()) {
+                (Some(n), _) => vec![json!(n + 1)],
+                // The next number that there is.
+                (None, Some(x)) => vec![json!(f64::from_bits(x.to_bits() + 1))],
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// The oracle is `sha256sum` of {"a":[1,"x"],"b":1.5}.
+    #[test]
+    fn the_lock_is_the_hash_of_the_rest_with_its_keys_sorted() {
+        let value = json!({"b": 1.5, "sha256": "whatever", "a": [1, "x"]});
+        assert_eq!(
+            seal(&value),
+            "5efd1c99acaa74c2f0c237017fb8919dd43da056f9215ce8d63c998d4737c48e"
+        );
+    }
+
+    #[test]
+    fn what_was_locked_is_read_again_and_any_edit_of_it_is_refused() {
+        let forecast = forecast();
+        assert_eq!(Forecast::read(&forecast.bytes()), Ok(forecast.clone()));
+        let value = serde_json::to_value(&forecast).unwrap();
+        let mut edits = edits(&value);
+        assert!(edits.len() > 100, "{}", edits.len());
+        let mut more = value.clone();
+        more["more"] = json!(0);
+        edits.push(more);
+        for edit in edits {
+            let bytes = serde_json::to_vec(&edit).unwrap();
+            let error = Forecast::read(&bytes).expect_err(&edit.to_string());
+            assert!(matches!(error, ForecastError::Damaged(_)), "{error}");
+            assert_eq!(error.code(), 3);
+        }
+        for bytes in [&b"[]"[..], b"", b"{}", b"null", b"\xff"] {
+            assert!(matches!(Forecast::read(bytes), Err(ForecastError::Damaged(_))));
+        }
+    }
+
+    #[test]
+    fn a_hash_made_to_fit_does_not_pass_for_another_cell_or_version() {
+        let sealed = |edit: &dyn Fn(&mut Value)| {
+            let mut value = serde_json::to_value(forecast()).unwrap();
+            edit(&mut value);
+            value["sha256"] = json!(seal(&value));
+            Forecast::read(&serde_json::to_vec(&value).unwrap())
+        };
+        assert!(sealed(&|_| {}).is_ok());
+        let other = sealed(&|v| v["cell"]["recipe"]["steps"] = json!(1));
+        assert!(matches!(other, Err(ForecastError::Damaged(_))), "{other:?}");
+        assert_eq!(sealed(&|v| v["version"] = json!(2)), Err(ForecastError::Newer(2)));
+        // An edit with a hash of its own is another forecast, and no attempt names it.
+        let better = sealed(&|v| v["loss"]["value"] = json!(2.4)).unwrap();
+        let first = forecast().sha256;
+        assert!(forecast().precedes(&[(1, Some(&first))]).is_ok());
+        let error = better.precedes(&[(1, Some(&first))]).unwrap_err();
+        assert!(error.to_string().contains("for another forecast") && error.code() == 2);
+    }
+
+    #[test]
+    fn every_attempt_must_name_the_forecast() {
+        let f = forecast();
+        let own = Some(f.sha256.as_str());
+        assert!(f.precedes(&[]).is_ok());
+        assert!(f.precedes(&[(1, own), (2, own)]).is_ok());
+        let error = f.precedes(&[(1, own), (3, None)]).unwrap_err();
+        assert!(error.to_string().contains("attempt 3") && error.code() == 2, "{error}");
+    }
+
+    #[test]
+    fn the_same_forecast_at_another_time_agrees_and_another_number_does_not() {
+        let f = forecast();
+        let later = Forecast { locked: "now".into(), isoflop: "1".into(), ..f.clone() };
+        assert!(f.agrees(&later));
+        assert!(!f.agrees(&Forecast { sd: 0.06, ..later }));
+    }
+
+    /// By hand: 2.0 foretold, 2.5 measured: 20% too low; ln 0.8 = -0.223143551 is 4.46287103 times 0.05.
+    #[test]
+    fn a_score_is_the_arithmetic_of_the_two_losses() {
+        let score = forecast().score(2.5, 0.01);
+        let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-8, "{got} {want}");
+        near(score.error, -0.2);
+        near(score.z.unwrap(), -4.462_871_03);
+        assert!(!score.inside);
+        near(score.methods[1].error, 0.1);
+        near(score.laws[0].error, 0.0);
+        let names: Vec<&str> = score.methods.iter().map(|m| m.by.as_str()).collect();
+        assert_eq!(names, ["lse-huber", "varpro"]);
+        for (measured, inside) in [(1.899, false), (1.9, true), (2.1, true), (2.101, false)] {
+            assert_eq!(forecast().score(measured, 0.0).inside, inside, "{measured}");
+        }
+        let sure = Forecast { sd: 0.0, ..forecast() };
+        assert_eq!(sure.score(2.5, 0.0).z, None);
+    }
+}
