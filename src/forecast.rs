@@ -1,6 +1,6 @@
 //! Locked forecasts: what a fit says of one run that has not begun, sealed by a hash.
 //!
-//! The hash stands in the first line of every attempt at the run, in a log that is sealed itself. So the
+//! The hash stands in the first line of every attempt at the run, in a log with checksums. So the
 //! record of the run says that the forecast was there first, and no clock has to be believed. A forecast
 //! that was changed has another hash, and one whose run began without it is none.
 //!
@@ -367,13 +367,14 @@ pub struct Entry {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::plan::tests::{SWEEP, plan};
 
-    fn forecast() -> Forecast {
+    /// A loss of 2.0 foretold, 1.9 to 2.1.
+    pub(crate) fn forecast() -> Forecast {
         let cell = plan(SWEEP).cells[0].clone();
         let near = |value: f64| Estimate { value, lo: 0.95 * value, hi: 1.05 * value };
         let loss = Estimate { value: 2.0, lo: 1.9, hi: 2.1 };

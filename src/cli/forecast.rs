@@ -77,7 +77,7 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
             return Err(InputError::new(message, hint).into());
         }
         eprintln!("Locked before, and nothing has changed: `{}` is kept.", path.display());
-        return tell(args, &old, &path);
+        return Ok(tell(args, &old, &path));
     }
     let begun = log::numbered(&Os, &cell_dir(&results, &cell.id))?;
     if let Some((number, _)) = begun.first() {
@@ -90,7 +90,7 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
     }
     Os.create_dirs(&dir)?;
     Os.write_atomic(&path, &made.bytes())?;
-    tell(args, &made, &path)
+    Ok(tell(args, &made, &path))
 }
 
 fn sha256_of(path: &Path) -> Result<String, Failure> {
@@ -108,7 +108,7 @@ fn earlier(dir: &Path, path: &Path, cell: &Cell) -> Result<Option<(PathBuf, Fore
 }
 
 /// Shows a forecast that is on the disk.
-fn tell(args: &PredictArgs, forecast: &Forecast, path: &Path) -> Result<u8, Failure> {
+fn tell(args: &PredictArgs, forecast: &Forecast, path: &Path) -> u8 {
     if args.json {
         print_json(forecast);
     } else {
@@ -121,7 +121,7 @@ fn tell(args: &PredictArgs, forecast: &Forecast, path: &Path) -> Result<u8, Fail
         ));
     }
     eprint!("{}", super::show::warnings(&forecast.warnings));
-    Ok(0)
+    0
 }
 
 /// Refuses a fit that was not made from the ledger, and a cell on other data than the ledger's.

@@ -74,3 +74,39 @@ fn row(entry: &Entry) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::tests::forecast;
+
+    fn entry(outcome: Outcome) -> Entry {
+        Entry { file: "a.json".into(), forecast: Some(forecast()), outcome }
+    }
+
+    #[test]
+    fn only_what_was_measured_is_counted_and_nothing_is_left_out() {
+        let scored = |measured| entry(Outcome::Scored(forecast().score(measured, 0.01)));
+        let evil = "<script>alert(1)</script>";
+        let entries = [
+            scored(1.95),
+            scored(2.5),
+            entry(Outcome::Open("not trained yet".into())),
+            entry(Outcome::Void(evil.into())),
+            Entry { file: evil.into(), forecast: None, outcome: Outcome::Void("edited".into()) },
+        ];
+        let page = forecasts(&entries, "nats/token").into_string();
+        assert!(page.contains("<b>1 of 2</b>"), "{page}");
+        assert!(page.contains("; 1 not yet measured, 2 void, and not counted."), "{page}");
+        assert_eq!(page.matches("<tr").count(), 1 + entries.len());
+        // 2.0 over 2.5 and over 1.95.
+        assert!(page.contains("−20.00%") && page.contains("+2.56%"), "{page}");
+        assert!(page.contains("open: not trained yet") && page.contains("void: edited"));
+        assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
+        let one = forecasts(&entries[..1], "nats/token").into_string();
+        assert!(
+            one.contains("<b>1 of 1</b> measured losses lie inside their prediction interval."),
+            "{one}"
+        );
+    }
+}
