@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::points::{Exclusion, Table};
 use crate::units::count;
-pub use collapse::{Collapse, NEAR, Shape, collapse};
+pub use collapse::{Collapse, Shape, collapse};
 pub use ending::{Rise, rising_end};
 pub use spike::{Spikes, spikes};
 
@@ -33,7 +33,7 @@ const DECAYED: f64 = 0.3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
-    /// A spike that the loss had not come back from when the last tenth of the run began.
+    /// A spike that the loss had not come back from by the end of the run.
     UnhealedSpike,
     /// The run ended with a learning rate above 0.3 of its peak.
     Undecayed,
@@ -50,7 +50,7 @@ impl Rule {
         match self {
             Self::UnhealedSpike => {
                 "a spike (the median of 7 steps more than 5 robust standard deviations above the median of the 50 \
-                 before) must be over before the last tenth of the run"
+                 before) must be over by the end of the run: a median of 7 within 2 of them"
             }
             Self::Undecayed => "the last learning rate may be at most 0.3 of the peak",
             Self::RisingEnd => {
@@ -83,8 +83,6 @@ pub struct Run {
     pub losses: Vec<f32>,
     /// Learning rate of the last step over the peak [0, 1].
     pub last_rate: f64,
-    /// Runs of one kind of schedule share a number: their curves may have one shape.
-    pub kind: usize,
 }
 
 /// What was found in the loss curves of a sweep: `health` in `fit.json`.
@@ -147,7 +145,7 @@ pub fn check(runs: &[Run], exclude: &[Rule]) -> Health {
         if let Some(run) = Some(run).filter(long) {
             let steps = run.losses.len();
             if let Some(spikes) = spikes(&run.losses) {
-                if !spikes.healed {
+                if !spikes.healed() {
                     found.push((Rule::UnhealedSpike, spikes.told(steps)));
                 }
                 health.spikes.push(Spiked { id: run.id.clone(), steps, spikes });
@@ -173,11 +171,9 @@ pub fn check(runs: &[Run], exclude: &[Rule]) -> Health {
 impl Health {
     /// Takes the runs that are to be left out from a table's points to its exclusions.
     pub fn screen(&self, table: &mut Table) {
-        let out = |id: &str| self.broken.iter().any(|b| b.excluded && b.id == id);
-        let (gone, kept) =
-            std::mem::take(&mut table.points).into_iter().partition(|p| out(&p.id));
+        let points = std::mem::take(&mut table.points);
+        let (gone, kept): (Vec<_>, Vec<_>) = points.into_iter().partition(|p| self.excludes(&p.id));
         table.points = kept;
-        let gone: Vec<crate::points::Point> = gone;
         table.excluded.extend(gone.into_iter().map(|p| Exclusion {
             what: format!("N {}, D {}", count(p.params), count(p.tokens)),
             reason: self.reasons(&p.id),
@@ -185,12 +181,42 @@ impl Health {
         }));
     }
 
-    /// Runs that are left out.
-    pub fn left_out(&self) -> Vec<&str> {
-        let mut ids: Vec<&str> =
-            self.broken.iter().filter(|b| b.excluded).map(|b| b.id.as_str()).collect();
-        ids.dedup();
-        ids
+    /// Whether a run is left out.
+    pub fn excludes(&self, id: &str) -> bool {
+        self.broken.iter().any(|b| b.excluded && b.id == id)
+    }
+
+    /// What was found, in one line: `Curves: 84 checked, 2 with spikes (healed), none excluded`.
+    pub fn line(&self) -> String {
+        let mut parts = vec![format!("{} checked", self.checked)];
+        if self.short > 0 {
+            parts.push(format!("{} too short to judge", self.short));
+        }
+        match self.spikes.iter().filter(|s| s.spikes.healed()).count() {
+            0 if self.spikes.is_empty() => parts.push("no spikes".to_owned()),
+            0 => {}
+            n => parts.push(format!("{n} with spikes (healed)")),
+        }
+        for (excluded, what) in [(true, "excluded"), (false, "kept against a rule")] {
+            let mut named: Vec<(&str, Vec<String>)> = Vec::new();
+            let fits = |b: &&Broken| self.excludes(&b.id) == excluded;
+            for broken in self.broken.iter().filter(fits) {
+                match named.last_mut() {
+                    Some((id, rules)) if *id == broken.id => rules.push(broken.rule.to_string()),
+                    _ => named.push((&broken.id, vec![broken.rule.to_string()])),
+                }
+            }
+            let each = |(id, rules): &(&str, Vec<String>)| format!("{id} ({})", rules.join(", "));
+            match (named.len(), excluded) {
+                (0, true) => parts.push("none excluded".to_owned()),
+                (0, false) => {}
+                (n, _) => {
+                    let list: Vec<String> = named.iter().map(each).collect();
+                    parts.push(format!("{n} {what}: {}", list.join(", ")));
+                }
+            }
+        }
+        format!("Curves: {}", parts.join(", "))
     }
 
     fn reasons(&self, id: &str) -> String {

@@ -4,9 +4,11 @@
 //! 500 lies 8 robust standard deviations above its running median, and the next is back. So a spike is a
 //! stretch: the median of [`STRETCH`] steps against that of the [`BEFORE`] steps before it.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
-use super::{END, median, robust_sd};
+use super::robust_sd;
 
 /// Steps of a stretch, half of which have to lie high.
 const STRETCH: usize = 7;
@@ -32,13 +34,16 @@ pub struct Spikes {
     pub step: usize,
     /// First step at which the loss was back after it; nothing when it never was.
     pub back: Option<usize>,
-    /// Whether that was before the last tenth of the run.
-    pub healed: bool,
     /// Height of the last spike [nats/token].
     pub last_height: f64,
 }
 
 impl Spikes {
+    /// Whether the loss came back after every spike. Only the last one can be without an end.
+    pub fn healed(&self) -> bool {
+        self.back.is_some()
+    }
+
     /// The last spike in words, for a run of this many steps.
     pub(super) fn told(&self, steps: usize) -> String {
         let back = self.back.map_or("not back at the end".to_owned(), |b| format!("back at {b}"));
@@ -56,39 +61,36 @@ impl Spikes {
 /// earlier spikes not counted. It is over where the median of 7 steps lies within 2 of them again. A loss
 /// that is not a number lies high.
 pub fn spikes(losses: &[f32]) -> Option<Spikes> {
-    let losses: Vec<f64> = losses
-        .iter()
-        .map(|l| if l.is_finite() { f64::from(*l) } else { f64::INFINITY })
-        .collect();
-    let mut before: Vec<f64> = Vec::with_capacity(BEFORE + 1);
+    let losses: Vec<f64> =
+        losses.iter().map(|l| if l.is_finite() { f64::from(*l) } else { f64::INFINITY }).collect();
+    let mut before = Before::default();
     let mut found: Option<Spikes> = None;
     let mut at = 0;
     while at < losses.len() {
-        if let Some(usual) = Usual::of(&before)
+        if let Some(centre) = before.centre()
             && let Some(middle) = stretch(&losses, at)
-            && usual.exceeded(middle)
+            // Most steps lie below the least line there can be, and need no deviation.
+            && middle > centre * (1.0 + HIGH * FLOOR)
+            && let sd = robust_sd(&before.sorted, centre).max(FLOOR * centre)
+            && middle > centre + HIGH * sd
         {
-            let first = (at..losses.len()).find(|t| losses[*t] > usual.line(HIGH)).unwrap_or(at);
+            let high = |t: &usize| losses[*t] > centre + HIGH * sd;
+            let first = (at..losses.len()).find(high).unwrap_or(at);
             let back = (first + 1..losses.len())
-                .find(|t| stretch(&losses, *t).is_some_and(|m| m <= usual.line(BACK)));
+                .find(|t| stretch(&losses, *t).is_some_and(|m| m <= centre + BACK * sd));
             let end = back.unwrap_or(losses.len());
             let finite = losses[first..end].iter().filter(|l| l.is_finite());
-            let height = finite.fold(0.0, |h: f64, l| h.max(l - usual.centre));
+            let height = finite.fold(0.0, |h: f64, l| h.max(l - centre));
             let old = found.map_or((0, 0.0), |s| (s.count, s.height));
-            let calm = losses.len() as f64 * (1.0 - END);
             found = Some(Spikes {
                 count: old.0 + 1,
                 height: height.max(old.1),
                 step: first + 1,
                 back: back.map(|t| t + 1),
-                healed: back.is_some_and(|t| t as f64 <= calm),
                 last_height: height,
             });
             at = end;
             continue;
-        }
-        if before.len() == BEFORE {
-            before.remove(0);
         }
         before.push(losses[at]);
         at += 1;
@@ -107,29 +109,28 @@ fn stretch(losses: &[f64], at: usize) -> Option<f64> {
     (part.len() > STRETCH / 2).then(|| steps[(part.len() - 1) / 2])
 }
 
-/// What the steps before say of the next.
-struct Usual<'a> {
-    before: &'a [f64],
-    centre: f64,
-    sd: std::cell::OnceCell<f64>,
+/// The steps that tell what is usual, kept sorted as they come and go.
+#[derive(Default)]
+struct Before {
+    steps: VecDeque<f64>,
+    sorted: Vec<f64>,
 }
 
-impl<'a> Usual<'a> {
-    fn of(before: &'a [f64]) -> Option<Self> {
-        if before.len() < LEAST_BEFORE {
-            return None;
+impl Before {
+    fn push(&mut self, loss: f64) {
+        let place = |sorted: &[f64], v: f64| sorted.partition_point(|s| s.total_cmp(&v).is_lt());
+        if self.steps.len() == BEFORE
+            && let Some(oldest) = self.steps.pop_front()
+        {
+            self.sorted.remove(place(&self.sorted, oldest));
         }
-        let centre = median(&mut before.to_vec());
-        Some(Self { before, centre, sd: std::cell::OnceCell::new() })
+        self.steps.push_back(loss);
+        self.sorted.insert(place(&self.sorted, loss), loss);
     }
 
-    /// Most steps lie below the least line there can be, and need no deviation.
-    fn exceeded(&self, loss: f64) -> bool {
-        loss > self.centre * (1.0 + HIGH * FLOOR) && loss > self.line(HIGH)
-    }
-
-    fn line(&self, deviations: f64) -> f64 {
-        let sd = || robust_sd(self.before, self.centre).max(FLOOR * self.centre);
-        self.centre + deviations * self.sd.get_or_init(sd)
+    /// Their median, if they are enough.
+    fn centre(&self) -> Option<f64> {
+        let n = self.sorted.len();
+        (n >= LEAST_BEFORE).then(|| 0.5 * (self.sorted[(n - 1) / 2] + self.sorted[n / 2]))
     }
 }
