@@ -203,7 +203,6 @@ fn bad_input_names_the_thing_the_place_and_the_next_step() {
         ("a grid of 10^9 cells", "name = \"tiny\"", "name = \"tiny\"\nseeds = 200_000_000"),
         ("both token axes", "tokens = [1e4, 3e4, 9e4]", "tokens = [2e4]\ntokens_per_param = [20]"),
         ("not a number", "learning_rate = 0.02", "learning_rate = \"fast\""),
-        ("an unknown rule", "[optim]", "[fit]\nexclude = [\"undecayed\", \"spiky\"]\n[optim]"),
     ];
     let mut all = String::new();
     for (what, from, to) in edits {

@@ -54,7 +54,7 @@ pub struct Shape {
     pub at: f64,
     /// y over the median there, minus one [-].
     pub deviation: f64,
-    /// The same in robust standard deviations of the curves there [-].
+    /// The same in robust standard deviations of the curves there, with the noise of its own batches [-].
     pub z: f64,
     /// Its largest relative deviation from the median anywhere, without sign [-].
     pub largest: f64,
@@ -97,19 +97,23 @@ impl Collapse {
 pub fn collapse<'a>(runs: impl Iterator<Item = &'a Run>, e: f64) -> Option<Collapse> {
     let mut not_compared = 0;
     let mut curves: Vec<Shape> = Vec::new();
+    let mut noise: Vec<Vec<f64>> = Vec::new();
     for run in runs {
         match normalised(&run.losses, e) {
             None => not_compared += 1,
-            Some(y) => curves.push(Shape {
-                id: run.id.clone(),
-                params: run.params,
-                y,
-                at: 1.0,
-                deviation: 0.0,
-                z: 0.0,
-                largest: 0.0,
-                outlier: false,
-            }),
+            Some((y, se)) => {
+                noise.push(se);
+                curves.push(Shape {
+                    id: run.id.clone(),
+                    params: run.params,
+                    y,
+                    at: 1.0,
+                    deviation: 0.0,
+                    z: 0.0,
+                    largest: 0.0,
+                    outlier: false,
+                });
+            }
         }
     }
     if curves.len() < MIN_CURVES {
@@ -121,7 +125,9 @@ pub fn collapse<'a>(runs: impl Iterator<Item = &'a Run>, e: f64) -> Option<Colla
     for i in UNJUDGED..SHARES - 1 {
         let off: Vec<f64> = curves.iter().map(|c| c.y[i] / centre[i] - 1.0).collect();
         let sd = robust_sd(&off, 0.0).max(LEAST_SD);
-        for (curve, off) in curves.iter_mut().zip(off) {
+        for ((curve, off), se) in curves.iter_mut().zip(off).zip(&noise) {
+            // Short runs are noisier than the others through no fault.
+            let sd = sd.hypot(se[i]);
             curve.largest = curve.largest.max(off.abs());
             curve.outlier |= off.abs() > FAR * sd && off.abs() > FLOOR;
             if off.abs() / sd > curve.z.abs() {
@@ -133,17 +139,23 @@ pub fn collapse<'a>(runs: impl Iterator<Item = &'a Run>, e: f64) -> Option<Colla
     Some(Collapse { e, x, median: centre, curves, typical, not_compared })
 }
 
-/// y at each share; nothing for a run that is too short or that ends at or below E.
-fn normalised(losses: &[f32], e: f64) -> Option<Vec<f64>> {
+/// y at each share and its relative standard error by the noise of batches; nothing for a run that is too
+/// short or that ends at or below E.
+fn normalised(losses: &[f32], e: f64) -> Option<(Vec<f64>, Vec<f64>)> {
     if losses.len() < MIN_STEPS {
         return None;
     }
     let edge = |i: usize| i * losses.len() / SHARES;
-    let mean = |i: usize| {
-        let part = &losses[edge(i)..edge(i + 1)];
-        part.iter().map(|l| f64::from(*l)).sum::<f64>() / part.len() as f64 - e
-    };
-    let last = mean(SHARES - 1);
-    let y: Vec<f64> = (0..SHARES).map(|i| mean(i) / last).collect();
-    (last > 0.0 && y.iter().all(|y| y.is_finite() && *y > 0.0)).then_some(y)
+    let part = |i: usize| &losses[edge(i)..edge(i + 1)];
+    let mean = |i: usize| part(i).iter().map(|l| f64::from(*l)).sum::<f64>() / part(i).len() as f64;
+    // Noise of a step relative to its loss, from successive differences.
+    let steps = &losses[edge(UNJUDGED)..];
+    let jump = |s: &[f32]| (2.0 * f64::from(s[1] - s[0]) / f64::from(s[1] + s[0])).powi(2);
+    let noise = (steps.windows(2).map(jump).sum::<f64>() / (2 * (steps.len() - 1)) as f64).sqrt();
+    let se = |i: usize| noise * mean(i) / (mean(i) - e) / (part(i).len() as f64).sqrt();
+    let last = mean(SHARES - 1) - e;
+    let y: Vec<f64> = (0..SHARES).map(|i| (mean(i) - e) / last).collect();
+    let ses = (0..SHARES).map(|i| se(i).hypot(se(SHARES - 1))).collect();
+    (last > 0.0 && noise.is_finite() && y.iter().all(|y| y.is_finite() && *y > 0.0))
+        .then_some((y, ses))
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{END, MIN_STEPS};
 
 /// Blocks of a tenth, whose means tell how far the mean of the tenth is to be trusted.
-const BLOCKS: usize = 5;
-/// Standard errors that make a rise: Student's t with 8 degrees of freedom exceeds 5 once in 1900 tries.
+const BLOCKS: usize = 10;
+/// Standard errors that make a rise.
 const HIGH: f64 = 5.0;
 /// Least rise that matters, as a share of the loss.
 const FLOOR: f64 = 0.002;
@@ -43,14 +43,13 @@ pub fn rising_end(losses: &[f32]) -> Option<Rise> {
     (height > HIGH * se && height > FLOOR * before.0).then_some(Rise { height, se })
 }
 
-/// Mean of the block means, and its variance.
+/// Mean of the losses, and the variance of that mean, from successive differences of block means: a rise
+/// within the tenth must not pass for noise.
 fn blocks(losses: &[f32]) -> (f64, f64) {
-    let edge = |i: usize| i * losses.len() / BLOCKS;
-    let means = (0..BLOCKS).map(|i| {
-        let block = &losses[edge(i)..edge(i + 1)];
-        block.iter().map(|l| f64::from(*l)).sum::<f64>() / block.len() as f64
-    });
-    let n = BLOCKS as f64;
-    let mean = means.clone().sum::<f64>() / n;
-    (mean, means.map(|m| (m - mean).powi(2)).sum::<f64>() / (n - 1.0) / n)
+    let n = BLOCKS.min(losses.len());
+    let edge = |i: usize| i * losses.len() / n;
+    let mean = |part: &[f32]| part.iter().map(|l| f64::from(*l)).sum::<f64>() / part.len() as f64;
+    let means: Vec<f64> = (0..n).map(|i| mean(&losses[edge(i)..edge(i + 1)])).collect();
+    let squares: f64 = means.windows(2).map(|m| (m[1] - m[0]).powi(2)).sum();
+    (mean(losses), squares / (2.0 * (n - 1) as f64) / n as f64)
 }

@@ -96,10 +96,10 @@ fn a_rise_at_the_end_is_found_and_a_fall_is_none() {
     for seed in 0..100 {
         let mut losses = curve(seed, 1000, 0.04, gauss);
         for (t, loss) in losses.iter_mut().enumerate().skip(900) {
-            *loss += 0.002 * (t as f32 - 900.0).min(60.0);
+            *loss += 0.004 * (t as f32 - 900.0).min(60.0);
         }
         let rise = rising_end(&losses).unwrap_or_else(|| panic!("seed {seed}"));
-        assert!((0.04..0.14).contains(&rise.height), "{rise:?}");
+        assert!((0.09..0.19).contains(&rise.height), "{rise:?}");
         losses.reverse();
         assert_eq!(rising_end(&losses[..400]), None, "falls from the end on");
     }

@@ -334,6 +334,15 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_rule_is_refused_where_it_stands() {
+        let text =
+            format!("{}\n[fit]\nexclude = [\"undecayed\", \"spiky\"]\n", crate::plan::tests::SWEEP);
+        let error = crate::spec::Spec::parse(&text).unwrap_err().render("s.toml", &text);
+        assert!(error.contains("unknown variant `spiky`") && error.contains("^^^^^^^"), "{error}");
+        assert!(error.contains("`rising-end`"), "{error}");
+    }
+
+    #[test]
     fn a_schedule_without_decay_has_its_last_rate_at_the_peak() {
         let recipe =
             crate::plan::tests::plan(crate::plan::tests::SWEEP).cells.swap_remove(0).recipe;
