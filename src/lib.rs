@@ -9,7 +9,8 @@
 //!
 //! Data flows one way; a module reads only from its left:
 //! `spec → shape → plan → data → model → train → ledger → exec`, and
-//! `points → fit → predict → forecast → figure → report`, `selftest` beside `figure`, with `cli` on top of both.
+//! `points → health → fit → predict → forecast → figure → report`, `selftest` and `tune` beside `figure`,
+//! with `cli` on top of both.
 //!
 //! Words: a *sweep* is the study in one TOML file, a *cell* one point of its grid, an *attempt* one try
 //! at training a cell, a *run log* the record of an attempt, the *ledger* the fold of all run logs, a
@@ -24,6 +25,7 @@ pub mod figure;
 pub mod fit;
 pub mod forecast;
 pub mod fs;
+pub mod health;
 pub mod import;
 pub mod ledger;
 pub mod model;

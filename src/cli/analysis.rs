@@ -7,6 +7,7 @@ use super::{Failure, answer, show};
 use crate::figure;
 use crate::fit::{self, Analysis, Code, Compute, Options, Warning};
 use crate::fs::{Disk as _, Os};
+use crate::health::{self, Health, Run};
 use crate::ledger::{self, Ledger};
 use crate::points::{Curve, Table};
 use crate::predict::{Prediction, at_flops};
@@ -27,13 +28,23 @@ pub(super) struct Study {
     curves: Vec<Curve>,
     /// `results/<sweep>`, for a sweep of ours.
     results: Option<PathBuf>,
+    /// Runs that are fitted, for the collapse of their curves.
+    runs: Vec<Run>,
+    health: Option<Health>,
 }
 
 impl Study {
-    /// A sweep's results.
+    /// A sweep's results; runs whose curves break a rule of the sweep are among the exclusions.
     pub(super) fn recorded(recorded: Recorded) -> Self {
+        let mut table = ledger::points(&recorded.name, &recorded.ledger);
+        let mut runs = ledger::runs(&recorded.ledger);
+        let health = health::check(&runs, &recorded.spec.fit.exclude);
+        health.screen(&mut table);
+        runs.retain(|run| !health.excludes(&run.id));
         Self {
-            table: ledger::points(&recorded.name, &recorded.ledger),
+            table,
+            runs,
+            health: Some(health),
             curves: ledger::curves(&recorded.ledger),
             name: recorded.name,
             ledger: Some(recorded.ledger),
@@ -53,6 +64,8 @@ impl Study {
             text: None,
             curves: Vec::new(),
             results: None,
+            runs: Vec::new(),
+            health: None,
         }
     }
 
@@ -72,7 +85,15 @@ impl Study {
 pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Failure> {
     let rows: Vec<(f64, f64)> =
         study.table.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect();
-    Ok(fit::analyse(&study.table, Compute::fit(&rows), options)?)
+    let mut analysis = fit::analyse(&study.table, Compute::fit(&rows), options)?;
+    analysis.health = study.health.clone();
+    let e = analysis.fits.iter().find_map(|f| Some(f.params.as_ref()?.e));
+    if let (Some(health), Some(e)) = (&mut analysis.health, e) {
+        health.collapse = health::collapse(study.runs.iter(), e);
+        let warning = health.collapse.as_ref().and_then(health::Collapse::warning);
+        analysis.warnings.extend(warning.map(|text| Warning { code: Code::OffCollapse, text }));
+    }
+    Ok(analysis)
 }
 
 /// The same, where a refusal is a result too: an analysis with the runs, no fit, and the reason.
@@ -100,6 +121,7 @@ pub(super) fn analyse_or_refuse(study: &Study, options: &Options) -> (Analysis, 
                 laws: Vec::new(),
                 laws_missing: Vec::new(),
                 disagreement: None,
+                health: study.health.clone(),
                 entropy: table.entropy,
                 bytes_per_token: table.bytes_per_token,
                 warnings: vec![Warning {
@@ -125,6 +147,9 @@ pub(super) fn predictions(study: &Study, analysis: &Analysis) -> Vec<Prediction>
 /// What the terminal shows of an analysis.
 pub(super) fn text(analysis: &Analysis, predictions: &[Prediction]) -> String {
     let mut out = show::fits(analysis);
+    if let Some(health) = &analysis.health {
+        out += &format!("\n{}\n", health.line());
+    }
     for prediction in predictions {
         out += "\n";
         out += &answer::prediction(prediction);

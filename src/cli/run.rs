@@ -117,7 +117,10 @@ fn finish(recorded: Recorded, out: &Path, started: Instant) -> Result<u8, Failur
     analysis::write(out, &study, &analysis, &predictions)?;
     match &refusal {
         None => print(&format!("\nFits\n{}", analysis::text(&analysis, &predictions))),
-        Some(why) => print(&format!("\nNo fit: {why}\n")),
+        Some(why) => {
+            let curves = analysis.health.as_ref().map_or_else(String::new, |h| h.line() + "\n");
+            print(&format!("\nNo fit: {why}\n{curves}"));
+        }
     }
     eprint!("{}", show::warnings(&analysis.warnings));
     print(&format!(

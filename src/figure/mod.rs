@@ -7,6 +7,7 @@
 //! Reads: `points`, `fit`'s result, `predict`'s result. Read by: `report`, `cli`.
 
 mod canvas;
+mod collapse;
 mod frontier;
 mod isoflop;
 mod label;
@@ -61,6 +62,7 @@ pub fn all(analysis: &Analysis, curves: &[Curve], predictions: &[Prediction]) ->
         frontier::draw(analysis, predictions),
         residuals::draw(analysis),
         valley::draw(analysis, predictions),
+        collapse::draw(analysis),
     ]
     .into_iter()
     .flatten()

@@ -39,6 +39,7 @@ pub(crate) fn empty() -> Analysis {
         laws: Vec::new(),
         laws_missing: Vec::new(),
         disagreement: None,
+        health: None,
         entropy: None,
         bytes_per_token: None,
         warnings: vec![],

@@ -292,6 +292,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         laws,
         laws_missing,
         disagreement: None,
+        health: None,
         warnings: Vec::new(),
     };
     analysis.disagreement = disagreement::between(&analysis, &mut warnings);

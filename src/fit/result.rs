@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::warning::Warning;
+use crate::health::Health;
 use crate::points::{Convention, Exclusion, Point};
 
 /// Version of `fit.json`. Raised when a field changes its meaning.
@@ -65,6 +66,9 @@ pub struct Analysis {
     /// How far the methods differ on the same runs. Nothing with fewer than two of them.
     #[serde(default)]
     pub disagreement: Option<Disagreement>,
+    /// What was found in the loss curves. Nothing for an imported table, and in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// What a reader must know before believing the numbers.
     pub warnings: Vec<Warning>,
 }

@@ -34,6 +34,8 @@ pub enum Code {
     IllConditioned,
     /// The optimiser stopped before the gradient vanished.
     NotConverged,
+    /// Normalised loss curves that do not lie with the others.
+    OffCollapse,
     /// Runs far from the law.
     Outliers,
     /// No bootstrap, so no intervals.

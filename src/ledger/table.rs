@@ -4,8 +4,10 @@ use serde::Serialize;
 
 use super::{Ledger, State, log};
 use crate::export::neutral;
-use crate::plan::Cell;
+use crate::health;
+use crate::plan::{Cell, Recipe};
 use crate::points::{CellRow, Convention, Curve, Exclusion, Point, Table};
+use crate::spec::Schedule;
 use crate::units::count;
 
 /// Points of one curve, spaced evenly in the logarithm of compute.
@@ -194,6 +196,30 @@ pub fn points(name: &str, ledger: &Ledger) -> Table {
     table
 }
 
+/// Every completed cell as its loss curve is judged.
+pub fn runs(ledger: &Ledger) -> Vec<health::Run> {
+    ledger
+        .cells
+        .iter()
+        .filter_map(|(cell, state)| {
+            let State::Completed { dir, .. } = state else { return None };
+            Some(health::Run {
+                id: cell.id.clone(),
+                params: cell.params(),
+                losses: log::read_losses(dir),
+                last_rate: last_rate(&cell.recipe),
+            })
+        })
+        .collect()
+}
+
+/// Learning rate of the last step over the peak [0, 1]: the schedule's end, if any step is left for it.
+fn last_rate(recipe: &Recipe) -> f64 {
+    let (Schedule::Cosine { end, .. } | Schedule::Wsd { end, .. } | Schedule::Trunk { end, .. }) =
+        recipe.schedule;
+    if recipe.stable_steps() < recipe.steps { end } else { 1.0 }
+}
+
 /// Smoothed training curves of all completed cells, by compute spent.
 pub fn curves(ledger: &Ledger) -> Vec<Curve> {
     ledger
@@ -242,6 +268,88 @@ mod tests {
         assert!(curve.is_sorted_by(|l, r| l.0 < r.0 && l.1 >= r.1));
         assert!(smooth(&[], 1.0).is_empty());
         assert_eq!(smooth(&[2.0], 1.0), [(1.0, 2.0)]);
+    }
+
+    /// A results directory of `steps` for each cell of a plan, and its ledger.
+    fn recorded(steps: impl Fn(usize) -> Vec<f32>) -> (tempfile::TempDir, Ledger) {
+        use crate::fs::{Disk as _, Os};
+        use crate::ledger::event::Event;
+        use crate::ledger::log::{AttemptLog, History};
+
+        let dir = tempfile::tempdir().unwrap();
+        let cells = crate::plan::tests::plan(crate::plan::tests::SWEEP).cells;
+        let clock = || "now".to_owned();
+        for (i, cell) in cells.iter().enumerate() {
+            let dir = crate::ledger::cell_dir(dir.path(), &cell.id).join("attempt-0001");
+            Os.create_dirs(&dir).unwrap();
+            let eval = Event::Eval { step: 1, tokens: 10, flops: 1e3, loss: 2.0 };
+            let mut log = AttemptLog::start(&Os, &dir, eval, &History::default(), &clock).unwrap();
+            for loss in steps(i) {
+                log.step(loss, 0.5).unwrap();
+            }
+            let (_, crc) = log.sync_steps().unwrap();
+            let done = Event::Completed {
+                loss: 2.0,
+                loss_se: 0.01,
+                seconds: 1.0,
+                tokens_per_second: 1.0,
+                steps_crc: Some(crc),
+            };
+            log.event(done, clock()).unwrap();
+        }
+        let ledger = Ledger::read(dir.path(), &cells).unwrap();
+        (dir, ledger)
+    }
+
+    #[test]
+    fn a_run_whose_recorded_steps_break_a_rule_is_left_out_by_name() {
+        let calm = |t: usize| 2.0 + 3.0 / (1.0 + t as f32 / 10.0) + 0.02 * ((t * 7) % 11) as f32;
+        let faulty = |t: usize| calm(t) + if t > 120 { 1.5 } else { 0.0 };
+        let screened = |fault: bool, exclude: &[health::Rule]| {
+            let steps = |i: usize| {
+                let of = |t| if fault && i == 1 { faulty(t) } else { calm(t) };
+                (0..300).map(of).collect()
+            };
+            let (_dir, ledger) = recorded(steps);
+            let mut table = points("t", &ledger);
+            let planned = table.points.len();
+            assert!(planned > 2);
+            health::check(&runs(&ledger), exclude).screen(&mut table);
+            (ledger.cells[1].0.id.clone(), planned, table)
+        };
+        let (_, planned, table) = screened(false, &health::Rule::ALL);
+        assert_eq!((table.points.len(), table.excluded.len()), (planned, 0));
+        let (id, _, table) = screened(true, &health::Rule::ALL);
+        assert_eq!(table.points.len(), planned - 1);
+        assert!(table.points.iter().all(|p| p.id != id));
+        assert_eq!(table.excluded[0].id, id);
+        let reason = &table.excluded[0].reason;
+        assert!(
+            reason.contains("unhealed spike") && reason.contains("at step 122 of 300"),
+            "{reason}"
+        );
+        assert!(reason.contains("the rule: a spike"), "{reason}");
+        // Nothing is left out where the sweep says so.
+        assert_eq!(screened(true, &[]).2.points.len(), planned);
+    }
+
+    #[test]
+    fn an_unknown_rule_is_refused_where_it_stands() {
+        let text =
+            format!("{}\n[fit]\nexclude = [\"undecayed\", \"spiky\"]\n", crate::plan::tests::SWEEP);
+        let error = crate::spec::Spec::parse(&text).unwrap_err().render("s.toml", &text);
+        assert!(error.contains("unknown variant `spiky`") && error.contains("^^^^^^^"), "{error}");
+        assert!(error.contains("`rising-end`"), "{error}");
+    }
+
+    #[test]
+    fn a_schedule_without_decay_has_its_last_rate_at_the_peak() {
+        let recipe =
+            crate::plan::tests::plan(crate::plan::tests::SWEEP).cells.swap_remove(0).recipe;
+        let rate = |schedule| last_rate(&Recipe { schedule, steps: 100, ..recipe.clone() });
+        assert_eq!(rate(Schedule::Cosine { warmup: 0.1, end: 0.02 }), 0.02);
+        assert_eq!(rate(Schedule::Wsd { warmup: 0.1, decay: 0.2, end: 0.5 }), 0.5);
+        assert_eq!(rate(Schedule::Wsd { warmup: 0.1, decay: 0.001, end: 0.0 }), 1.0);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod answer;
 mod forecasts;
 mod forms;
+mod health;
 mod number;
 mod tables;
 
@@ -133,6 +134,11 @@ fn sections(input: &Input) -> Vec<Part> {
             body: tables::holdout(h, a.convention.loss_unit()),
         }),
         part(!a.isoflop.is_empty(), "isoflop", "IsoFLOP minima", &|| tables::isoflop(a)),
+        a.health.as_ref().map(|h| Part {
+            id: "curves",
+            title: "Loss curves",
+            body: health::curves(h),
+        }),
         part(true, "conventions", "What N and C mean", &|| tables::conventions(a)),
         part(a.sensitivity.len() > 1, "choices", "How much depends on choices", &|| {
             tables::choices(a)

@@ -4,7 +4,7 @@
 //! The only way to make one is [`Spec::parse`], so a `Spec` in hand is a valid `Spec`. Derived numbers
 //! (steps, widths, learning rates) live in the plan, never here.
 //!
-//! Reads: `units`, `error`. Read by: `shape`, `plan`, `data`, `train`.
+//! Reads: `units`, `error`, `health`'s rules. Read by: `shape`, `plan`, `data`, `train`.
 
 mod check;
 mod rule;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::error::SpecError;
+use crate::health;
 use crate::units::Quantity;
 pub use rule::Rule;
 
@@ -465,6 +466,8 @@ pub struct FitSpec {
     pub bootstrap: Spanned<u64>,
     /// Level of intervals (0, 1).
     pub level: Spanned<f64>,
+    /// Rules for loss curves: a run that breaks one of these is left out of the fit by name.
+    pub exclude: Vec<health::Rule>,
     /// Compute to predict in the report; ten times the largest budget when empty [FLOP].
     pub predict: Spanned<Vec<Quantity>>,
 }
@@ -475,6 +478,7 @@ impl Default for FitSpec {
             holdout: unspanned(1),
             bootstrap: unspanned(1000),
             level: unspanned(0.9),
+            exclude: health::Rule::ALL.to_vec(),
             predict: unspanned(Vec::new()),
         }
     }
