@@ -19,7 +19,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpecError> {
     data(spec)?;
     model(spec)?;
     optim(spec)?;
-    schedule(&spec.schedule)?;
+    schedule(spec)?;
     let eval = &spec.eval;
     ensure(eval.tokens.get_ref().0 >= 1.0 && eval.tokens.get_ref().0 <= 1e9, || {
         out_of_range("eval.tokens", &eval.tokens, "a number between 1 and 1e9", "131072 is usual")
@@ -113,10 +113,12 @@ fn grid(spec: &Spec) -> Result<(), SpecError> {
         }
         Grid::Cells(cells) => (vec![cells.get_ref().len() as u64], cells.span()),
     };
-    let seeds = *spec.seeds.get_ref();
-    let cells = axes.iter().try_fold(seeds, |n, axis| n.checked_mul(*axis));
+    let seeds = spec.seeds.get_ref().count();
+    let cells = axes.iter().try_fold(1, |n: u64, axis| n.checked_mul(*axis));
+    let cells = cells.and_then(|n| n.checked_mul(seeds?));
     ensure(cells.is_some_and(|n| (1..=MAX_CELLS).contains(&n)), || {
-        let span = if seeds > MAX_CELLS || seeds == 0 { spec.seeds.span() } else { span };
+        let odd = !seeds.is_some_and(|n| (1..=MAX_CELLS).contains(&n));
+        let span = if odd { spec.seeds.span() } else { span };
         SpecError::GridSize { span, cells, max: MAX_CELLS }
     })?;
     match &spec.grid {
@@ -316,10 +318,12 @@ fn optim(spec: &Spec) -> Result<(), SpecError> {
     })
 }
 
-fn schedule(schedule: &Schedule) -> Result<(), SpecError> {
+fn schedule(spec: &Spec) -> Result<(), SpecError> {
+    let schedule = &spec.schedule;
     let (warmup, decay, end) = match *schedule {
         Schedule::Cosine { warmup, end } => (warmup, 0.5, end),
         Schedule::Wsd { warmup, decay, end } => (warmup, decay, end),
+        Schedule::Trunk { warmup, decay, end } => return trunk(spec, warmup, decay, end),
     };
     let good = (0.0..1.0).contains(&warmup)
         && decay > 0.0
@@ -332,6 +336,33 @@ fn schedule(schedule: &Schedule) -> Result<(), SpecError> {
         want: "shares of all steps: warmup in [0, 1), decay in (0, 1], end in [0, 1], warmup + decay <= 1",
         hint: "[schedule.cosine] warmup = 0.1, end = 0.02",
     })
+}
+
+fn trunk(spec: &Spec, warmup: f64, decay: f64, end: f64) -> Result<(), SpecError> {
+    let good = (0.0..=1000.0).contains(&warmup)
+        && (decay > 0.0 && decay <= 1.0)
+        && (0.0..=1.0).contains(&end);
+    ensure(good, || SpecError::OutOfRange {
+        field: "schedule.trunk",
+        span: 0..0,
+        got: format!("{:?}", spec.schedule),
+        want: "warmup in [0, 1000] tokens/parameter; decay in (0, 1] and end in [0, 1], as shares",
+        hint: "[schedule.trunk] warmup = 1.0, decay = 0.2, end = 0.0",
+    })?;
+    let optim = &spec.optim;
+    for (field, rule) in
+        [("optim.batch_tokens", &optim.batch_tokens), ("optim.weight_decay", &optim.weight_decay)]
+    {
+        ensure(rule.get_ref().tokens_exponent == 0.0, || {
+            out_of_range(
+                field,
+                rule,
+                "no tokens_exponent under schedule.trunk",
+                "all horizons of a size share one trunk, so one value: let it follow params_exponent",
+            )
+        })?;
+    }
+    Ok(())
 }
 
 fn fit(spec: &Spec) -> Result<(), SpecError> {
