@@ -204,7 +204,8 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
     let steps = (tokens / (batch_sequences * shape.context as u64) as f64).round().max(1.0) as u64;
     // A trunk does not know how far it goes: D is then the tokens so far.
     let law = spec.optim.learning_rate.get_ref();
-    let trunk = matches!(spec.schedule, Schedule::Trunk { .. }) && wish.given.learning_rate.is_none();
+    let trunk =
+        matches!(spec.schedule, Schedule::Trunk { .. }) && wish.given.learning_rate.is_none();
     let horizon = (trunk && law.tokens_exponent != 0.0)
         .then_some(Horizon { tokens: law.tokens_ref, exponent: law.tokens_exponent });
     let learning_rate = match horizon {

@@ -30,12 +30,15 @@ pub struct TuneSpec {
     #[serde(default = "three")]
     pub extend: Spanned<u64>,
     /// How often each configuration is trained, each time from another seed.
-    #[serde(default = "super::one")]
+    #[serde(default = "one")]
     pub seeds: Spanned<u64>,
 }
 
 fn three() -> Spanned<u64> {
     super::unspanned(3)
+}
+fn one() -> Spanned<u64> {
+    super::unspanned(1)
 }
 
 /// One place of the search.
@@ -142,7 +145,8 @@ fn axis(field: &'static str, axis: &Spanned<Axis>, decay: Option<f64>) -> Result
     };
     match axis.get_ref() {
         Axis { factor: None, points: None, values: Some(values) } => {
-            let good = |v: &Quantity| v.0.is_finite() && (v.0 > 0.0 || decay.is_some() && v.0 == 0.0);
+            let good =
+                |v: &Quantity| v.0.is_finite() && (v.0 > 0.0 || decay.is_some() && v.0 == 0.0);
             let many = (1..=MAX_POINTS).contains(&(values.len() as u64));
             if many && values.iter().all(good) {
                 return Ok(());
@@ -202,9 +206,15 @@ mod tests {
             ("[tune]\ncells = []\nlearning_rate = { factor = 1.6, points = 5 }\n", "[]"),
             (&*format!("[tune]\n{cells}\n"), "[{ params"),
             (&*format!("[tune]\n{cells}\nlearning_rate = {{ factor = 1.6 }}\n"), "{ factor"),
-            (&*format!("[tune]\n{cells}\nlearning_rate = {{ factor = 1.0, points = 5 }}\n"), "{ factor"),
+            (
+                &*format!("[tune]\n{cells}\nlearning_rate = {{ factor = 1.0, points = 5 }}\n"),
+                "{ factor",
+            ),
             (&*format!("[tune]\n{cells}\nlearning_rate = {{ values = [0.0, 0.1] }}\n"), "{ values"),
-            (&*format!("[tune]\n{cells}\nweight_decay = {{ factor = 2.0, points = 3 }}\n"), "{ factor"),
+            (
+                &*format!("[tune]\n{cells}\nweight_decay = {{ factor = 2.0, points = 3 }}\n"),
+                "{ factor",
+            ),
             (&*good.replace("600k", "-1"), "\"-1\""),
             (&*format!("{good}seeds = 0\n"), "0"),
         ] {
@@ -217,8 +227,10 @@ mod tests {
         let many = good.replace("points = 5", "points = 64") + "seeds = 100\n";
         let many = many + "batch_tokens = { factor = 2.0, points = 64 }\n";
         assert!(matches!(Spec::parse(&sweep(&many)), Err(SpecError::GridSize { .. })));
-        let positive = sweep(&format!("[tune]\n{cells}\nweight_decay = {{ factor = 2.0, points = 3 }}\n"));
-        let positive = positive.replace("batch_tokens = 1024", "batch_tokens = 1024\nweight_decay = 0.1");
+        let positive =
+            sweep(&format!("[tune]\n{cells}\nweight_decay = {{ factor = 2.0, points = 3 }}\n"));
+        let positive =
+            positive.replace("batch_tokens = 1024", "batch_tokens = 1024\nweight_decay = 0.1");
         assert!(Spec::parse(&positive).is_ok());
     }
 }

@@ -67,6 +67,13 @@ pub struct Config {
     decay: Decay,
 }
 
+impl Config {
+    /// Whether it belongs to the search for the decay.
+    pub fn searches_decay(&self) -> bool {
+        self.decay != Decay::Rule
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Decay {
     /// What the sweep's rule says.
@@ -112,18 +119,19 @@ impl Design {
                 (None, Some([low, high])) => high / low,
                 _ => 2.0,
             };
-            let ratios = [ratio(values.get(..2)), ratio(values.len().checked_sub(2).map(|i| &values[i..]))];
+            let ratios =
+                [ratio(values.get(..2)), ratio(values.len().checked_sub(2).map(|i| &values[i..]))];
             let extend = if axis.is_some() { extend } else { 0 };
             Ladder { values, ratios, quantum, limits: [0.0, f64::MAX], extend }
         };
         let mut batches = ladder(&tune.batch_tokens, place.batch_tokens, context);
         batches.limits = [context, place.tokens / LEAST_STEPS];
-        let zero = tune.weight_decay.as_ref().is_some_and(|a| {
-            a.get_ref().values.iter().flatten().any(|v| v.0 == 0.0)
-        });
-        let decays = tune.weight_decay.as_ref().map(|_| {
-            ladder(&tune.weight_decay, place.weight_decay, 0.0)
-        });
+        let zero = tune
+            .weight_decay
+            .as_ref()
+            .is_some_and(|a| a.get_ref().values.iter().flatten().any(|v| v.0 == 0.0));
+        let decays =
+            tune.weight_decay.as_ref().map(|_| ladder(&tune.weight_decay, place.weight_decay, 0.0));
         Self {
             rates: ladder(&tune.learning_rate, place.learning_rate, 0.0),
             batches,
@@ -146,14 +154,16 @@ impl Design {
 
     /// What to train next; nothing when the search is over. `tried` is all that was ever asked for.
     pub fn next(&self, tried: &[Tried]) -> Vec<Config> {
-        let outcome: BTreeMap<Config, Option<f64>> = tried.iter().map(|t| (t.config, t.loss)).collect();
+        let outcome: BTreeMap<Config, Option<f64>> =
+            tried.iter().map(|t| (t.config, t.loss)).collect();
         let new = |wanted: Vec<Config>| -> Vec<Config> {
             wanted.into_iter().filter(|c| !outcome.contains_key(c)).collect()
         };
         let at = |rate, batch, decay| Config { rate, batch, decay };
-        let product = self.batches.steps().flat_map(|b| {
-            self.rates.steps().map(move |r| at(r, b, Decay::Rule))
-        });
+        let product = self
+            .batches
+            .steps()
+            .flat_map(|b| self.rates.steps().map(move |r| at(r, b, Decay::Rule)));
         let first = new(product.collect());
         if !first.is_empty() {
             return first;
@@ -174,9 +184,8 @@ impl Design {
         if !listed.is_empty() {
             return listed;
         }
-        let here = |c: &Config| {
-            (c.rate, c.batch) == (best.rate, best.batch) && c.decay != Decay::Rule
-        };
+        let here =
+            |c: &Config| (c.rate, c.batch) == (best.rate, best.batch) && c.decay != Decay::Rule;
         let Some(Config { decay: Decay::Step(i), .. }) = lowest(&outcome, here) else {
             return Vec::new();
         };
@@ -264,7 +273,16 @@ mod tests {
     /// as it takes to pass it, and never more than three.
     #[test]
     fn an_axis_is_extended_exactly_while_the_best_is_at_its_end() {
-        for (best, added) in [(0.01, 0), (0.02, 0), (0.005, 0), (0.042, 1), (0.08, 2), (0.16, 3), (5.0, 3), (0.0012, 2)] {
+        for (best, added) in [
+            (0.01, 0),
+            (0.02, 0),
+            (0.005, 0),
+            (0.042, 1),
+            (0.08, 2),
+            (0.16, 3),
+            (5.0, 3),
+            (0.0012, 2),
+        ] {
             let rounds = search(&design(RATES), |v| Some(1.0 + bowl(v[0], best)));
             assert_eq!(rounds[0].len(), 5);
             let more: Vec<f64> = rounds[1..].iter().flatten().map(|v| v[0]).collect();
@@ -286,7 +304,9 @@ mod tests {
     #[test]
     fn batches_are_extended_with_the_rates_around_the_best() {
         let axes = format!("{RATES}batch_tokens = {{ factor = 2.0, points = 3 }}\n");
-        let loss = |v: [f64; 3]| Some(2.0 + bowl(v[1], 4096.0) + bowl(v[0], 0.01 * (v[1] / 1024.0).sqrt()));
+        let loss = |v: [f64; 3]| {
+            Some(2.0 + bowl(v[1], 4096.0) + bowl(v[0], 0.01 * (v[1] / 1024.0).sqrt()))
+        };
         let rounds = search(&design(&axes), loss);
         assert_eq!(rounds[0].len(), 15);
         assert_eq!(rounds[1].len(), 3);
@@ -324,7 +344,10 @@ mod tests {
         assert_eq!(more.len(), 2, "{more:?}");
         assert!((more[0] - 0.9).abs() < 1e-12 && (more[1] - 2.7).abs() < 1e-12);
         // Down from 0.1 in the ratio of the lowest two that are above zero.
-        assert_eq!(at_best(0.05)[2].iter().map(|v| (v[2] * 1e3).round()).collect::<Vec<_>>(), [33.0]);
+        assert_eq!(
+            at_best(0.05)[2].iter().map(|v| (v[2] * 1e3).round()).collect::<Vec<_>>(),
+            [33.0]
+        );
         let none = search(&design(&axes), |v| Some(1.0 + bowl(v[0], 0.02) + v[2]));
         assert_eq!(none.len(), 2, "zero is best and is no edge: {none:?}");
     }

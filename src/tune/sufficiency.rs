@@ -73,23 +73,49 @@ pub(super) fn judge(
     let (enough, verdict) = match gain {
         Some(gain) if gain <= scatter => (
             true,
-            format!("enough: the minimum lies {} below the best tried, {of} is {}", percent(gain.max(0.0)), percent(scatter)),
+            format!(
+                "enough: the minimum lies {} below the best tried, {of} is {}",
+                percent(gain.max(0.0)),
+                percent(scatter)
+            ),
         ),
         Some(gain) => (
             false,
-            format!("more would help: the minimum lies {} below the best tried, {of} is {}", percent(gain), percent(scatter)),
+            format!(
+                "more would help: the minimum lies {} below the best tried, {of} is {}",
+                percent(gain),
+                percent(scatter)
+            ),
         ),
         None if losses.len() >= 4 && fall <= scatter => (
             true,
-            format!("enough, though no minimum is resolved: from half to all the best falls by {}, {of} is {}", percent(fall), percent(scatter)),
+            format!(
+                "enough, though no minimum is resolved: from half to all the best falls by {}, {of} is {}",
+                percent(fall),
+                percent(scatter)
+            ),
         ),
         None => (
             false,
-            format!("more would help: no minimum is resolved, and from half to all the best falls by {}, {of} is {}", percent(fall), percent(scatter)),
+            format!(
+                "more would help: no minimum is resolved, and from half to all the best falls by {}, {of} is {}",
+                percent(fall),
+                percent(scatter)
+            ),
         ),
     };
     let (tried, scatter_measured) = (losses.len(), noise.is_some());
-    Some(Sufficiency { tried, without_loss, best_of: curve, fall, gain, scatter, scatter_measured, enough, verdict })
+    Some(Sufficiency {
+        tried,
+        without_loss,
+        best_of: curve,
+        fall,
+        gain,
+        scatter,
+        scatter_measured,
+        enough,
+        verdict,
+    })
 }
 
 #[cfg(test)]
@@ -110,7 +136,12 @@ mod tests {
                     count += 1.0;
                 }
             }
-            assert!((curve[k - 1] - sum / count).abs() < 1e-13, "{k}: {} {}", curve[k - 1], sum / count);
+            assert!(
+                (curve[k - 1] - sum / count).abs() < 1e-13,
+                "{k}: {} {}",
+                curve[k - 1],
+                sum / count
+            );
         }
         assert!(best_of(&[]).is_empty());
         assert_eq!(best_of(&[3.0]), [3.0]);
