@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 const ORDER: [&str; 27] = [
     "error", "units", "random", "points", "health", "export", "fs", "spec", "shape", "plan",
     "data", "ops", "model", "train", "ledger", "exec", "import", "fit", "predict", "forecast",
-    "selftest", "tune",
-    "figure", "report", "cli", "lib", "main",
+    "selftest", "tune", "figure", "report", "cli", "lib", "main",
 ];
 
 /// May not touch a disk, a clock, the environment or a device.

@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::args::{PredictArgs, RunArgs};
 use super::study::{SWEEP, Study};
-use super::watch::Terminal;
+use super::train::{Training, stop_on_signals};
 use super::{Failure, predict, print, print_json, score};
 use crate::error::{FileError, InputError, exit};
 use crate::exec::device;
-use crate::exec::local::{self, Conduct, Job};
-use crate::exec::stop::Stop;
 use crate::fit::Analysis;
 use crate::forecast::{self, Basis, Forecast};
 use crate::fs::{Disk as _, Os};
@@ -212,36 +210,24 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
     let state = score::look(&forecast, &results)?;
     let again = |state: &State| args.retry.iter().any(|name| name == state.name());
     if matches!(state, State::Missing { .. } | State::Running { .. }) || again(&state) {
-        let cells = std::slice::from_ref(&forecast.cell);
         let todo = [&forecast.cell];
         eprintln!(
-            "Cell {}: {} FLOP, N {}, D {}. Training on {}.",
+            "Cell {}: {} FLOP, N {}, D {}.",
             &forecast.cell.id[..8],
             flops(forecast.flops),
             count(forecast.params),
-            count(forecast.tokens),
-            device.name
+            count(forecast.tokens)
         );
-        let job = Job {
+        let training = Training {
+            study: &study,
             results: &results,
-            data: &study.data,
-            planned: cells,
-            eval_times: *study.spec.eval.times.get_ref(),
             device: &device,
-            workers: 1,
+            planned: std::slice::from_ref(&forecast.cell),
+            workers: Some(1),
+            every: args.checkpoint,
             forecast: Some(&forecast.sha256),
         };
-        let watch = Terminal::new(1, &todo);
-        let stop = Stop::on_signals().map_err(|e| Failure {
-            message: format!("cannot listen to signals: {e}"),
-            code: exit::BUG,
-        })?;
-        let conduct = Conduct { every: args.checkpoint, stop: &stop, again: &again };
-        let trained = local::run(job, conduct, &todo, &watch);
-        watch.finish();
-        trained.map_err(|e| Failure { code: exit::AGAIN, ..e.into() })?;
-        if stop.asked() {
-            eprintln!("Stopped by {}. All is kept; the same command goes on.", stop.why());
+        if !training.train(&todo, &stop_on_signals()?, &again)? {
             return Ok(exit::AGAIN);
         }
     }

@@ -12,6 +12,7 @@ mod forms;
 mod health;
 mod number;
 mod tables;
+mod tuning;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -20,6 +21,7 @@ use crate::fit::Analysis;
 use crate::forecast::Entry;
 use crate::points::CellRow;
 use crate::predict::Prediction;
+use crate::tune::Tuning;
 
 /// What a page is made of.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +38,8 @@ pub struct Input<'a> {
     pub cells: &'a [CellRow],
     /// Locked forecasts with what came of them. Empty where there are none.
     pub forecasts: &'a [Entry],
+    /// What `tune` found, where it was asked.
+    pub tuning: Option<&'a Tuning>,
     /// Version, device, dates, hashes, as (name, value).
     pub provenance: &'a [(String, String)],
 }
@@ -117,6 +121,7 @@ fn sections(input: &Input) -> Vec<Part> {
         part(!input.predictions.is_empty(), "predictions", "Predictions", &|| {
             tables::predictions(a, input.predictions)
         }),
+        input.tuning.map(|t| Part { id: "tuning", title: "Tuning", body: tuning::tuning(t) }),
         part(!a.fits.is_empty(), "fits", "Fits", &|| {
             let largest = a.points.iter().map(|p| p.flops).fold(0.0, f64::max);
             html! {
@@ -220,6 +225,7 @@ mod tests {
             sweep_toml: None,
             cells,
             forecasts: &[],
+            tuning: None,
             provenance: &[],
         }
     }

@@ -8,6 +8,7 @@
 
 mod check;
 mod rule;
+mod tune;
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -16,6 +17,7 @@ use crate::error::SpecError;
 use crate::health;
 use crate::units::Quantity;
 pub use rule::Rule;
+pub use tune::{Axis, TuneCell, TuneSpec};
 
 /// Largest sweep file that is read [bytes].
 pub const MAX_FILE: usize = 1 << 20;
@@ -54,6 +56,9 @@ pub struct Spec {
     /// How the law is fitted.
     #[serde(default)]
     pub fit: FitSpec,
+    /// Where rates, batches and decay are searched.
+    #[serde(default)]
+    pub tune: Option<Spanned<TuneSpec>>,
 }
 
 /// Repetitions of the grid.
@@ -281,9 +286,9 @@ pub struct OptimSpec {
     /// Added to the root of the second moment.
     #[serde(default = "eps")]
     pub eps: Spanned<f64>,
-    /// Decoupled weight decay on matrices, times the learning rate.
-    #[serde(default = "zero")]
-    pub weight_decay: Spanned<f64>,
+    /// Decoupled weight decay on matrices, times the learning rate, as a rule in (N, D).
+    #[serde(default = "no_decay")]
+    pub weight_decay: Spanned<Rule>,
     /// Largest global gradient norm; 0 turns clipping off.
     #[serde(default = "clip")]
     pub clip: Spanned<f64>,
@@ -496,8 +501,8 @@ fn bytes() -> Spanned<Tokenizer> {
 fn half() -> Spanned<f64> {
     unspanned(0.5)
 }
-fn zero() -> Spanned<f64> {
-    unspanned(0.0)
+fn no_decay() -> Spanned<Rule> {
+    unspanned(Rule::constant(0.0))
 }
 fn clip() -> Spanned<f64> {
     unspanned(1.0)
