@@ -25,7 +25,7 @@ pub struct Coordinates {
 
 /// Takes `steps` steps of a recipe and measures on a batch that was not trained on.
 pub fn coordinates(recipe: &Recipe, data: &Dataset, place: &Place, steps: u64) -> Coordinates {
-    let batch = |step| data.batch(recipe.seed, step, recipe.batch_sequences as usize);
+    let batch = |step| data.batch(recipe.order_seed, step, recipe.batch_sequences as usize);
     let probe = batch(steps);
     let mut trainer = Trainer::new(recipe, place);
     let before = trainer.model.activations(&probe);

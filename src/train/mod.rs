@@ -127,7 +127,7 @@ pub struct Trainer {
 impl Trainer {
     /// Fresh weights and moments.
     pub fn new(recipe: &Recipe, place: &Place) -> Self {
-        let Recipe { shape, seed, .. } = *recipe;
+        let Recipe { shape, init_seed: seed, .. } = *recipe;
         let scaling = Scaling::of(recipe);
         let mut model = Transformer::new(shape, scaling, seed, &place.device, place.kernels);
         let optimiser = AdamW::new(recipe, &mut model);
@@ -140,8 +140,7 @@ impl Trainer {
     /// `step` counts from 0 and decides the learning rate.
     pub fn step(&mut self, batch: &Batch, step: u64) -> (f64, f64) {
         let (loss, grads) = self.model.gradients(batch);
-        let Recipe { schedule, learning_rate: peak, steps, .. } = &self.recipe;
-        let rate = optim::learning_rate(schedule, *peak, step, *steps);
+        let rate = optim::learning_rate(&self.recipe, step);
         (loss, self.optimiser.step(&mut self.model, grads, step, rate))
     }
 
@@ -217,7 +216,7 @@ pub fn train<O: Observer>(
     }
     for step in first..steps {
         let started = Instant::now();
-        let batch = data.batch(recipe.seed, step, recipe.batch_sequences as usize);
+        let batch = data.batch(recipe.order_seed, step, recipe.batch_sequences as usize);
         let (loss, grad_norm) = trainer.step(&batch, step);
         seconds += started.elapsed().as_secs_f64();
         observer.progress(Progress::Step {
