@@ -83,7 +83,8 @@ mod tests {
         let shape = super::super::tests::shape(false, false);
         let first = |seed| {
             let device = Device::flex();
-            let mut model = Transformer::new(shape, Scaling::mup(0.5), seed, &device, Kernels::Fused);
+            let mut model =
+                Transformer::new(shape, Scaling::mup(0.5), seed, &device, Kernels::Fused);
             model.weights_mut()[2].1.value.clone().into_data().try_to_vec::<f32>().unwrap()
         };
         assert_eq!(first(1), first(1));

@@ -194,18 +194,24 @@ impl Transformer {
             Kernels::Cubes(compute) => {
                 self.on_device(compute, ops::Cubes).gradients(ids(batch), batch.context)
             }
-            Kernels::Composed => {
-                let mut tracked = self.clone();
-                for (_, weight) in tracked.weights_mut() {
-                    weight.value = weight.value.clone().autodiff().require_grad();
-                }
-                let loss = tracked.composed(batch);
-                let grads = loss.backward();
-                let grad = |w: &Weight| w.value.grad(&grads).expect("part of the loss");
-                let all = tracked.weights().into_iter().map(grad).collect();
-                (f64::from(loss.into_scalar::<f32>()), all)
-            }
+            Kernels::Composed => self.differentiated(|tracked| tracked.composed(batch)),
         }
+    }
+
+    /// A loss by separate operations and its gradients by burn's autodiff.
+    pub(crate) fn differentiated(
+        &self,
+        loss: impl FnOnce(&Self) -> Tensor<1>,
+    ) -> (f64, Vec<Tensor<2>>) {
+        let mut tracked = self.clone();
+        for (_, weight) in tracked.weights_mut() {
+            weight.value = weight.value.clone().autodiff().require_grad();
+        }
+        let loss = loss(&tracked);
+        let grads = loss.backward();
+        let grad = |w: &Weight| w.value.grad(&grads).expect("part of the loss");
+        let all = tracked.weights().into_iter().map(grad).collect();
+        (f64::from(loss.into_scalar::<f32>()), all)
     }
 
     /// The fused path: all operations at once, a few sequences at a time.
@@ -245,6 +251,12 @@ impl Transformer {
     ///
     /// When ids are not below the vocabulary or do not fill sequences of the batch's context.
     pub fn activations(&self, batch: &Batch) -> Activations {
+        self.forward(batch, [1.0; 2])
+    }
+
+    /// The same with every branch and the logits multiplied: by 1 but where the tests hold the folded
+    /// weights of `complete-p` against the multipliers they stand for.
+    pub(crate) fn forward(&self, batch: &Batch, [branch, output]: [f32; 2]) -> Activations {
         let device = self.embed.value.device();
         let ids = TensorData::new(batch.inputs.clone(), [batch.inputs.len()]);
         let ids = Tensor::<1, Int>::from_data(ids, &device);
@@ -256,6 +268,7 @@ impl Transformer {
         };
         let norm = |x, gain: &Weight| ops::rms_norm(x, gain.value.clone());
         let linear = |x: Tensor<2>, weight: &Weight| x.matmul(weight.value.clone());
+        let times = |x: Tensor<2>, s: f32| if s == 1.0 { x } else { x.mul_scalar(s) };
 
         let mut x = self.embed.value.clone().select(0, ids);
         let mut stream = Vec::with_capacity(self.blocks.len());
@@ -266,9 +279,9 @@ impl Transformer {
                 None => qkv,
             };
             let seen = ops::attention(qkv, heads, &self.rope);
-            x = x + linear(seen, &block.out);
+            x = x + times(linear(seen, &block.out), branch);
             let hidden = linear(norm(x.clone(), &block.norm2), &block.gate_up);
-            x = x + linear(ops::swiglu(hidden), &block.down);
+            x = x + times(linear(ops::swiglu(hidden), &block.down), branch);
             stream.push(x.clone());
         }
         let x = norm(x, &self.norm_f);
@@ -276,7 +289,7 @@ impl Transformer {
             Some(head) => linear(x, head),
             None => x.matmul(self.embed.value.clone().transpose()),
         };
-        Activations { stream, logits }
+        Activations { stream, logits: times(logits, output) }
     }
 
     /// RMSNorm over each head of the queries and keys (Henry et al. 2020, 2010.04245; as in Qwen3).

@@ -168,14 +168,8 @@ mod tests {
         Scaling { parametrization, embedding_std: 0.5, reference_width, reference_layers }
     }
 
-    const ROLES: [Role; 6] = [
-        Role::Embedding,
-        Role::Matrix,
-        Role::Residual,
-        Role::Head,
-        Role::Gain,
-        Role::FinalGain,
-    ];
+    const ROLES: [Role; 6] =
+        [Role::Embedding, Role::Matrix, Role::Residual, Role::Head, Role::Gain, Role::FinalGain];
 
     /// By hand from the paper's table: four times the width, three times the depth.
     #[test]

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::{Grid, MAX_CELLS, ModelSpec, Parametrization, Product, Rule, Schedule, Source, Spec, Tokenizer};
+use super::{
+    Grid, MAX_CELLS, ModelSpec, Parametrization, Product, Rule, Schedule, Source, Spec, Tokenizer,
+};
 use crate::error::SpecError;
 
 /// Longest name of a sweep.
