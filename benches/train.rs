@@ -25,7 +25,7 @@ use isoflop::exec::{device, local};
 use isoflop::plan::Recipe;
 use isoflop::random::Stream;
 use isoflop::shape::Shape;
-use isoflop::spec::{DeviceKind, Schedule, Source, Tokenizer};
+use isoflop::spec::{DeviceKind, Parametrization, Schedule, Source, Tokenizer};
 use isoflop::train::Trainer;
 use rayon::prelude::*;
 use safetensors::Dtype;
@@ -113,6 +113,8 @@ impl Job {
             shape,
             embedding_std: 0.5,
             reference_width: 0,
+            parametrization: Parametrization::Mup,
+            reference_layers: 0,
             steps: u64::from(u32::MAX),
             batch_sequences: sequences as u64,
             learning_rate: 1e-3,

@@ -3,7 +3,7 @@
 use comfy_table::presets;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use crate::fit::{Analysis, Fit, Opinion, SensitivityRow};
+use crate::fit::{Analysis, Fit, Opinion, SensitivityRow, SizeNoise};
 use crate::ledger::{Ledger, State};
 use crate::plan::{Cell, cost};
 use crate::units::{bytes, count, digits3, duration, flops};
@@ -344,7 +344,17 @@ fn noise(analysis: &Analysis) -> String {
         short(noise.sd),
         noise.replicates,
         noise.dof
-    )
+    ) + &noise_by_size(&noise.by_size)
+}
+
+/// The scatter of each size, in a line. One size alone is the line before.
+fn noise_by_size(sizes: &[SizeNoise]) -> String {
+    if sizes.len() < 2 {
+        return String::new();
+    }
+    let one = |s: &SizeNoise| format!("{} at N = {} ({})", short(s.sd), count(s.params), s.dof);
+    let all = sizes.iter().map(one).collect::<Vec<_>>().join(", ");
+    format!("  By size (degrees of freedom): {all}.\n")
 }
 
 /// How far the answer moves when one choice at a time is made otherwise, in a line.

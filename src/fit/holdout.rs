@@ -10,7 +10,7 @@ use crate::fit::bootstrap::{self, Clusters};
 use crate::fit::groups::Group;
 use crate::fit::result::{HeldOut, Holdout};
 use crate::fit::sample::{self, Sample};
-use crate::fit::{Options, lse, stats, varpro};
+use crate::fit::{Options, lse, noise, stats, varpro};
 use crate::points::Point;
 
 /// Keeps out the `options.holdout` largest budgets and everything above them, refits the rest, and
@@ -18,7 +18,7 @@ use crate::points::Point;
 /// each budget asked for). `points` must be sorted by compute.
 ///
 /// The prediction interval holds the parameters' uncertainty and a run's own scatter, with Student's
-/// tails for the estimated scatter. It takes the form of the law for granted; that is what the test
+/// tails for the estimated scatter, which is never less than that of the seeds. It takes the form of the law for granted; that is what the test
 /// is for.
 ///
 /// # Errors
@@ -48,7 +48,8 @@ pub(super) fn predict(
     let plan = (options.bootstrap, options.seed ^ 0x0003, clusters.scheme());
     let refits = bootstrap::surfaces(&sample, &clusters, &huber, &squares, options.delta, plan);
     let draws = if method == "lse-huber" { refits.lse } else { refits.varpro };
-    let sd = sample::residual_sd(&sample.residuals(&lead.surface));
+    let residual = sample::residual_sd(&sample.residuals(&lead.surface));
+    let sd = residual.max(noise::pooled_sd(fitted));
     let dof = sample.len() as f64 - 5.0;
     let student = stats::Student::new(dof);
 

@@ -5,15 +5,20 @@
 //! 1998, "Applied regression analysis", section 2.1): F = [(S - S_pure) / (m - 5)] / [S_pure / dof],
 //! S being the least sum of squares of ln L under the law, m the number of distinct (N, D).
 //!
-//! Limits: normal scatter, equal for every run; runs that differ in more than the seed (rates, batches)
+//! The scatter of each size is given beside the pooled one: it often shrinks or grows with N, which one
+//! number does not show. The scatter of a run that is predicted is never taken to be less than the pooled
+//! one, however well the law goes through its runs (`holdout`, and `predict`'s intervals).
+//!
+//! Limits: branches of one trunk share their seed's noise: equal N at several D are then correlated, and
+//! the scatters, by size or pooled, have fewer degrees of freedom than are counted. Normal scatter, equal for every run; runs that differ in more than the seed (rates, batches)
 //! put that into the pure error, and the test then passes too easily.
 //!
-//! Read by: `analyse`.
+//! Read by: `analyse`, `holdout`.
 
 use statrs::distribution::{ContinuousCDF, FisherSnedecor};
 
 use crate::fit::profile::Likelihood;
-use crate::fit::result::{LackOfFit, Noise};
+use crate::fit::result::{LackOfFit, Noise, SizeNoise};
 use crate::fit::{Code, Warning};
 use crate::points::Point;
 
@@ -57,22 +62,18 @@ pub(super) fn estimate(
         );
         warnings.push(Warning::new(Code::Copies, text));
     }
-    let replicated = || distinct.iter().filter(|logs| logs.len() > 1);
-    let replicates: usize = replicated().map(Vec::len).sum();
-    let dof = replicates - replicated().count();
+    let sizes: Vec<f64> = groups.iter().map(|group| points[group[0]].params).collect();
+    let by_size = by_size(&sizes, &distinct);
+    let replicates = by_size.iter().map(|s| s.replicates).sum();
+    let dof = by_size.iter().map(|s| s.dof).sum();
     if dof == 0 {
         return None;
     }
-    let pure: f64 = replicated()
-        .map(|logs| {
-            let mean = logs.iter().sum::<f64>() / logs.len() as f64;
-            logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>()
-        })
-        .sum();
+    let pure: f64 = distinct.iter().map(|logs| squares(logs)).sum();
     let lack_of_fit = likelihood
         .filter(|_| copies.is_empty())
         .and_then(|l| lack_of_fit(l.squares, pure, dof, groups.len()));
-    let noise = Noise { replicates, sd: (pure / dof as f64).sqrt(), dof, lack_of_fit };
+    let noise = Noise { replicates, sd: (pure / dof as f64).sqrt(), dof, by_size, lack_of_fit };
     if let Some(LackOfFit { f, p, .. }) = lack_of_fit
         && p < WORTH_SAYING
     {
@@ -99,6 +100,33 @@ fn groups(points: &[Point]) -> Vec<Vec<usize>> {
         first.unwrap_or_else(|| l.cmp(r))
     });
     rows.chunk_by(|l, r| key(*l) == key(*r)).map(<[usize]>::to_vec).collect()
+}
+
+/// The scatter of every size that has replicates. `sizes[i]` is N of the group whose ln L is `logs[i]`; groups
+/// of one N follow each other.
+fn by_size(sizes: &[f64], logs: &[Vec<f64>]) -> Vec<SizeNoise> {
+    let rows: Vec<(f64, &[f64])> =
+        sizes.iter().copied().zip(logs.iter().map(Vec::as_slice)).collect();
+    let of = |size: &[(f64, &[f64])]| {
+        let replicated = || size.iter().filter(|(_, logs)| logs.len() > 1);
+        let replicates: usize = replicated().map(|(_, logs)| logs.len()).sum();
+        let dof = replicates - replicated().count();
+        let pure: f64 = replicated().map(|(_, logs)| squares(logs)).sum();
+        let sd = (pure / dof as f64).sqrt();
+        (dof > 0).then_some(SizeNoise { params: size[0].0, replicates, sd, dof })
+    };
+    rows.chunk_by(|l, r| l.0 == r.0).filter_map(of).collect()
+}
+
+/// Sum of squares about the mean.
+fn squares(logs: &[f64]) -> f64 {
+    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+    logs.iter().map(|l| (l - mean).powi(2)).sum()
+}
+
+/// The pooled scatter of seeds among `points`, 0 where no two tell of it [-].
+pub(super) fn pooled_sd(points: &[Point]) -> f64 {
+    estimate(points, None, &mut Vec::new()).map_or(0.0, |noise| noise.sd)
 }
 
 fn lack_of_fit(squares: f64, pure: f64, dof: usize, distinct: usize) -> Option<LackOfFit> {
@@ -184,11 +212,28 @@ mod tests {
             counts: None,
         };
         let runs = [(1e6, 0.0), (1e6, 2.0), (2e6, 5.0), (2e6, 6.0), (2e6, 7.0), (3e6, 1.0)];
+        let size = |params, replicates, sd, dof| SizeNoise { params, replicates, sd, dof };
         let mut points: Vec<Point> =
             runs.iter().enumerate().map(|(i, (n, l))| of(i, *n, *l, None)).collect();
         let noise = estimate(&points, None, &mut Vec::new()).unwrap();
         assert_eq!((noise.replicates, noise.dof, noise.lack_of_fit), (5, 3, None));
         assert!((noise.sd - (4.0_f64 / 3.0).sqrt()).abs() < 1e-12, "{noise:?}");
+        let near = |got: &SizeNoise, want: SizeNoise| {
+            assert!((got.sd - want.sd).abs() < 1e-12, "{got:?}, {want:?}");
+            assert_eq!(SizeNoise { sd: want.sd, ..*got }, want);
+        };
+        assert_eq!(noise.by_size.len(), 2, "3e6 ran once");
+        near(&noise.by_size[0], size(1e6, 2, 2.0_f64.sqrt(), 1));
+        near(&noise.by_size[1], size(2e6, 3, 1.0, 2));
+        // 1e6 again at another D, ln L = 1 and 5: squares 2 + 8 on two degrees of freedom, not the
+        // scatter about one mean.
+        let mut wider = points.clone();
+        wider
+            .extend([1.0, 5.0].map(|l| Point { tokens: 2e9, ..of(20 + l as usize, 1e6, l, None) }));
+        let wide = estimate(&wider, None, &mut Vec::new()).unwrap();
+        near(&wide.by_size[0], size(1e6, 4, 5.0_f64.sqrt(), 2));
+        near(&wide.by_size[1], size(2e6, 3, 1.0, 2));
+        assert!((wide.sd - 3.0_f64.sqrt()).abs() < 1e-12 && wide.dof == 4, "{wide:?}");
         // The same tokens drawn from fewer are not another seed.
         points.push(of(9, 3e6, 4.0, Some(1e7)));
         assert_eq!(estimate(&points, None, &mut Vec::new()).unwrap(), noise);
@@ -209,5 +254,12 @@ mod tests {
         assert!((test.f - 6.0).abs() < 1e-12 && test.dof == 2);
         assert!((test.p - (1.0_f64 + 12.0 / 8.0).powi(-4)).abs() < 1e-10, "{test:?}");
         assert_eq!(lack_of_fit(10.0, 4.0, 8, 5), None);
+    }
+
+    #[test]
+    fn a_record_without_sizes_is_read() {
+        let old = r#"{"replicates":5,"sd":0.1,"dof":3,"lack_of_fit":null}"#;
+        let noise: Noise = serde_json::from_str(old).unwrap();
+        assert!(noise.by_size.is_empty() && noise.dof == 3);
     }
 }

@@ -272,9 +272,28 @@ pub struct Noise {
     pub sd: f64,
     /// Degrees of freedom of `sd`: replicates less groups [count].
     pub dof: usize,
+    /// The same for every size that has replicates, smallest first.
+    #[serde(default)]
+    pub by_size: Vec<SizeNoise>,
     /// Whether the law misses by more than that scatter explains. Nothing where the law leaves no
     /// degree of freedom, or where copies of runs are in the table.
     pub lack_of_fit: Option<LackOfFit>,
+}
+
+/// Pure error among the runs of one size, pooled over their D's.
+///
+/// Limits: branches of one trunk share their seed's noise, so scatters at several D's of such runs are
+/// correlated, and `sd` is then known less well than `dof` says.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SizeNoise {
+    /// Size N [parameters].
+    pub params: f64,
+    /// Runs that share this N and their D with another [count].
+    pub replicates: usize,
+    /// Standard deviation of ln L among them, pooled within D [-].
+    pub sd: f64,
+    /// Degrees of freedom of `sd`: replicates less groups [count].
+    pub dof: usize,
 }
 
 /// F test of the law against pure error.

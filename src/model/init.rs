@@ -1,22 +1,22 @@
-//! Initial weights, and why they have the scale they have.
+//! Initial weights, drawn by name at the scale that the parametrization gives their role.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::Role;
+use super::{Role, Scaling};
 use crate::random::Stream;
 use crate::shape::Shape;
 
 /// Draws initial weights from a stream of their own, by name.
 pub(super) struct Maker<'a> {
     shape: Shape,
-    embedding_std: f64,
+    scaling: Scaling,
     seed: u64,
     device: &'a Device,
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(shape: Shape, embedding_std: f64, seed: u64, device: &'a Device) -> Self {
-        Self { shape, embedding_std, seed, device }
+    pub(super) fn new(shape: Shape, scaling: Scaling, seed: u64, device: &'a Device) -> Self {
+        Self { shape, scaling, seed, device }
     }
 
     /// One weight, `[rows, columns]`.
@@ -27,34 +27,12 @@ impl<'a> Maker<'a> {
         rows: usize,
         columns: usize,
     ) -> Tensor<2> {
-        let std = self.std(name, role, rows);
+        let std = self.scaling.std(role, &self.shape, rows);
         let stream = Stream::new(self.seed, name);
         let values: Vec<f32> = (0..(rows * columns) as u64)
-            .map(|n| if role == Role::Gain { 1.0 } else { (std * stream.normal(n)) as f32 })
+            .map(|n| if role.is_gain() { 1.0 } else { (std * stream.normal(n)) as f32 })
             .collect();
         Tensor::from_data(TensorData::new(values, [rows, columns]), self.device)
-    }
-
-    /// Standard deviation of a weight with `fan_in` rows.
-    fn std(&self, name: &str, role: Role, fan_in: usize) -> f64 {
-        let preserving = 1.0 / (fan_in as f64).sqrt();
-        match role {
-            // Tied, the matrix is also the head, and takes the head's scale.
-            Role::Embedding if self.shape.tied => 1.0 / self.shape.width as f64,
-            // The stream starts at this scale; RMSNorm makes the first block see unit variance.
-            Role::Embedding => self.embedding_std,
-            // Each block adds two terms to the stream; dividing by sqrt(2 L) keeps its variance from
-            // growing with depth (Radford et al. 2019, GPT-2, section 2.3).
-            Role::Matrix if matches!(name.rsplit('.').next(), Some("out" | "down")) => {
-                preserving / (2.0 * self.shape.layers as f64).sqrt()
-            }
-            // Variance preserving, 1/sqrt(fan-in): muP's rule for hidden matrices (Yang et al. 2022,
-            // 2203.03466, table 8).
-            Role::Matrix => preserving,
-            // 1/fan-in: muP's rule for the output, so that initial logits shrink with width (ibid.).
-            Role::Head => 1.0 / fan_in as f64,
-            Role::Gain => 0.0,
-        }
     }
 }
 
@@ -77,7 +55,7 @@ mod tests {
             tied: false,
         };
         let device = Device::flex();
-        let mut model = Transformer::new(shape, 0.5, 1, &device, Kernels::Fused);
+        let mut model = Transformer::new(shape, Scaling::mup(0.5), 1, &device, Kernels::Fused);
         let want = |name: &str| match name {
             "embed" => 0.5,
             "head" => 1.0 / 64.0,
@@ -105,7 +83,8 @@ mod tests {
         let shape = super::super::tests::shape(false, false);
         let first = |seed| {
             let device = Device::flex();
-            let mut model = Transformer::new(shape, 0.5, seed, &device, Kernels::Fused);
+            let mut model =
+                Transformer::new(shape, Scaling::mup(0.5), seed, &device, Kernels::Fused);
             model.weights_mut()[2].1.value.clone().into_data().try_to_vec::<f32>().unwrap()
         };
         assert_eq!(first(1), first(1));

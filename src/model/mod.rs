@@ -4,9 +4,10 @@
 //! Weights are plain tensors with a role; the optimiser and the record walk them by name. Linear layers
 //! are `[in, out]`, gains `[1, width]`.
 //!
-//! Reads: `shape`, `ops`, `random`. Read by: `train`.
+//! Reads: `shape`, `plan`, `ops`, `random`. Read by: `train`.
 
 mod init;
+mod scaling;
 
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
@@ -16,6 +17,8 @@ use crate::ops::{
 };
 use crate::shape::Shape;
 
+pub use scaling::{Factors, Scaling};
+
 /// What a weight is for: decides its initial scale, learning rate and weight decay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -23,10 +26,21 @@ pub enum Role {
     Embedding,
     /// A hidden matrix: fan-in and fan-out grow with the width.
     Matrix,
+    /// A hidden matrix whose output is added to the stream: `out` and `down`.
+    Residual,
     /// From the width to the vocabulary.
     Head,
-    /// The gain of a norm.
+    /// The gain of a norm within a block.
     Gain,
+    /// The gain of the norm before the head.
+    FinalGain,
+}
+
+impl Role {
+    /// Whether it is the gain of a norm, which starts at one.
+    pub fn is_gain(self) -> bool {
+        matches!(self, Self::Gain | Self::FinalGain)
+    }
 }
 
 /// One trainable tensor.
@@ -64,16 +78,25 @@ pub struct Transformer {
     head: Option<Weight>,
 }
 
+/// What a model computes on a batch.
+#[derive(Debug, Clone)]
+pub struct Activations {
+    /// The residual stream after each block, `[sequences x context, width]`.
+    pub stream: Vec<Tensor<2>>,
+    /// `[sequences x context, vocab]`.
+    pub logits: Tensor<2>,
+}
+
 impl Transformer {
-    /// A model with fresh weights, a pure function of the shape, `embedding_std` and the seed.
+    /// A model with fresh weights, a pure function of the shape, the scaling and the seed.
     pub fn new(
         shape: Shape,
-        embedding_std: f64,
+        scaling: Scaling,
         seed: u64,
         device: &Device,
         kernels: Kernels,
     ) -> Self {
-        let mut make = init::Maker::new(shape, embedding_std, seed, device);
+        let mut make = init::Maker::new(shape, scaling, seed, device);
         let mut weight = |name: &str, role, rows, columns| Weight {
             role,
             value: make.weight(name, role, rows, columns),
@@ -92,14 +115,14 @@ impl Transformer {
                     qk_norm: shape.qk_norm.then(|| {
                         [part("q_norm", Role::Gain, 1, hd), part("k_norm", Role::Gain, 1, hd)]
                     }),
-                    out: part("out", Role::Matrix, d, d),
+                    out: part("out", Role::Residual, d, d),
                     norm2: part("norm2", Role::Gain, 1, d),
                     gate_up: part("gate_up", Role::Matrix, d, 2 * ff),
-                    down: part("down", Role::Matrix, ff, d),
+                    down: part("down", Role::Residual, ff, d),
                 }
             })
             .collect();
-        let norm_f = weight("norm_f", Role::Gain, 1, d);
+        let norm_f = weight("norm_f", Role::FinalGain, 1, d);
         let head = (!shape.tied).then(|| weight("head", Role::Head, d, vocab));
         let rope = Rope::new(shape.context, hd);
         Self { shape, kernels, rope, embed, blocks, norm_f, head }
@@ -171,18 +194,24 @@ impl Transformer {
             Kernels::Cubes(compute) => {
                 self.on_device(compute, ops::Cubes).gradients(ids(batch), batch.context)
             }
-            Kernels::Composed => {
-                let mut tracked = self.clone();
-                for (_, weight) in tracked.weights_mut() {
-                    weight.value = weight.value.clone().autodiff().require_grad();
-                }
-                let loss = tracked.composed(batch);
-                let grads = loss.backward();
-                let grad = |w: &Weight| w.value.grad(&grads).expect("part of the loss");
-                let all = tracked.weights().into_iter().map(grad).collect();
-                (f64::from(loss.into_scalar::<f32>()), all)
-            }
+            Kernels::Composed => self.differentiated(|tracked| tracked.composed(batch)),
         }
+    }
+
+    /// A loss by separate operations and its gradients by burn's autodiff.
+    pub(crate) fn differentiated(
+        &self,
+        loss: impl FnOnce(&Self) -> Tensor<1>,
+    ) -> (f64, Vec<Tensor<2>>) {
+        let mut tracked = self.clone();
+        for (_, weight) in tracked.weights_mut() {
+            weight.value = weight.value.clone().autodiff().require_grad();
+        }
+        let loss = loss(&tracked);
+        let grads = loss.backward();
+        let grad = |w: &Weight| w.value.grad(&grads).expect("part of the loss");
+        let all = tracked.weights().into_iter().map(grad).collect();
+        (f64::from(loss.into_scalar::<f32>()), all)
     }
 
     /// The fused path: all operations at once, a few sequences at a time.
@@ -213,11 +242,21 @@ impl Transformer {
 
     /// The same loss by separate operations, shape `[1]`.
     fn composed(&self, batch: &Batch) -> Tensor<1> {
-        ops::cross_entropy(self.logits(batch), &batch.targets)
+        ops::cross_entropy(self.activations(batch).logits, &batch.targets)
     }
 
-    /// `[sequences x context, vocab]`.
-    fn logits(&self, batch: &Batch) -> Tensor<2> {
+    /// What the model computes on a batch, by separate operations.
+    ///
+    /// # Panics
+    ///
+    /// When ids are not below the vocabulary or do not fill sequences of the batch's context.
+    pub fn activations(&self, batch: &Batch) -> Activations {
+        self.forward(batch, [1.0; 2])
+    }
+
+    /// The same with every branch and the logits multiplied: by 1 but where the tests hold the folded
+    /// weights of `complete-p` against the multipliers they stand for.
+    pub(crate) fn forward(&self, batch: &Batch, [branch, output]: [f32; 2]) -> Activations {
         let device = self.embed.value.device();
         let ids = TensorData::new(batch.inputs.clone(), [batch.inputs.len()]);
         let ids = Tensor::<1, Int>::from_data(ids, &device);
@@ -229,8 +268,10 @@ impl Transformer {
         };
         let norm = |x, gain: &Weight| ops::rms_norm(x, gain.value.clone());
         let linear = |x: Tensor<2>, weight: &Weight| x.matmul(weight.value.clone());
+        let times = |x: Tensor<2>, s: f32| if s == 1.0 { x } else { x.mul_scalar(s) };
 
         let mut x = self.embed.value.clone().select(0, ids);
+        let mut stream = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
             let qkv = linear(norm(x.clone(), &block.norm1), &block.qkv);
             let qkv = match &block.qk_norm {
@@ -238,15 +279,17 @@ impl Transformer {
                 None => qkv,
             };
             let seen = ops::attention(qkv, heads, &self.rope);
-            x = x + linear(seen, &block.out);
+            x = x + times(linear(seen, &block.out), branch);
             let hidden = linear(norm(x.clone(), &block.norm2), &block.gate_up);
-            x = x + linear(ops::swiglu(hidden), &block.down);
+            x = x + times(linear(ops::swiglu(hidden), &block.down), branch);
+            stream.push(x.clone());
         }
         let x = norm(x, &self.norm_f);
-        match &self.head {
+        let logits = match &self.head {
             Some(head) => linear(x, head),
             None => x.matmul(self.embed.value.clone().transpose()),
-        }
+        };
+        Activations { stream, logits: times(logits, output) }
     }
 
     /// RMSNorm over each head of the queries and keys (Henry et al. 2020, 2010.04245; as in Qwen3).
@@ -276,7 +319,7 @@ mod tests {
     }
 
     fn model(shape: Shape, kernels: Kernels) -> Transformer {
-        Transformer::new(shape, 0.5, 3, &Device::flex(), kernels)
+        Transformer::new(shape, Scaling::mup(0.5), 3, &Device::flex(), kernels)
     }
 
     #[test]
@@ -289,12 +332,13 @@ mod tests {
                 let kept = weights.iter().filter(|(_, w)| filter(w.role));
                 kept.map(|(_, w)| w.value.dims().iter().product::<usize>()).sum()
             };
+            let hidden = |r| matches!(r, Role::Matrix | Role::Residual);
             let counts = shape.counts();
             assert_eq!(counts.total, count(&|_| true, &mut model) as f64);
-            let block = count(&|r| matches!(r, Role::Matrix | Role::Gain), &mut model);
+            let block = count(&|r| r.is_gain() || hidden(r), &mut model);
             assert_eq!(counts.non_embedding, block as f64);
             let head = if tied { Role::Embedding } else { Role::Head };
-            let matmul = count(&|r| r == Role::Matrix || r == head, &mut model);
+            let matmul = count(&|r| hidden(r) || r == head, &mut model);
             assert_eq!(counts.matmul, matmul as f64);
         }
     }

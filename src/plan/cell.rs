@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::shape::Shape;
-use crate::spec::{Schedule, Source, Tokenizer};
+use crate::spec::{Parametrization, Schedule, Source, Tokenizer};
 
 /// Raised when the same recipe would train differently: old results are then no longer reused.
 const RECIPE_VERSION: u32 = 2;
@@ -27,6 +27,13 @@ pub struct Recipe {
     pub embedding_std: f64,
     /// Reference width of the learning rate for matrices, 0 for no width scaling.
     pub reference_width: usize,
+    /// How scales and rates depend on width and depth. `mup`, which all cells had before there was a
+    /// choice, is not written: their recipes and ids are as they were.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parametrization: Parametrization,
+    /// Layers at which the learning rate is meant, 0 (not written) for no depth scaling.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reference_layers: usize,
     /// Optimiser steps.
     pub steps: u64,
     /// Sequences of `shape.context` tokens in one step.
@@ -128,6 +135,10 @@ impl Recipe {
     pub fn flops(&self) -> f64 {
         self.shape.flops_per_token().total() * self.tokens() as f64
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Lower-case hexadecimal digits.

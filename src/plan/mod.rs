@@ -221,6 +221,7 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
     let batch = rule(spec.optim.batch_tokens.get_ref(), wish.given.batch_tokens);
     let batch_sequences = (batch / shape.context as f64).round().max(1.0) as u64;
     let steps = (tokens / (batch_sequences * shape.context as u64) as f64).round().max(1.0) as u64;
+    let (reference_width, reference_layers) = spec.model.reference();
     // A trunk does not know how far it goes: D is then the tokens so far.
     let law = spec.optim.learning_rate.get_ref();
     let trunk =
@@ -242,7 +243,9 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
             data_sha256: data.sha256.clone(),
             shape,
             embedding_std: spec.model.embedding_std,
-            reference_width: spec.model.reference_width,
+            reference_width,
+            parametrization: spec.model.parametrization,
+            reference_layers,
             steps,
             batch_sequences,
             learning_rate,

@@ -187,7 +187,7 @@ fn disagreement(
 mod tests {
     use super::super::sample::{EPOCH, analysis};
     use super::*;
-    use crate::fit::{Draws, FIT_VERSION, Frontier, Surface};
+    use crate::fit::{Draws, FIT_VERSION, Frontier, Noise, Surface};
 
     /// Epoch's point implies 72.36B parameters and 1.327T tokens at Chinchilla's compute (18.3 a parameter).
     #[test]
@@ -218,6 +218,37 @@ mod tests {
         let far = at_flops(&analysis, 1e20 * 1e3).unwrap();
         assert!(far.params.hi / far.params.lo > p.params.hi / p.params.lo);
         assert!(far.warnings.iter().any(|w| w.text.contains("extrapolates 100 times")));
+    }
+
+    /// Without draws the interval is value·exp(±t·sd), sd the larger of residuals' and seeds': t at 95% on
+    /// 24 - 5 = 19 degrees of freedom is 1.729133 (any table).
+    #[test]
+    fn the_interval_holds_no_less_than_the_scatter_of_seeds() {
+        let mut analysis = analysis(0);
+        assert!((analysis.fits[0].level - 0.9).abs() < 1e-12);
+        let mut half_width = |residual: f64, seeds: Option<f64>| {
+            analysis.fits[0].residual_sd = Some(residual);
+            analysis.noise = seeds.map(|sd| Noise {
+                replicates: 4,
+                sd,
+                dof: 2,
+                by_size: vec![],
+                lack_of_fit: None,
+            });
+            let loss = at_flops(&analysis, 1e20).unwrap().loss;
+            let [down, up] = [(loss.value / loss.lo).ln(), (loss.hi / loss.value).ln()];
+            assert!((down - up).abs() < 1e-6, "{loss:?}");
+            up / 1.729_133
+        };
+        for (residual, seeds, want) in [
+            (0.004, None, 0.004),
+            (0.004, Some(0.003), 0.004),
+            (0.004, Some(0.006), 0.006),
+            (0.0, Some(0.002), 0.002),
+        ] {
+            let got = half_width(residual, seeds);
+            assert!((got / want - 1.0).abs() < 1e-4, "{residual}, {seeds:?}: {got}");
+        }
     }
 
     #[test]

@@ -90,6 +90,9 @@ pub(super) struct Voice<'a> {
     pub(super) fit: &'a Fit,
     pub(super) law: Law,
     pub(super) draws: Vec<Law>,
+    /// Standard deviation of ln L of one run about the law: the residuals', but not less than the seeds',
+    /// which a law that goes too close by its runs would hide [-].
+    scatter: f64,
     /// Whether the bias of approach 2 was taken off.
     pub(super) corrected: bool,
 }
@@ -115,7 +118,9 @@ impl<'a> Voice<'a> {
             (_, Draws::Frontiers(draws)) => (line(&fit.frontier), draws.iter().map(line).collect()),
             (None, Draws::Surfaces(_)) => (line(&fit.frontier), Vec::new()),
         };
-        Self { fit, law, draws, corrected: bias.is_some() }
+        let seeds = analysis.noise.as_ref().map_or(0.0, |noise| noise.sd);
+        let scatter = fit.residual_sd.unwrap_or(0.0).max(seeds);
+        Self { fit, law, draws, scatter, corrected: bias.is_some() }
     }
 
     /// The optimal run that `fixed` names, and the draws' answers; draws without one are left out.
@@ -133,12 +138,13 @@ impl<'a> Voice<'a> {
     /// The same for a loss that is read off the surface in another way.
     ///
     /// The draws' values, times a run's own scatter with Student's tails, since the scatter was itself
-    /// estimated from the runs.
+    /// estimated from the runs. The tails are those of the fit's degrees of freedom also where the seeds'
+    /// scatter is the larger: a pair of seeds would otherwise widen every interval fourfold by chance.
     pub(super) fn loss_by(&self, of: impl Fn(&Surface) -> Option<f64>) -> Option<Estimate> {
         let Law::Surface(surface) = &self.law else { return None };
         let value = path::sound(of(surface)?)?;
         let centres: Vec<f64> = surfaces(&self.draws).filter_map(of).collect();
-        let (sd, dof) = (self.fit.residual_sd.unwrap_or(0.0), self.fit.n as f64 - 5.0);
+        let (sd, dof) = (self.scatter, self.fit.n as f64 - 5.0);
         let student = stats::Student::new(dof);
         let noisy =
             |centres: &[f64]| stats::noisy_interval(centres, sd, student.as_ref()?, self.fit.level);

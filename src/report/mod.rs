@@ -210,7 +210,7 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::figure::{all, sample};
-    use crate::fit::{LackOfFit, Noise};
+    use crate::fit::{LackOfFit, Noise, SizeNoise};
 
     fn input<'a>(
         analysis: &'a Analysis,
@@ -417,11 +417,19 @@ mod tests {
             replicates: 12,
             sd: 0.0031,
             dof: 8,
+            by_size: vec![
+                SizeNoise { params: 1.2e6, replicates: 4, sd: 0.0042, dof: 3 },
+                SizeNoise { params: 3e6, replicates: 8, sd: 0.0021, dof: 5 },
+            ],
             lack_of_fit: Some(LackOfFit { f: 3.5, dof: 21, p: 0.0312 }),
         });
         let page = html(&input(&analysis, &[], &predictions, &[]));
         assert!(page.contains("open – <span") && page.contains("no end"));
         assert!(page.contains("F = 3.50 with 21 and 8 degrees of freedom, p = 3.12e-2."), "{page}");
+        assert!(
+            page.contains("By size: 0.42% at N = 1.20M (3), 0.21% at N = 3.00M (5), with"),
+            "{page}"
+        );
         (analysis.profile, analysis.noise) = (vec![], None);
         let page = html(&input(&analysis, &[], &predictions, &[]));
         assert!(!page.contains("Least squares") && !page.contains("Seeds: "));

@@ -125,6 +125,15 @@ fn noise(noise: &Noise) -> Markup {
                 " Against that the law's own misses have F = " (format!("{:.2}", test.f)) " with " (test.dof) " and "
                 (noise.dof) " degrees of freedom, p = " (format!("{:.2e}", test.p)) "."
             }
+            @if noise.by_size.len() > 1 {
+                " By size:"
+                @for (i, s) in noise.by_size.iter().enumerate() {
+                    @if i > 0 { "," }
+                    " " (percent(s.sd).trim_start_matches('+')) " at N = " (count(s.params)) " (" (s.dof) ")"
+                }
+                ", with the degrees of freedom in brackets; branches of one trunk share their noise and tell less "
+                "than these say."
+            }
         }
     }
 }

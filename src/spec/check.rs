@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::{Grid, MAX_CELLS, Product, Rule, Schedule, Source, Spec, Tokenizer};
+use super::{
+    Grid, MAX_CELLS, ModelSpec, Parametrization, Product, Rule, Schedule, Source, Spec, Tokenizer,
+};
 use crate::error::SpecError;
 
 /// Longest name of a sweep.
@@ -263,15 +265,52 @@ fn model(spec: &Spec) -> Result<(), SpecError> {
         && (0.25..=16.0).contains(&m.ff_ratio)
         && m.embedding_std.is_finite()
         && m.embedding_std > 0.0
-        && m.reference_width <= 1 << 17;
+        && m.reference_width.unwrap_or(0) <= 1 << 17
+        && (1..=1000).contains(&m.reference_layers.unwrap_or(1));
     ensure(good, || SpecError::OutOfRange {
         field: "model",
         span: 0..0,
         got: format!("{m:?}"),
         want: "context 2..131072, an even width_multiple 2..4096, aspect >= 1, min_layers 1..1000, \
-               head_dim 2..1024, ff_ratio 0.25..16, embedding_std > 0",
+               head_dim 2..1024, ff_ratio 0.25..16, embedding_std > 0, reference_width up to 131072, \
+               reference_layers 1..1000",
         hint: "leave a field out to have its default",
-    })
+    })?;
+    parametrization(m)
+}
+
+/// A reference that the parametrization would not look at is a misunderstanding, not a setting.
+fn parametrization(m: &ModelSpec) -> Result<(), SpecError> {
+    let refuse = |field, got: String, want, hint| {
+        Err(SpecError::OutOfRange { field, span: 0..0, got, want, hint })
+    };
+    match (m.parametrization, m.reference_width, m.reference_layers) {
+        (Parametrization::Standard, Some(1..), _) => refuse(
+            "model.reference_width",
+            "given with `parametrization = \"standard\"`, which scales nothing by width".into(),
+            "no reference_width",
+            "drop the line, or choose \"mup\" or \"complete-p\"",
+        ),
+        (Parametrization::Standard | Parametrization::Mup, _, Some(_)) => refuse(
+            "model.reference_layers",
+            "given with a parametrization that scales nothing by depth".into(),
+            "no reference_layers",
+            "drop the line, or choose parametrization = \"complete-p\"",
+        ),
+        (Parametrization::CompleteP, Some(0), _) => refuse(
+            "model.reference_width",
+            "0, but complete-p scales by width".into(),
+            "the width at which optim.learning_rate is meant",
+            "drop the line for 32; for no scaling choose parametrization = \"standard\"",
+        ),
+        (Parametrization::CompleteP, ..) if m.tied => refuse(
+            "model.tied",
+            "true with complete-p, in which embedding and head need different rates".into(),
+            "tied = false",
+            "drop `tied`, or choose parametrization = \"mup\"",
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn optim(spec: &Spec) -> Result<(), SpecError> {

@@ -191,9 +191,39 @@ pub struct ModelSpec {
     pub tied: bool,
     /// Standard deviation of the initial embedding.
     pub embedding_std: f64,
-    /// Width at which `optim.learning_rate` is meant for matrices; it is scaled by reference/width
-    /// elsewhere (Yang et al. 2022, muP, table 8). 0 turns the scaling off.
-    pub reference_width: usize,
+    /// How initial scales and rates depend on width and depth.
+    pub parametrization: Parametrization,
+    /// Width at which `optim.learning_rate` is meant for matrices, 32 when absent. With `mup`, 0 turns
+    /// the scaling of rates off.
+    pub reference_width: Option<usize>,
+    /// Layers at which `optim.learning_rate` is meant, 2 when absent. Only for `complete-p`.
+    pub reference_layers: Option<usize>,
+}
+
+impl ModelSpec {
+    /// Reference width and layers, each 0 where the parametrization does not scale by it.
+    pub fn reference(&self) -> (usize, usize) {
+        let width = self.reference_width.unwrap_or(32);
+        match self.parametrization {
+            Parametrization::Mup => (width, 0),
+            Parametrization::Standard => (0, 0),
+            Parametrization::CompleteP => (width, self.reference_layers.unwrap_or(2)),
+        }
+    }
+}
+
+/// How a weight's initial scale and its optimiser's numbers depend on width and depth. The table and its
+/// derivation are in `model::Scaling`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parametrization {
+    /// Rates of hidden matrices by 1/width and a head that starts at 1/width (Yang et al. 2022).
+    #[default]
+    Mup,
+    /// As GPT-2: one rate for all, every matrix at 1/sqrt(fan-in).
+    Standard,
+    /// In width and depth, with residual branches by 1/layers (Dey et al. 2025, 2505.01618, alpha = 1).
+    CompleteP,
 }
 
 impl Default for ModelSpec {
@@ -208,7 +238,9 @@ impl Default for ModelSpec {
             qk_norm: false,
             tied: false,
             embedding_std: 0.5,
-            reference_width: 32,
+            parametrization: Parametrization::Mup,
+            reference_width: None,
+            reference_layers: None,
         }
     }
 }

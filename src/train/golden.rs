@@ -12,11 +12,11 @@ use serde::Deserialize;
 
 use super::optim::AdamW;
 use crate::data::Batch;
-use crate::model::Transformer;
+use crate::model::{Scaling, Transformer};
 use crate::ops::Kernels;
 use crate::plan::Recipe;
 use crate::shape::Shape;
-use crate::spec::{Schedule, Source, Tokenizer};
+use crate::spec::{Parametrization, Schedule, Source, Tokenizer};
 
 const STEPS: &str = include_str!("../../tests/golden/torch_ten_steps.json");
 const TENSORS: &[u8] = include_bytes!("../../tests/golden/torch_ten_steps.safetensors");
@@ -98,6 +98,8 @@ fn check(name: &str, kernels: Kernels) {
         shape,
         embedding_std: 0.5,
         reference_width: 0,
+        parametrization: Parametrization::Mup,
+        reference_layers: 0,
         steps: 10,
         batch_sequences: 4,
         learning_rate: 1.0,
@@ -112,7 +114,7 @@ fn check(name: &str, kernels: Kernels) {
         order_seed: 0,
     };
     let device = Device::flex();
-    let mut model = Transformer::new(shape, 0.5, 0, &device, kernels);
+    let mut model = Transformer::new(shape, Scaling::of(&recipe), 0, &device, kernels);
     for (weight_name, weight) in model.weights_mut() {
         let start = tensor(&all, &format!("init/{weight_name}"));
         let dims = weight.value.dims();

@@ -5,6 +5,7 @@
 //! state takes the same steps, bit for bit, as one that was never stopped.
 //! Reads: `plan`, `data`, `model`. Read by: `exec`.
 
+mod coordinates;
 #[cfg(test)]
 mod golden;
 mod optim;
@@ -14,10 +15,12 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::data::{Batch, Dataset};
-use crate::model::Transformer;
+use crate::model::{Scaling, Transformer};
 use crate::ops::Kernels;
 use crate::plan::Recipe;
 use optim::AdamW;
+
+pub use coordinates::{Coordinates, coordinates};
 
 /// A loss this many times that of a uniform guess, this many steps in a row, has diverged.
 const DIVERGED: (f64, u32) = (3.0, 20);
@@ -124,8 +127,9 @@ pub struct Trainer {
 impl Trainer {
     /// Fresh weights and moments.
     pub fn new(recipe: &Recipe, place: &Place) -> Self {
-        let Recipe { shape, embedding_std, init_seed: seed, .. } = *recipe;
-        let mut model = Transformer::new(shape, embedding_std, seed, &place.device, place.kernels);
+        let Recipe { shape, init_seed: seed, .. } = *recipe;
+        let scaling = Scaling::of(recipe);
+        let mut model = Transformer::new(shape, scaling, seed, &place.device, place.kernels);
         let optimiser = AdamW::new(recipe, &mut model);
         Self { model, optimiser, recipe: recipe.clone() }
     }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::model::{Role, Transformer};
+use crate::model::{Factors, Scaling, Transformer};
 use crate::ops::{self, AdamStep};
 use crate::plan::Recipe;
 use crate::spec::Schedule;
@@ -14,25 +14,22 @@ pub(super) struct AdamW {
     eps: f64,
     weight_decay: f64,
     clip: f64,
-    /// Learning rate of hidden matrices over that of the rest.
-    matrix_factor: f64,
+    /// What the parametrization makes of rate, decay and eps, weight by weight.
+    factors: Vec<Factors>,
     moments: Vec<[Tensor<2>; 2]>,
 }
 
 impl AdamW {
     pub(super) fn new(recipe: &Recipe, model: &mut Transformer) -> Self {
         let zeros = |w: &Tensor<2>| w.zeros_like();
+        let scaling = Scaling::of(recipe);
         let weights = model.weights_mut();
         Self {
             betas: recipe.betas,
             eps: recipe.eps,
             weight_decay: recipe.weight_decay,
             clip: recipe.clip,
-            matrix_factor: match recipe.reference_width {
-                0 => 1.0,
-                // Adam's step for a hidden matrix shrinks as 1/width (Yang et al. 2022, table 8).
-                reference => reference as f64 / recipe.shape.width as f64,
-            },
+            factors: weights.iter().map(|(_, w)| scaling.factors(w.role, &recipe.shape)).collect(),
             moments: weights.iter().map(|(_, w)| [zeros(&w.value), zeros(&w.value)]).collect(),
         }
     }
@@ -68,20 +65,15 @@ impl AdamW {
         // The constant is that of torch.nn.utils.clip_grad_norm_.
         let clip = if self.clip > 0.0 { (self.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
         let t = i32::try_from(step + 1).unwrap_or(i32::MAX);
-        for (((_, weight), grad), moments) in weights.into_iter().zip(grads).zip(&mut self.moments)
-        {
-            let (rate, decay) = match weight.role {
-                Role::Matrix => (rate * self.matrix_factor, self.weight_decay),
-                Role::Head => (rate, self.weight_decay),
-                Role::Embedding | Role::Gain => (rate, 0.0),
-            };
+        let parts = weights.into_iter().zip(grads).zip(&mut self.moments).zip(&self.factors);
+        for ((((_, weight), grad), moments), factors) in parts {
             let step = AdamStep {
                 clip,
                 betas: self.betas,
                 corrections: self.betas.map(|b| 1.0 - b.powi(t)),
-                eps: self.eps,
-                rate,
-                decay,
+                eps: self.eps * factors.eps,
+                rate: rate * factors.rate,
+                decay: self.weight_decay * factors.decay,
             };
             // The model gives its handle up, so that the kernel may write in place.
             let gone = Tensor::empty([1, 1], &weight.value.device());
