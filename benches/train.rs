@@ -122,7 +122,9 @@ impl Job {
             clip: 1.0,
             schedule: Schedule::Cosine { warmup: 0.0, end: 1.0 },
             eval_tokens: 0,
-            seed: 0,
+            horizon: None,
+            init_seed: 0,
+            order_seed: 0,
         };
         let batches = (0..BATCHES).map(|i| batch(&shape, sequences, i as u64)).collect();
         Ok(Self { kind, recipe, batches })

@@ -60,6 +60,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
     let job = Job {
         results: std::path::Path::new(""),
         data: &study.data,
+        planned: &study.plan.cells,
         eval_times: 1,
         device: &device,
         workers: asked.unwrap_or(device.most_workers).min(all.len()).max(1),

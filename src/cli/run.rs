@@ -56,6 +56,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         let job = Job {
             results: &results,
             data: &study.data,
+            planned: &study.plan.cells,
             eval_times: *study.spec.eval.times.get_ref(),
             device: &device,
             workers: 1,

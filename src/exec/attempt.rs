@@ -8,11 +8,12 @@ use super::local::{Every, Job, Watch};
 use super::memory;
 use crate::error::FileError;
 use crate::fs::Os;
+use crate::ledger::cell_dir;
 use crate::ledger::checkpoint::{self, Checkpoint, Manifest};
 use crate::ledger::event::{Event, Resumed};
 use crate::ledger::lease;
-use crate::ledger::log::{Attempt, AttemptLog, History, STEP_BYTES};
-use crate::plan::Cell;
+use crate::ledger::log::{Attempt, AttemptLog, History, STEP_BYTES, read_attempts};
+use crate::plan::{Cell, trunk};
 use crate::train::{self, Observer, Outcome, Progress, State};
 
 /// Time between two looks for whoever took the cell over.
@@ -64,13 +65,7 @@ pub(super) fn run(
 ) -> Result<Ended, FileError> {
     let clock = || jiff::Timestamp::now().to_string();
     let facts = &job.data.facts;
-    let (found, notes) = checkpoint::resume_point(&Os, before, &cell.id)?;
-    for note in notes {
-        told.watch.note(&note);
-    }
-    let history = found.as_ref().map_or_else(History::default, |(attempt, checkpoint)| {
-        attempt.history(checkpoint.manifest.step)
-    });
+    let Origin { from, resumed, history } = origin(job, cell, before, told.watch)?;
     let started = Event::Started {
         cell: Box::new(cell.clone()),
         isoflop: env!("CARGO_PKG_VERSION").to_owned(),
@@ -79,10 +74,7 @@ pub(super) fn run(
         bytes_per_token: facts.bytes_per_token,
         train_tokens: facts.train_tokens,
         machine: lease::machine(),
-        resumed: found.as_ref().map(|(attempt, checkpoint)| Resumed {
-            attempt: attempt.number,
-            step: checkpoint.manifest.step,
-        }),
+        resumed,
     };
     let mut log = AttemptLog::start(&Os, dir, started, &history, &clock)?;
     if let Some(why) = memory::lacking(&cell.recipe, job.device.memory) {
@@ -97,11 +89,11 @@ pub(super) fn run(
         told,
         log,
         clock: &clock,
+        forks: trunk::forks(cell, job.planned),
         kept: Instant::now(),
         looked: Instant::now(),
         lost: false,
     };
-    let from = found.map(|(_, checkpoint)| state_of(checkpoint));
     // Its own copy first: what an attempt needs lies in its own directory.
     if let Some(state) = &from {
         recorder.write(state)?;
@@ -129,9 +121,67 @@ pub(super) fn run(
     Ok(Ended::Event(event))
 }
 
-fn state_of(checkpoint: Checkpoint) -> State {
-    let Manifest { step, evaluated, bad_steps, seconds, .. } = checkpoint.manifest;
-    State { step, tensors: checkpoint.state, evaluated, bad_steps, seconds }
+/// Where an attempt begins.
+#[derive(Default)]
+struct Origin {
+    /// `None` for fresh weights.
+    from: Option<State>,
+    resumed: Option<Resumed>,
+    /// The way to there.
+    history: History,
+}
+
+impl Origin {
+    fn at(cell: Option<&Cell>, attempt: &Attempt, checkpoint: Checkpoint) -> Self {
+        let Manifest { step, evaluated, bad_steps, seconds, .. } = checkpoint.manifest;
+        Self {
+            from: Some(State { step, tensors: checkpoint.state, evaluated, bad_steps, seconds }),
+            resumed: Some(Resumed {
+                cell: cell.map(|c| c.id.clone()),
+                attempt: attempt.number,
+                step,
+            }),
+            history: attempt.history(step),
+        }
+    }
+
+    fn step(&self) -> u64 {
+        self.from.as_ref().map_or(0, |state| state.step)
+    }
+}
+
+/// The farthest state that this cell's own steps lead through: one of its own, or one that a cell of the
+/// same stem passed before either cools down.
+fn origin(
+    job: Job<'_>,
+    cell: &Cell,
+    before: &[Attempt],
+    watch: &dyn Watch,
+) -> Result<Origin, FileError> {
+    let tell = |notes: Vec<String>| notes.iter().for_each(|note| watch.note(note));
+    let (found, notes) = checkpoint::resume_point(&Os, before, &cell.id, u64::MAX)?;
+    tell(notes);
+    let mut best =
+        found.map_or_else(Origin::default, |(attempt, found)| Origin::at(None, attempt, found));
+    let Some(stem) = cell.recipe.stem() else { return Ok(best) };
+    for relative in job.planned {
+        if relative.id == cell.id || relative.recipe.stem().as_ref() != Some(&stem) {
+            continue;
+        }
+        let most = cell.recipe.stable_steps().min(relative.recipe.stable_steps());
+        if most <= best.step() {
+            continue;
+        }
+        let attempts = read_attempts(&Os, &cell_dir(job.results, &relative.id))?;
+        let (found, notes) = checkpoint::resume_point(&Os, &attempts, &relative.id, most)?;
+        tell(notes);
+        if let Some((attempt, found)) = found
+            && found.manifest.step > best.step()
+        {
+            best = Origin::at(Some(relative), attempt, found);
+        }
+    }
+    Ok(best)
 }
 
 /// Why training ended early.
@@ -149,6 +199,8 @@ struct Recorder<'a> {
     told: Told<'a>,
     log: AttemptLog,
     clock: &'a dyn Fn() -> String,
+    /// Steps at which other cells branch off, fewest first.
+    forks: Vec<u64>,
     kept: Instant,
     looked: Instant,
     lost: bool,
@@ -170,7 +222,11 @@ impl Recorder<'_> {
             steps_bytes,
             steps_crc,
         };
-        checkpoint::save(&Os, self.dir, manifest, &state.tensors)?;
+        if self.forks.contains(&state.step) {
+            checkpoint::save_fork(&Os, self.dir, manifest, &state.tensors)?;
+        } else {
+            checkpoint::save(&Os, self.dir, manifest, &state.tensors)?;
+        }
         self.log.event(Event::Checkpoint { step: state.step, steps_crc }, (self.clock)())?;
         self.kept = Instant::now();
         Ok(())
@@ -208,7 +264,7 @@ impl Observer for Recorder<'_> {
             Every::Time(time) => self.kept.elapsed() >= time,
             Every::Steps(n) => steps.is_multiple_of(n),
         };
-        time || (self.asks.halt)()
+        time || self.forks.contains(&steps) || (self.asks.halt)()
     }
 
     fn keep(&mut self, state: State) -> Result<(), Cut> {

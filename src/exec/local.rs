@@ -15,10 +15,11 @@ use super::device::Chosen;
 use super::stop::Stop;
 use crate::data::Dataset;
 use crate::error::FileError;
+use crate::fs::Os;
 use crate::ledger::event::Event;
 use crate::ledger::lease::{self, Holder, Lease};
-use crate::ledger::log::Attempt;
-use crate::ledger::{self, State, cell_dir};
+use crate::ledger::log::{self, Attempt};
+use crate::ledger::{self, State, cell_dir, checkpoint};
 use crate::plan::Cell;
 use crate::train::Progress;
 
@@ -80,6 +81,8 @@ pub struct Job<'a> {
     pub results: &'a Path,
     /// What is trained and evaluated on.
     pub data: &'a Dataset,
+    /// All cells of the plan: where trunks are kept for branches, and found by them.
+    pub planned: &'a [Cell],
     /// Evaluations on the way.
     pub eval_times: u64,
     /// Where.
@@ -219,11 +222,11 @@ impl<'a> Queue<'a> {
     ) -> Result<Turn<'a>, FileError> {
         let mut at = 0;
         while at < self.open.len() {
-            let open = &mut self.open[at];
-            if open.mine {
+            if self.open[at].mine || self.awaits_trunk(results, self.open[at].cell) {
                 at += 1;
                 continue;
             }
+            let open = &mut self.open[at];
             let dir = cell_dir(results, &open.cell.id);
             let (attempts, state) = ledger::look(&dir)?;
             let first = *open.first.get_or_insert(attempts.len());
@@ -252,12 +255,24 @@ impl<'a> Queue<'a> {
         if self.open.is_empty() {
             return Ok(Turn::Done);
         }
-        let others = self.open.iter().filter(|o| !o.mine).count();
+        let ours = |o: &Open<'_>| o.mine || self.awaits_trunk(results, o.cell);
+        let others = self.open.iter().filter(|o| !ours(o)).count();
         if others > 0 && !self.waited {
             self.waited = true;
             watch.note(&format!("waiting for {others} cells that another runner trains"));
         }
         Ok(Turn::Wait)
+    }
+
+    /// Whether the trunk that a cell branches from is to be trained in this run and has not got so far.
+    fn awaits_trunk(&self, results: &Path, cell: &Cell) -> bool {
+        let Some(trunk) = &cell.trunk else { return false };
+        let step = cell.recipe.stable_steps();
+        let has_fork = || {
+            let attempts = log::numbered(&Os, &cell_dir(results, trunk)).unwrap_or_default();
+            attempts.iter().any(|(_, dir)| checkpoint::has_fork(&Os, dir, step))
+        };
+        step > 0 && self.open.iter().any(|o| o.cell.id == *trunk) && !has_fork()
     }
 
     fn ended(&mut self, cell: &Cell, ended: &Ended) {
@@ -311,7 +326,6 @@ pub fn in_parallel(workers: usize, work: impl Fn(usize) + Sync) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Os;
     use crate::ledger::log::{AttemptLog, History, read_attempts};
     use crate::plan::{Plan, tests::SWEEP, tests::facts};
     use crate::spec::Spec;
@@ -404,7 +418,9 @@ mod tests {
         ] {
             let results = tempfile::tempdir().unwrap();
             let results = results.path();
-            let job = Job { results, data: &data, eval_times: 1, device: &device, workers: 2 };
+            let planned = &plan.cells;
+            let job =
+                Job { results, data: &data, planned, eval_times: 1, device: &device, workers: 2 };
             let stop = Stop::default();
             let mut tries = 0;
             // A second run leaves it, the third is told to try again.

@@ -2,7 +2,8 @@
 //!
 //! `attempt-NNNN/checkpoint-<step>/state.bin` first, then `manifest.json` with its length and hash: a
 //! directory without one is half made and nobody looks at it. Of several the one with the most steps
-//! that verifies counts; no clock is asked.
+//! that verifies counts; no clock is asked. A fork, `attempt-NNNN/fork-<step>/`, is a checkpoint of a trunk
+//! at a step where another cell branches off; it is never removed.
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,7 @@ const MAX_MANIFEST: u64 = 1 << 16;
 const MAX_STATE: u64 = 120 << 30;
 
 const PREFIX: &str = "checkpoint-";
+const FORK: &str = "fork-";
 const STATE: &str = "state.bin";
 const MANIFEST: &str = "manifest.json";
 
@@ -70,20 +72,13 @@ pub struct Checkpoint {
 pub fn save(
     disk: &dyn Disk,
     attempt: &Path,
-    mut manifest: Manifest,
+    manifest: Manifest,
     state: &[u8],
 ) -> Result<(), FileError> {
-    manifest.v = VERSION;
-    manifest.bytes = state.len() as u64;
-    manifest.sha256 = hex(&Sha256::digest(state));
-    // Twelve digits, so that names sort by step.
-    let dir = attempt.join(format!("{PREFIX}{:012}", manifest.step));
-    disk.claim_dir(&dir)?;
-    disk.appender(&dir.join(STATE))?.append(state, true)?;
-    disk.write_atomic(&dir.join(MANIFEST), seal(&manifest).as_bytes())?;
-    let mut old = directories(disk, attempt)?;
+    write(disk, &directory(attempt, PREFIX, manifest.step), manifest, state)?;
+    let mut old = directories(disk, attempt, &[PREFIX])?;
     old.truncate(old.len().saturating_sub(KEPT));
-    for dir in old {
+    for (_, dir) in old {
         // The manifest first: what is half removed must look half made.
         for path in [dir.join(MANIFEST), dir] {
             disk.remove(&path).map_err(FileError::new("remove", &path))?;
@@ -92,14 +87,66 @@ pub fn save(
     Ok(())
 }
 
-/// Directories with a manifest, fewest steps first.
-fn directories(disk: &dyn Disk, attempt: &Path) -> Result<Vec<PathBuf>, FileError> {
+/// Writes the state of a trunk where another cell branches off; it is kept.
+///
+/// # Errors
+///
+/// [`FileError`] with the path.
+pub fn save_fork(
+    disk: &dyn Disk,
+    attempt: &Path,
+    manifest: Manifest,
+    state: &[u8],
+) -> Result<(), FileError> {
+    write(disk, &directory(attempt, FORK, manifest.step), manifest, state)
+}
+
+/// Whether an attempt's directory has a fork at this step; what it holds is not verified.
+pub fn has_fork(disk: &dyn Disk, attempt: &Path, step: u64) -> bool {
+    is_visible(disk, &directory(attempt, FORK, step))
+}
+
+/// Twelve digits, so that names sort by step.
+fn directory(attempt: &Path, prefix: &str, step: u64) -> PathBuf {
+    attempt.join(format!("{prefix}{step:012}"))
+}
+
+fn write(
+    disk: &dyn Disk,
+    dir: &Path,
+    mut manifest: Manifest,
+    state: &[u8],
+) -> Result<(), FileError> {
+    manifest.v = VERSION;
+    manifest.bytes = state.len() as u64;
+    manifest.sha256 = hex(&Sha256::digest(state));
+    disk.claim_dir(dir)?;
+    disk.appender(&dir.join(STATE))?.append(state, true)?;
+    disk.write_atomic(&dir.join(MANIFEST), seal(&manifest).as_bytes())
+}
+
+fn is_visible(disk: &dyn Disk, dir: &Path) -> bool {
+    disk.list(dir).is_ok_and(|files| files.iter().any(|f| f.ends_with(MANIFEST)))
+}
+
+/// Directories of these kinds with a manifest, fewest steps first.
+fn directories(
+    disk: &dyn Disk,
+    attempt: &Path,
+    prefixes: &[&str],
+) -> Result<Vec<(u64, PathBuf)>, FileError> {
     let entries = disk.list(attempt).map_err(FileError::new("read", attempt))?;
-    let named =
-        |p: &PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PREFIX));
-    let visible =
-        |p: &PathBuf| disk.list(p).is_ok_and(|files| files.iter().any(|f| f.ends_with(MANIFEST)));
-    Ok(entries.into_iter().filter(named).filter(visible).collect())
+    let step = |p: &PathBuf| -> Option<u64> {
+        let name = p.file_name()?.to_str()?;
+        prefixes.iter().find_map(|prefix| name.strip_prefix(prefix))?.parse().ok()
+    };
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .into_iter()
+        .filter_map(|p| Some((step(&p)?, p)))
+        .filter(|(_, p)| is_visible(disk, p))
+        .collect();
+    found.sort();
+    Ok(found)
 }
 
 /// A checkpoint's directory, and what it holds or why it cannot be used.
@@ -117,11 +164,12 @@ pub fn all(
     cell: &str,
     steps: &[u8],
 ) -> Result<Vec<Verified>, FileError> {
-    let dirs = directories(disk, attempt)?;
-    Ok(dirs.into_iter().map(|dir| (dir.clone(), load(disk, &dir, cell, steps))).collect())
+    let dirs = directories(disk, attempt, &[PREFIX, FORK])?;
+    Ok(dirs.into_iter().map(|(_, dir)| (dir.clone(), load(disk, &dir, cell, steps))).collect())
 }
 
-/// The newest checkpoint of an attempt that verifies, and what is wrong with newer ones.
+/// The newest checkpoint of an attempt, of at most so many steps, that verifies, and what is wrong with
+/// newer ones.
 ///
 /// # Errors
 ///
@@ -131,9 +179,11 @@ pub fn newest(
     attempt: &Path,
     cell: &str,
     steps: &[u8],
+    most: u64,
 ) -> Result<(Option<Checkpoint>, Vec<String>), FileError> {
     let mut notes = Vec::new();
-    for dir in directories(disk, attempt)?.into_iter().rev() {
+    let dirs = directories(disk, attempt, &[PREFIX, FORK])?.into_iter().rev();
+    for (_, dir) in dirs.filter(|(step, _)| *step <= most) {
         match load(disk, &dir, cell, steps) {
             Ok(checkpoint) => return Ok((Some(checkpoint), notes)),
             Err(why) => notes.push(format!("{}: {why}; not used", dir.display())),
@@ -145,7 +195,7 @@ pub fn newest(
 /// A checkpoint and whose it is.
 pub type Found<'a> = (&'a Attempt, Checkpoint);
 
-/// The checkpoint with the most steps of all attempts, and whose it is.
+/// The checkpoint with the most steps, and no more than `most`, of all attempts, and whose it is.
 ///
 /// # Errors
 ///
@@ -154,6 +204,7 @@ pub fn resume_point<'a>(
     disk: &dyn Disk,
     attempts: &'a [Attempt],
     cell: &str,
+    most: u64,
 ) -> Result<(Option<Found<'a>>, Vec<String>), FileError> {
     let (mut best, mut notes): (Option<Found<'_>>, _) = (None, Vec::new());
     for attempt in attempts {
@@ -161,7 +212,7 @@ pub fn resume_point<'a>(
             notes.push(format!("{why}; that attempt is not used"));
             continue;
         }
-        let (found, bad) = newest(disk, &attempt.dir, cell, &attempt.steps)?;
+        let (found, bad) = newest(disk, &attempt.dir, cell, &attempt.steps, most)?;
         notes.extend(bad);
         if let Some(found) = found
             && best.as_ref().is_none_or(|(_, b)| b.manifest.step <= found.manifest.step)
@@ -228,12 +279,12 @@ mod tests {
             save(&Os, dir.path(), manifest(n), &[n as u8; 100]).unwrap();
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
-        let (found, notes) = newest(&Os, dir.path(), "abc", &STEPS).unwrap();
+        let (found, notes) = newest(&Os, dir.path(), "abc", &STEPS, u64::MAX).unwrap();
         let found = found.unwrap();
         assert_eq!((found.state.as_slice(), notes.len()), ([4; 100].as_slice(), 0));
         assert_eq!(found.manifest.evaluated, manifest(4).evaluated);
         assert_eq!(found.manifest.seconds, 1.0 / 3.0);
-        assert_eq!(step(&newest(&Os, dir.path(), "another", &STEPS).unwrap()), None);
+        assert_eq!(step(&newest(&Os, dir.path(), "another", &STEPS, u64::MAX).unwrap()), None);
     }
 
     #[test]
@@ -250,17 +301,20 @@ mod tests {
                 let mut bytes = whole.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 std::fs::write(&path, &bytes).unwrap();
-                let found = newest(&Os, dir.path(), "abc", &STEPS).unwrap();
+                let found = newest(&Os, dir.path(), "abc", &STEPS, u64::MAX).unwrap();
                 assert_eq!(step(&found), Some(1), "{name}, bit {bit}");
                 assert_eq!(found.1.len(), 1, "it is said");
             }
             for damaged in [&whole[..whole.len() - 1], &[], &vec![0; whole.len()]] {
                 std::fs::write(&path, damaged).unwrap();
-                assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS).unwrap()), Some(1));
+                assert_eq!(
+                    step(&newest(&Os, dir.path(), "abc", &STEPS, u64::MAX).unwrap()),
+                    Some(1)
+                );
             }
             std::fs::write(&path, &whole).unwrap();
         }
-        assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS).unwrap()), Some(2));
+        assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS, u64::MAX).unwrap()), Some(2));
     }
 
     #[test]
@@ -269,9 +323,9 @@ mod tests {
         save(&Os, dir.path(), manifest(2), b"state").unwrap();
         let mut changed = STEPS;
         changed[15] ^= 1;
-        assert_eq!(step(&newest(&Os, dir.path(), "abc", &changed).unwrap()), None);
-        assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS[..15]).unwrap()), None);
-        assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS[..16]).unwrap()), Some(2));
+        assert_eq!(step(&newest(&Os, dir.path(), "abc", &changed, u64::MAX).unwrap()), None);
+        assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS[..15], u64::MAX).unwrap()), None);
+        assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS[..16], u64::MAX).unwrap()), Some(2));
     }
 
     #[test]
@@ -281,7 +335,7 @@ mod tests {
         let half = dir.path().join(format!("{PREFIX}{:012}", 3));
         std::fs::create_dir(&half).unwrap();
         std::fs::write(half.join(STATE), b"state").unwrap();
-        let found = newest(&Os, dir.path(), "abc", &STEPS).unwrap();
+        let found = newest(&Os, dir.path(), "abc", &STEPS, u64::MAX).unwrap();
         assert_eq!((step(&found), found.1.len()), (Some(1), 0));
     }
 }

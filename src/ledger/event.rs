@@ -100,8 +100,11 @@ impl Event {
 }
 
 /// What an attempt goes on from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumed {
+    /// Id of the cell whose trunk it branches from, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cell: Option<String>,
     /// Number of the attempt whose checkpoint it was.
     pub attempt: u32,
     /// Steps it had taken.

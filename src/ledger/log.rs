@@ -160,9 +160,14 @@ impl Attempt {
     /// What it went on from.
     pub fn resumed(&self) -> Option<Resumed> {
         match self.events.first() {
-            Some(Event::Started { resumed, .. }) => *resumed,
+            Some(Event::Started { resumed, .. }) => resumed.clone(),
             _ => None,
         }
+    }
+
+    /// Steps taken over from another cell's trunk.
+    pub fn taken_over(&self) -> u64 {
+        self.resumed().filter(|r| r.cell.is_some()).map_or(0, |r| r.step)
     }
 
     /// Steps that are recorded.

@@ -59,6 +59,8 @@ pub enum State {
         seconds: f64,
         /// Training tokens over those seconds [tokens/s].
         tokens_per_second: f64,
+        /// Steps taken over from another cell's trunk.
+        taken_over: u64,
         /// Directory of the attempt.
         dir: PathBuf,
     },
@@ -247,6 +249,7 @@ fn fold(attempts: &[Attempt], at_work: Option<(bool, f64)>) -> State {
             loss_se: *loss_se,
             seconds: *seconds,
             tokens_per_second: *tokens_per_second,
+            taken_over: attempts.iter().map(Attempt::taken_over).max().unwrap_or(0),
             dir: attempt.dir.clone(),
         };
         completed = Some((attempt, state));

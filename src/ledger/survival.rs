@@ -38,14 +38,15 @@ fn attempt(
     let number = before.last().map_or(1, |a| a.number + 1);
     let dir = attempt_dir(cell_dir, number);
     assert!(disk.claim_dir(&dir)?, "nobody else is here");
-    let (found, _) = checkpoint::resume_point(disk, &before, CELL)?;
+    let (found, _) = checkpoint::resume_point(disk, &before, CELL, u64::MAX)?;
     let (first, mut state) = found.as_ref().map_or((0, 1), |(_, checkpoint)| {
         let state = u64::from_le_bytes(checkpoint.state[..].try_into().expect("eight bytes"));
         (checkpoint.manifest.step, state)
     });
     let history =
         found.as_ref().map_or_else(History::default, |(attempt, _)| attempt.history(first));
-    let resumed = found.as_ref().map(|(a, _)| Resumed { attempt: a.number, step: first });
+    let resumed =
+        found.as_ref().map(|(a, _)| Resumed { cell: None, attempt: a.number, step: first });
     let clock = || "now".to_owned();
     let started = started(resumed);
     let mut log = AttemptLog::start(disk, &dir, started.clone(), &history, &clock)?;
@@ -153,7 +154,7 @@ fn recovers(disk: &dyn Disk, dir: &Path, taken: &[Acknowledged], what: &str) {
         Event::Checkpoint { step, .. } => Some(*step),
         _ => None,
     });
-    let found = checkpoint::resume_point(disk, &attempts, CELL).unwrap().0;
+    let found = checkpoint::resume_point(disk, &attempts, CELL, u64::MAX).unwrap().0;
     let found = found.map_or(0, |(_, c)| c.manifest.step);
     assert!(found >= kept.max().unwrap_or(0), "{what}: resumes at {found}");
     attempt(disk, dir, &mut Vec::new(), Duration::ZERO).unwrap_or_else(|e| panic!("{what}: {e}"));

@@ -16,7 +16,8 @@ const CURVE_POINTS: usize = 60;
 pub struct Row {
     id: String,
     state: String,
-    seed: u64,
+    init_seed: u64,
+    order_seed: u64,
     budget: Option<f64>,
     /// Matmul convention: blocks and output head.
     params: f64,
@@ -27,6 +28,8 @@ pub struct Row {
     tokens_per_param: f64,
     /// Exact: every matrix product, attention and head.
     flops: f64,
+    /// What was spent on this cell alone: less, where it took steps over from a trunk.
+    flops_spent: Option<f64>,
     flops_6nd: f64,
     flops_6nd_total: f64,
     flops_6nd_non_embedding: f64,
@@ -45,6 +48,8 @@ pub struct Row {
     seconds: Option<f64>,
     tokens_per_second: Option<f64>,
     data_sha256: String,
+    /// Identity of the steps that cells of one trunk share.
+    trunk: Option<String>,
     note: String,
 }
 
@@ -65,7 +70,8 @@ fn row(cell: &Cell, state: &State, bytes_per_token: Option<f64>) -> Row {
     Row {
         id: cell.id.clone(),
         state: state.name().to_owned(),
-        seed: recipe.seed,
+        init_seed: recipe.init_seed,
+        order_seed: recipe.order_seed,
         budget: cell.budget,
         params: n.matmul,
         params_total: n.total,
@@ -74,6 +80,7 @@ fn row(cell: &Cell, state: &State, bytes_per_token: Option<f64>) -> Row {
         tokens: d,
         tokens_per_param: d as f64 / n.matmul,
         flops: recipe.flops(),
+        flops_spent: spent(cell, state),
         flops_6nd: 6.0 * n.matmul * d as f64,
         flops_6nd_total: 6.0 * n.total * d as f64,
         flops_6nd_non_embedding: 6.0 * n.non_embedding * d as f64,
@@ -92,8 +99,16 @@ fn row(cell: &Cell, state: &State, bytes_per_token: Option<f64>) -> Row {
         seconds,
         tokens_per_second: rate,
         data_sha256: recipe.data_sha256.clone(),
+        trunk: recipe.stem(),
         note: neutral(&state.why().unwrap_or_default()),
     }
+}
+
+/// Compute spent on a completed cell alone; repeated steps of cut attempts are not counted [FLOP].
+fn spent(cell: &Cell, state: &State) -> Option<f64> {
+    let State::Completed { taken_over, .. } = state else { return None };
+    let steps = cell.recipe.steps;
+    Some(cell.recipe.flops() * (steps.saturating_sub(*taken_over) as f64 / steps as f64))
 }
 
 /// `ledger.csv`, one row for each planned cell.
@@ -156,7 +171,8 @@ pub fn points(name: &str, ledger: &Ledger) -> Table {
         match state {
             State::Completed { loss, .. } => table.points.push(Point {
                 id: cell.id.clone(),
-                cluster: cell.id.clone(),
+                // Branches of one trunk share its noise.
+                cluster: recipe.stem().unwrap_or_else(|| cell.id.clone()),
                 params: cell.params(),
                 tokens: recipe.tokens() as f64,
                 flops: recipe.flops(),

@@ -7,7 +7,7 @@ use crate::shape::Shape;
 use crate::spec::{Schedule, Source, Tokenizer};
 
 /// Raised when the same recipe would train differently: old results are then no longer reused.
-const RECIPE_VERSION: u32 = 1;
+const RECIPE_VERSION: u32 = 2;
 
 /// Everything that determines the weights and the loss of a run. Two equal recipes give the same bits on
 /// one machine with one binary; where the run happens and how often it is evaluated are not part of it.
@@ -43,10 +43,25 @@ pub struct Recipe {
     pub clip: f64,
     /// Learning rate over time.
     pub schedule: Schedule,
+    /// How the rate of a trunk goes on after so many tokens; `None` for a constant one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<Horizon>,
     /// Held-out tokens of the evaluation.
     pub eval_tokens: u64,
-    /// Seed of weights and data order.
-    pub seed: u64,
+    /// Seed of the initial weights.
+    pub init_seed: u64,
+    /// Seed of the data order.
+    pub order_seed: u64,
+}
+
+/// The stable rate of a trunk after `tokens`: it follows (tokens so far / `tokens`)^`exponent`, so that a
+/// branch finds about the rate that suits its horizon (Shen et al. 2024, 2408.13359).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Horizon {
+    /// Until here the rate is constant [tokens].
+    pub tokens: f64,
+    /// Exponent of D in the rule of the learning rate [-].
+    pub exponent: f64,
 }
 
 impl Recipe {
@@ -64,6 +79,39 @@ impl Recipe {
     pub fn id(&self) -> String {
         let json = serde_json::to_vec(self).expect("a recipe has no map with other keys than text");
         hex(&Sha256::digest(json))[..16].to_owned()
+    }
+
+    /// Identity of the steps before the cooldown, under a trunk schedule: recipes of one stem take the same
+    /// steps, bit for bit, until the first of them cools down.
+    pub fn stem(&self) -> Option<String> {
+        let Schedule::Trunk { warmup, .. } = self.schedule else { return None };
+        let schedule = Schedule::Trunk { warmup, decay: 1.0, end: 0.0 };
+        Some(Self { steps: 0, eval_tokens: 0, schedule, ..self.clone() }.id())
+    }
+
+    /// Steps of the warmup.
+    pub fn warmup_steps(&self) -> u64 {
+        let steps = match self.schedule {
+            Schedule::Cosine { warmup, .. } | Schedule::Wsd { warmup, .. } => {
+                warmup * self.steps as f64
+            }
+            Schedule::Trunk { warmup, .. } => {
+                warmup * self.shape.counts().matmul / self.batch_tokens() as f64
+            }
+        };
+        (steps.round() as u64).min(self.steps)
+    }
+
+    /// Steps before the rate begins to fall to its end.
+    pub fn stable_steps(&self) -> u64 {
+        let warm = self.warmup_steps();
+        match self.schedule {
+            Schedule::Cosine { .. } => warm,
+            Schedule::Wsd { decay, .. } | Schedule::Trunk { decay, .. } => {
+                let cooldown = (decay * self.steps as f64).round() as u64;
+                self.steps.saturating_sub(cooldown).max(warm)
+            }
+        }
     }
 
     /// Training tokens of one step [tokens/step].
@@ -98,6 +146,9 @@ pub struct Cell {
     pub id: String,
     /// The budget it spends, in an IsoFLOP grid [FLOP].
     pub budget: Option<f64>,
+    /// Id of the cell from whose trunk it branches, if any: then only its cooldown is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<String>,
     /// What is trained.
     pub recipe: Recipe,
 }
@@ -105,7 +156,18 @@ pub struct Cell {
 impl Cell {
     /// A cell with the identity of its recipe.
     pub fn new(budget: Option<f64>, recipe: Recipe) -> Self {
-        Self { id: recipe.id(), budget, recipe }
+        Self { id: recipe.id(), budget, trunk: None, recipe }
+    }
+
+    /// Steps that are planned to be its own: all of them, or the cooldown of a branch.
+    pub fn own_steps(&self) -> u64 {
+        let shared = self.trunk.as_ref().map_or(0, |_| self.recipe.stable_steps());
+        self.recipe.steps - shared
+    }
+
+    /// Compute that is planned to be spent on it alone [FLOP].
+    pub fn flops_spent(&self) -> f64 {
+        self.recipe.flops() * (self.own_steps() as f64 / self.recipe.steps as f64)
     }
 
     /// N, matmul convention [parameters].

@@ -4,13 +4,13 @@
 
 mod cell;
 pub mod cost;
-mod trunk;
+pub mod trunk;
 mod warn;
 
-pub use cell::{Cell, Recipe, hex};
+pub use cell::{Cell, Horizon, Recipe, hex};
 
 use crate::shape::Shape;
-use crate::spec::{Grid, Rule, Spec};
+use crate::spec::{Grid, Rule, Schedule, Spec};
 
 /// What the plan must know of the data, found out by `data`.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,9 +63,9 @@ impl Plan {
     /// Expands a sweep. The same spec and data give the same plan.
     pub fn new(spec: &Spec, data: &DataFacts) -> Self {
         let mut cells = Vec::new();
-        for wish in wishes(&spec.grid) {
-            for seed in 0..*spec.seeds.get_ref() {
-                let cell = cell(spec, data, &wish, seed);
+        for wish in wishes(spec) {
+            for seeds in spec.seeds.get_ref().pairs() {
+                let cell = cell(spec, data, &wish, seeds);
                 // Two wishes may round to one shape: a smaller family than asked for, said in `warn`.
                 if !cells.iter().any(|c: &Cell| c.id == cell.id) {
                     cells.push(cell);
@@ -75,6 +75,7 @@ impl Plan {
         cells.sort_by(|l, r| {
             r.recipe.flops().total_cmp(&l.recipe.flops()).then_with(|| l.id.cmp(&r.id))
         });
+        trunk::join(&mut cells);
         let warnings = warn::warnings(spec, data, &cells);
         Self { name: spec.name.get_ref().clone(), cells, warnings }
     }
@@ -84,14 +85,20 @@ impl Plan {
         self.cells.iter().map(|c| c.recipe.flops()).sum()
     }
 
-    /// What this study would cost with one trunk a size and cooldowns forked from it, over what it costs
-    /// (0, 1]. `None` unless the schedule is warmup-stable-decay and some size has several horizons.
+    /// Compute that is planned to be spent: what branches of a trunk share is counted once [FLOP].
+    pub fn flops_spent(&self) -> f64 {
+        self.cells.iter().map(Cell::flops_spent).sum()
+    }
+
+    /// What this study costs with one trunk a size and cooldowns forked from it, over what it would cost
+    /// with every cell trained apart (0, 1]. Under a warmup-stable-decay schedule, where cells are trained
+    /// apart, what trunks would make of it. `None` where nothing is or could be shared.
     pub fn trunk_share(&self) -> Option<f64> {
         trunk::shared(&self.cells)
     }
 }
 
-fn wishes(grid: &Grid) -> Vec<Wish> {
+fn wishes(spec: &Spec) -> Vec<Wish> {
     let plain = |params, tokens| Wish {
         budget: None,
         params,
@@ -99,17 +106,24 @@ fn wishes(grid: &Grid) -> Vec<Wish> {
         learning_rate: None,
         batch_tokens: None,
     };
-    match grid {
+    match &spec.grid {
         Grid::Isoflop(grid) => {
             let sizes = *grid.sizes.get_ref();
+            let span = *grid.span.get_ref();
+            let rung = 2.0 * span.ln() / (sizes.max(2) - 1) as f64;
             let mut out = Vec::new();
             for budget in grid.budgets.get_ref() {
-                let centre = centre(grid, budget.0);
+                let mut centre = centre(grid, budget.0);
+                if matches!(spec.schedule, Schedule::Trunk { .. }) && rung > 0.0 {
+                    // The sizes of all budgets lie on one ladder, so that they can share trunks.
+                    let anchor = centre_at_pivot(grid).1;
+                    centre = anchor * (((centre / anchor).ln() / rung).round() * rung).exp();
+                }
                 for i in 0..sizes {
                     // From -1 to 1 over the sizes of a budget; a single size sits at the centre.
                     let place =
                         if sizes == 1 { 0.0 } else { 2.0 * i as f64 / (sizes - 1) as f64 - 1.0 };
-                    let params = centre * grid.span.get_ref().powf(place);
+                    let params = centre * span.powf(place);
                     out.push(Wish {
                         budget: Some(budget.0),
                         ..plain(params, Tokens::Budget(budget.0))
@@ -145,13 +159,18 @@ fn wishes(grid: &Grid) -> Vec<Wish> {
 /// The guessed optimum of a budget [parameters]: from C = 6 N D and D/N at the geometric mean of the
 /// budgets, moved along N* ~ C^exponent.
 fn centre(grid: &crate::spec::Isoflop, budget: f64) -> f64 {
-    let budgets = grid.budgets.get_ref();
-    let pivot = (budgets.iter().map(|b| b.0.ln()).sum::<f64>() / budgets.len() as f64).exp();
-    let at_pivot = (pivot / (6.0 * grid.tokens_per_param.get_ref())).sqrt();
+    let (pivot, at_pivot) = centre_at_pivot(grid);
     at_pivot * (budget / pivot).powf(*grid.exponent.get_ref())
 }
 
-fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seed: u64) -> Cell {
+/// The geometric mean of the budgets [FLOP] and the guessed optimum there [parameters].
+fn centre_at_pivot(grid: &crate::spec::Isoflop) -> (f64, f64) {
+    let budgets = grid.budgets.get_ref();
+    let pivot = (budgets.iter().map(|b| b.0.ln()).sum::<f64>() / budgets.len() as f64).exp();
+    (pivot, (pivot / (6.0 * grid.tokens_per_param.get_ref())).sqrt())
+}
+
+fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
     let shape = Shape::of_params(wish.params, data.vocab, &spec.model);
     let params = shape.counts().matmul;
     let tokens = match wish.tokens {
@@ -163,6 +182,15 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seed: u64) -> Cell {
     let batch = rule(spec.optim.batch_tokens.get_ref(), wish.batch_tokens);
     let batch_sequences = (batch / shape.context as f64).round().max(1.0) as u64;
     let steps = (tokens / (batch_sequences * shape.context as u64) as f64).round().max(1.0) as u64;
+    // A trunk does not know how far it goes: D is then the tokens so far.
+    let law = spec.optim.learning_rate.get_ref();
+    let trunk = matches!(spec.schedule, Schedule::Trunk { .. }) && wish.learning_rate.is_none();
+    let horizon = (trunk && law.tokens_exponent != 0.0)
+        .then_some(Horizon { tokens: law.tokens_ref, exponent: law.tokens_exponent });
+    let learning_rate = match horizon {
+        Some(_) => law.at(params, law.tokens_ref),
+        None => rule(law, wish.learning_rate),
+    };
     let window = shape.context as u64;
     let eval = (spec.eval.tokens.get_ref().0 as u64).min(data.held_out_tokens) / window * window;
     Cell::new(
@@ -177,14 +205,16 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seed: u64) -> Cell {
             reference_width: spec.model.reference_width,
             steps,
             batch_sequences,
-            learning_rate: rule(spec.optim.learning_rate.get_ref(), wish.learning_rate),
+            learning_rate,
             betas: *spec.optim.betas.get_ref(),
             eps: *spec.optim.eps.get_ref(),
             weight_decay: *spec.optim.weight_decay.get_ref(),
             clip: *spec.optim.clip.get_ref(),
             schedule: spec.schedule.clone(),
+            horizon,
             eval_tokens: eval.max(window),
-            seed,
+            init_seed: seeds.0,
+            order_seed: seeds.1,
         },
     )
 }

@@ -19,7 +19,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpecError> {
     data(spec)?;
     model(spec)?;
     optim(spec)?;
-    schedule(&spec.schedule)?;
+    schedule(spec)?;
     let eval = &spec.eval;
     ensure(eval.tokens.get_ref().0 >= 1.0 && eval.tokens.get_ref().0 <= 1e9, || {
         out_of_range("eval.tokens", &eval.tokens, "a number between 1 and 1e9", "131072 is usual")
@@ -110,10 +110,12 @@ fn grid(spec: &Spec) -> Result<(), SpecError> {
         }
         Grid::Cells(cells) => (vec![cells.get_ref().len() as u64], cells.span()),
     };
-    let seeds = *spec.seeds.get_ref();
-    let cells = axes.iter().try_fold(seeds, |n, axis| n.checked_mul(*axis));
+    let seeds = spec.seeds.get_ref().count();
+    let cells = axes.iter().try_fold(1, |n: u64, axis| n.checked_mul(*axis));
+    let cells = cells.and_then(|n| n.checked_mul(seeds?));
     ensure(cells.is_some_and(|n| (1..=MAX_CELLS).contains(&n)), || {
-        let span = if seeds > MAX_CELLS || seeds == 0 { spec.seeds.span() } else { span };
+        let odd = !seeds.is_some_and(|n| (1..=MAX_CELLS).contains(&n));
+        let span = if odd { spec.seeds.span() } else { span };
         SpecError::GridSize { span, cells, max: MAX_CELLS }
     })?;
     match &spec.grid {
@@ -311,10 +313,12 @@ fn optim(spec: &Spec) -> Result<(), SpecError> {
     })
 }
 
-fn schedule(schedule: &Schedule) -> Result<(), SpecError> {
+fn schedule(spec: &Spec) -> Result<(), SpecError> {
+    let schedule = &spec.schedule;
     let (warmup, decay, end) = match *schedule {
         Schedule::Cosine { warmup, end } => (warmup, 0.5, end),
         Schedule::Wsd { warmup, decay, end } => (warmup, decay, end),
+        Schedule::Trunk { warmup, decay, end } => return trunk(spec, warmup, decay, end),
     };
     let good = (0.0..1.0).contains(&warmup)
         && decay > 0.0
@@ -326,6 +330,28 @@ fn schedule(schedule: &Schedule) -> Result<(), SpecError> {
         got: format!("{schedule:?}"),
         want: "shares of all steps: warmup in [0, 1), decay in (0, 1], end in [0, 1], warmup + decay <= 1",
         hint: "[schedule.cosine] warmup = 0.1, end = 0.02",
+    })
+}
+
+fn trunk(spec: &Spec, warmup: f64, decay: f64, end: f64) -> Result<(), SpecError> {
+    let good = (0.0..=1000.0).contains(&warmup)
+        && (decay > 0.0 && decay <= 1.0)
+        && (0.0..=1.0).contains(&end);
+    ensure(good, || SpecError::OutOfRange {
+        field: "schedule.trunk",
+        span: 0..0,
+        got: format!("{:?}", spec.schedule),
+        want: "warmup in [0, 1000] tokens/parameter; decay in (0, 1] and end in [0, 1], as shares",
+        hint: "[schedule.trunk] warmup = 1.0, decay = 0.2, end = 0.0",
+    })?;
+    let batch = &spec.optim.batch_tokens;
+    ensure(batch.get_ref().tokens_exponent == 0.0, || {
+        out_of_range(
+            "optim.batch_tokens",
+            batch,
+            "no tokens_exponent under schedule.trunk",
+            "all horizons of a size share one trunk, so one batch: let it follow params_exponent",
+        )
     })
 }
 

@@ -27,9 +27,9 @@ pub const MAX_CELLS: u64 = 10_000;
 pub struct Spec {
     /// Name of the sweep; becomes a directory under `results/` and `analysis/`.
     pub name: Spanned<String>,
-    /// How often the whole grid is repeated, each time with other weights and another data order.
+    /// How often the whole grid is repeated, with other weights, another data order, or both.
     #[serde(default = "one")]
-    pub seeds: Spanned<u64>,
+    pub seeds: Spanned<Seeds>,
     /// What the models read.
     pub data: DataSpec,
     /// Which models: the family and its shape rule.
@@ -53,6 +53,43 @@ pub struct Spec {
     /// How the law is fitted.
     #[serde(default)]
     pub fit: FitSpec,
+}
+
+/// Repetitions of the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Seeds {
+    /// Each with other weights and another data order.
+    Together(u64),
+    /// Every drawing of weights with every data order: tells the two kinds of noise apart.
+    Crossed {
+        /// Drawings of the initial weights.
+        init: u64,
+        /// Data orders.
+        order: u64,
+    },
+}
+
+impl Seeds {
+    /// How many; `None` beyond 2^64.
+    pub fn count(self) -> Option<u64> {
+        match self {
+            Self::Together(n) => Some(n),
+            Self::Crossed { init, order } => init.checked_mul(order),
+        }
+    }
+
+    /// (seed of the weights, seed of the data order) of each.
+    pub fn pairs(self) -> impl Iterator<Item = (u64, u64)> {
+        let (init, order) = match self {
+            Self::Together(n) => (n, 0),
+            Self::Crossed { init, order } => (init, order),
+        };
+        (0..init).flat_map(move |i| {
+            let orders = if matches!(self, Self::Together(_)) { i..i + 1 } else { 0..order };
+            orders.map(move |o| (i, o))
+        })
+    }
 }
 
 /// What the models read.
@@ -271,6 +308,16 @@ pub enum Schedule {
         /// Last learning rate over the peak [0, 1].
         end: f64,
     },
+    /// The same, so that cells that differ only in their tokens share all steps before their cooldown:
+    /// a warmup that does not depend on the horizon, and one trunk from which every horizon branches.
+    Trunk {
+        /// Warmup [tokens/parameter].
+        warmup: f64,
+        /// Share of all steps that decay (0, 1]: the cooldown of each branch.
+        decay: f64,
+        /// Last learning rate over the peak [0, 1].
+        end: f64,
+    },
 }
 
 /// How the loss is measured.
@@ -436,8 +483,8 @@ impl Default for FitSpec {
 fn unspanned<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
-fn one() -> Spanned<u64> {
-    unspanned(1)
+fn one() -> Spanned<Seeds> {
+    unspanned(Seeds::Together(1))
 }
 fn bytes() -> Spanned<Tokenizer> {
     unspanned(Tokenizer::Bytes)

@@ -107,7 +107,9 @@ fn check(name: &str, kernels: Kernels) {
         clip: o.clip,
         schedule: Schedule::Cosine { warmup: 0.0, end: 1.0 },
         eval_tokens: 20,
-        seed: 0,
+        horizon: None,
+        init_seed: 0,
+        order_seed: 0,
     };
     let device = Device::flex();
     let mut model = Transformer::new(shape, 0.5, 0, &device, kernels);

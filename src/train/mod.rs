@@ -126,7 +126,7 @@ pub struct Trainer {
 impl Trainer {
     /// Fresh weights and moments.
     pub fn new(recipe: &Recipe, place: &Place) -> Self {
-        let Recipe { shape, embedding_std, seed, .. } = *recipe;
+        let Recipe { shape, embedding_std, init_seed: seed, .. } = *recipe;
         let mut model = Transformer::new(shape, embedding_std, seed, &place.device, place.kernels);
         let optimiser = AdamW::new(recipe, &mut model);
         Self { model, optimiser, recipe: recipe.clone() }
@@ -138,8 +138,7 @@ impl Trainer {
     /// `step` counts from 0 and decides the learning rate.
     pub fn step(&mut self, batch: &Batch, step: u64) -> (f64, f64) {
         let (loss, grads) = self.model.gradients(batch);
-        let Recipe { schedule, learning_rate: peak, steps, .. } = &self.recipe;
-        let rate = optim::learning_rate(schedule, *peak, step, *steps);
+        let rate = optim::learning_rate(&self.recipe, step);
         (loss, self.optimiser.step(&mut self.model, grads, step, rate))
     }
 
@@ -215,7 +214,7 @@ pub fn train<O: Observer>(
     }
     for step in first..steps {
         let started = Instant::now();
-        let batch = data.batch(recipe.seed, step, recipe.batch_sequences as usize);
+        let batch = data.batch(recipe.order_seed, step, recipe.batch_sequences as usize);
         let (loss, grad_norm) = trainer.step(&batch, step);
         seconds += started.elapsed().as_secs_f64();
         observer.progress(Progress::Step {

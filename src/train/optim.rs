@@ -92,42 +92,49 @@ impl AdamW {
     }
 }
 
-/// The learning rate at a step, counted from 0, of a run of `steps` steps.
+/// The learning rate of a recipe at a step, counted from 0.
 ///
 /// Warmup rises linearly and reaches the peak at its last step. The rate reaches `end` of the peak at
-/// the last step, whatever the length: every cell is decayed to its own horizon.
-pub(super) fn learning_rate(schedule: &Schedule, peak: f64, step: u64, steps: u64) -> f64 {
-    let (warmup, end) = match *schedule {
-        Schedule::Cosine { warmup, end } | Schedule::Wsd { warmup, end, .. } => (warmup, end),
-    };
-    let warm = (warmup * steps as f64).round();
-    let at = step as f64 + 1.0;
+/// the last step, whatever the length: every cell is decayed to its own horizon. What comes before the
+/// cooldown does not depend on the length under a trunk schedule.
+pub(super) fn learning_rate(recipe: &Recipe, step: u64) -> f64 {
+    let at = step + 1;
+    let tokens = (at * recipe.batch_tokens()) as f64;
+    let peak = recipe.learning_rate
+        * recipe.horizon.map_or(1.0, |h| (tokens / h.tokens).max(1.0).powf(h.exponent));
+    let warm = recipe.warmup_steps();
     if at <= warm {
-        return peak * at / warm;
+        return peak * at as f64 / warm as f64;
     }
-    let after = |start: f64| {
-        if steps as f64 > start { (at - start) / (steps as f64 - start) } else { 1.0 }
+    let stable = recipe.stable_steps();
+    if at <= stable {
+        return peak;
+    }
+    let gone = (at - stable) as f64 / (recipe.steps - stable) as f64;
+    let (end, left) = match recipe.schedule {
+        Schedule::Cosine { end, .. } => (end, 0.5 * (1.0 + (std::f64::consts::PI * gone).cos())),
+        Schedule::Wsd { end, .. } | Schedule::Trunk { end, .. } => (end, 1.0 - gone.sqrt()),
     };
-    let share = match *schedule {
-        Schedule::Cosine { .. } => {
-            end + (1.0 - end) * 0.5 * (1.0 + (std::f64::consts::PI * after(warm)).cos())
-        }
-        Schedule::Wsd { decay, .. } => {
-            let start = steps as f64 - (decay * steps as f64).round();
-            if at <= start { 1.0 } else { end + (1.0 - end) * (1.0 - after(start).sqrt()) }
-        }
-    };
-    peak * share
+    peak * (end + (1.0 - end) * left)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use crate::plan::Horizon;
+    use crate::plan::tests::{SWEEP, plan};
+
+    /// A recipe of this many steps of 1024 tokens.
+    fn recipe(schedule: Schedule, peak: f64, steps: u64) -> Recipe {
+        let planned = plan(SWEEP).cells.swap_remove(0).recipe;
+        Recipe { schedule, learning_rate: peak, steps, ..planned }
+    }
+
     #[test]
     fn cosine_rises_to_the_peak_and_ends_where_it_should() {
-        let schedule = Schedule::Cosine { warmup: 0.1, end: 0.02 };
-        let rate = |step| learning_rate(&schedule, 2.0, step, 100);
+        let recipe = recipe(Schedule::Cosine { warmup: 0.1, end: 0.02 }, 2.0, 100);
+        let rate = |step| learning_rate(&recipe, step);
         assert!((rate(0) - 0.2).abs() < 1e-12);
         assert!((rate(9) - 2.0).abs() < 1e-12);
         assert!((rate(54) - (0.04 + 1.96 * 0.5)).abs() < 1e-12, "half way down: {}", rate(54));
@@ -137,8 +144,8 @@ mod tests {
 
     #[test]
     fn wsd_is_flat_between_warmup_and_decay() {
-        let schedule = Schedule::Wsd { warmup: 0.1, decay: 0.2, end: 0.0 };
-        let rate = |step| learning_rate(&schedule, 1.0, step, 100);
+        let recipe = recipe(Schedule::Wsd { warmup: 0.1, decay: 0.2, end: 0.0 }, 1.0, 100);
+        let rate = |step| learning_rate(&recipe, step);
         assert!((9..80).all(|s| rate(s) == 1.0));
         assert!((rate(84) - 0.5).abs() < 1e-12, "1 - sqrt(1/4): {}", rate(84));
         assert_eq!(rate(99), 0.0);
@@ -150,7 +157,34 @@ mod tests {
             Schedule::Cosine { warmup: 0.0, end: 0.0 },
             Schedule::Wsd { warmup: 0.0, decay: 1.0, end: 0.5 },
         ] {
-            assert!(learning_rate(&schedule, 1.0, 0, 1).is_finite());
+            assert!(learning_rate(&recipe(schedule, 1.0, 1), 0).is_finite());
+        }
+    }
+
+    /// The rate before the cooldown is that of any longer run, also where it falls with the tokens.
+    #[test]
+    fn a_trunk_does_not_know_its_horizon() {
+        let schedule = Schedule::Trunk { warmup: 0.2, decay: 0.2, end: 0.0 };
+        for horizon in [None, Some(Horizon { tokens: 1e6, exponent: -0.3 })] {
+            let of = |steps| Recipe { horizon, ..recipe(schedule.clone(), 1.0, steps) };
+            let (long, short) = (of(4000), of(1500));
+            assert!(short.stem().is_some() && short.stem() == long.stem());
+            assert_ne!(short.id(), long.id());
+            assert_eq!(short.stable_steps(), 1200);
+            assert!(short.warmup_steps() > 2 && short.warmup_steps() == long.warmup_steps());
+            let same = |s| learning_rate(&short, s) == learning_rate(&long, s);
+            assert!((0..1200).all(same) && !same(1200));
+            assert_eq!(learning_rate(&short, 1499), 0.0);
+        }
+        let falling = Recipe {
+            horizon: Some(Horizon { tokens: 1e6, exponent: -0.3 }),
+            ..recipe(schedule, 2.0, 10_000)
+        };
+        // 1,024,000 and 8,192,000 tokens.
+        for (step, want) in
+            [(500, 2.0), (999, 2.0 * 1.024_f64.powf(-0.3)), (7999, 2.0 * 8.192_f64.powf(-0.3))]
+        {
+            assert!((learning_rate(&falling, step) - want).abs() < 1e-12, "step {step}");
         }
     }
 }
