@@ -36,4 +36,5 @@ pub mod selftest;
 pub mod shape;
 pub mod spec;
 pub mod train;
+pub mod tune;
 pub mod units;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::study::Recorded;
 use super::{Failure, answer, show};
-use crate::figure;
+use crate::figure::{self, Figure};
 use crate::fit::{self, Analysis, Code, Compute, Options, Warning};
 use crate::fs::{Disk as _, Os};
 use crate::ledger::{self, Ledger};
@@ -132,7 +132,25 @@ pub(super) fn write(
     let json = serde_json::to_vec(analysis).expect("a fit has no map with other keys than text");
     Os.write_atomic(&dir.join("fit.json"), &json)?;
     let figures = figure::all(analysis, &study.curves, predictions);
-    for figure in &figures {
+    write_figures(dir, &figures)?;
+    let tuning = study.spec.as_ref().and_then(|_| super::tune::read(dir));
+    let cells = study.ledger.as_ref().map(ledger::cell_rows).unwrap_or_default();
+    let html = report::html(&report::Input {
+        analysis,
+        figures: &figures,
+        predictions,
+        sweep_toml: study.text.as_deref(),
+        cells: &cells,
+        tuning: tuning.as_ref(),
+        provenance: &provenance(study),
+    });
+    Os.write_atomic(&dir.join("report.html"), html.as_bytes())?;
+    Ok(())
+}
+
+/// Each as SVG and PNG, in `figures/` of the analysis.
+pub(super) fn write_figures(dir: &Path, figures: &[Figure]) -> Result<(), Failure> {
+    for figure in figures {
         let path = |ending: &str| dir.join("figures").join(format!("{}.{ending}", figure.name));
         Os.write_atomic(&path("svg"), figure.svg.as_bytes())?;
         let png = figure::png(&figure.svg).map_err(|e| Failure {
@@ -141,16 +159,6 @@ pub(super) fn write(
         })?;
         Os.write_atomic(&path("png"), &png)?;
     }
-    let cells = study.ledger.as_ref().map(ledger::cell_rows).unwrap_or_default();
-    let html = report::html(&report::Input {
-        analysis,
-        figures: &figures,
-        predictions,
-        sweep_toml: study.text.as_deref(),
-        cells: &cells,
-        provenance: &provenance(study),
-    });
-    Os.write_atomic(&dir.join("report.html"), html.as_bytes())?;
     Ok(())
 }
 

@@ -31,6 +31,8 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Train what is missing, then fit and report. The same command again does only what is left.
     Run(RunArgs),
+    /// Search learning rate, batch and weight decay at the sweep's [tune] cells; fit rules in N and D.
+    Tune(TuneArgs),
     /// Every cell of a sweep by state.
     Status(StatusArgs),
     /// Fit scaling laws to a results directory or to any CSV of runs.
@@ -129,6 +131,31 @@ pub struct RunArgs {
     /// Train only; no fit, no report.
     #[arg(long)]
     pub train_only: bool,
+    /// How often the state of a cell is kept: 300s, 5m, 500steps.
+    #[arg(long, default_value = "5m", value_name = "INTERVAL")]
+    pub checkpoint: Every,
+    /// Where results and analyses lie.
+    #[command(flatten)]
+    pub dirs: Dirs,
+}
+
+/// `tune`.
+#[derive(Debug, Args)]
+pub struct TuneArgs {
+    /// Sweep file with a [tune] block.
+    pub sweep: PathBuf,
+    /// Show the first round and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print tune.json.
+    #[arg(long)]
+    pub json: bool,
+    /// Instead of the sweep's device.
+    #[arg(long)]
+    pub device: Option<DeviceKind>,
+    /// Cells side by side, instead of the sweep's.
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
     /// How often the state of a cell is kept: 300s, 5m, 500steps.
     #[arg(long, default_value = "5m", value_name = "INTERVAL")]
     pub checkpoint: Every,

@@ -16,6 +16,8 @@ mod selftest;
 mod show;
 mod status;
 mod study;
+mod train;
+mod tune;
 mod watch;
 
 use std::io::Write as _;
@@ -93,6 +95,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Fit(args) => fit::execute(&args),
         Verb::Predict(args) => predict::execute(&args),
         Verb::Selftest(args) => selftest::execute(&args),
+        Verb::Tune(args) => tune::execute(&args),
         Verb::Report(args) => run::report(&args),
         Verb::Export(args) => export::execute(&args),
         Verb::Check(args) => check::execute(&args),

@@ -6,12 +6,10 @@ use std::time::Instant;
 use super::analysis::{self, Study as Analysed};
 use super::args::{ReportArgs, RunArgs};
 use super::study::{Recorded, Study, write_plan};
-use super::watch::Terminal;
+use super::train::{Training, stop_on_signals};
 use super::{Failure, print, show};
 use crate::error::exit;
 use crate::exec::device;
-use crate::exec::local::{self, Conduct, Job};
-use crate::exec::stop::Stop;
 use crate::fs::{Disk as _, Os};
 use crate::ledger::{self, Ledger, State};
 use crate::plan::Cell;
@@ -52,32 +50,17 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         })
         .map(|(cell, _)| cell)
         .collect();
-    if !todo.is_empty() {
-        let job = Job {
-            results: &results,
-            data: &study.data,
-            planned: &study.plan.cells,
-            eval_times: *study.spec.eval.times.get_ref(),
-            device: &device,
-            workers: 1,
-        };
-        let workers = super::plan::workers(job, &study, args.workers, &todo);
-        eprintln!("Training on {}, {}.", device.name, super::plan::side_by_side(workers));
-        let watch = Terminal::new(workers, &todo);
-        let job = Job { workers, ..job };
-        let stop = Stop::on_signals().map_err(|e| Failure {
-            message: format!("cannot listen to signals: {e}"),
-            code: exit::BUG,
-        })?;
-        let conduct = Conduct { every: args.checkpoint, stop: &stop, again: &again };
-        let trained = local::run(job, conduct, &todo, &watch);
-        watch.finish();
-        // A record could not be written: what was acknowledged is there, and the same command goes on.
-        trained.map_err(|e| Failure { code: exit::AGAIN, ..e.into() })?;
-        if stop.asked() {
-            eprintln!("Stopped by {}. All is kept; the same command goes on.", stop.why());
-            return Ok(exit::AGAIN);
-        }
+    let stop = stop_on_signals()?;
+    let training = Training {
+        study: &study,
+        results: &results,
+        device: &device,
+        planned: &study.plan.cells,
+        workers: args.workers,
+        every: args.checkpoint,
+    };
+    if !training.train(&todo, &stop, &again)? {
+        return Ok(exit::AGAIN);
     }
     if args.train_only {
         let ledger = Ledger::read(&results, &study.plan.cells)?;

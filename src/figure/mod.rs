@@ -19,6 +19,7 @@ mod residuals;
 #[cfg(test)]
 pub(crate) mod sample;
 mod scale;
+mod tuning;
 mod valley;
 
 pub use raster::{FigureError, png};
@@ -65,6 +66,11 @@ pub fn all(analysis: &Analysis, curves: &[Curve], predictions: &[Prediction]) ->
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Loss against learning rate and batch at the tuning cells.
+pub fn tuning(tuning: &crate::tune::Tuning) -> Vec<Figure> {
+    tuning::draw(tuning)
 }
 
 /// A method as a person calls it: `lse-huber` is `surface, LSE-Huber`.

@@ -45,8 +45,18 @@ struct Wish {
     budget: Option<f64>,
     params: f64,
     tokens: Tokens,
-    learning_rate: Option<f64>,
-    batch_tokens: Option<f64>,
+    given: Given,
+}
+
+/// What is said of the recipe instead of the sweep's rules.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Given {
+    /// Peak learning rate [1/step].
+    pub learning_rate: Option<f64>,
+    /// Batch size before rounding to whole sequences [tokens/step].
+    pub batch_tokens: Option<f64>,
+    /// Weight decay [-].
+    pub weight_decay: Option<f64>,
 }
 
 /// How many tokens a wish asks for.
@@ -80,6 +90,19 @@ impl Plan {
         Self { name: spec.name.get_ref().clone(), cells, warnings }
     }
 
+    /// One run outside the grid, with everything else as the sweep says: about `params` parameters on about
+    /// `tokens` tokens, with what is `given` instead of the rules.
+    pub fn tune_cell(
+        spec: &Spec,
+        data: &DataFacts,
+        (params, tokens): (f64, f64),
+        given: Given,
+        seed: u64,
+    ) -> Cell {
+        let wish = Wish { budget: None, params, tokens: Tokens::Count(tokens), given };
+        cell(spec, data, &wish, (seed, seed))
+    }
+
     /// Planned compute of all cells [FLOP].
     pub fn flops(&self) -> f64 {
         self.cells.iter().map(|c| c.recipe.flops()).sum()
@@ -99,13 +122,7 @@ impl Plan {
 }
 
 fn wishes(spec: &Spec) -> Vec<Wish> {
-    let plain = |params, tokens| Wish {
-        budget: None,
-        params,
-        tokens,
-        learning_rate: None,
-        batch_tokens: None,
-    };
+    let plain = |params, tokens| Wish { budget: None, params, tokens, given: Given::default() };
     match &spec.grid {
         Grid::Isoflop(grid) => {
             let sizes = *grid.sizes.get_ref();
@@ -148,8 +165,11 @@ fn wishes(spec: &Spec) -> Vec<Wish> {
             .get_ref()
             .iter()
             .map(|c| Wish {
-                learning_rate: c.learning_rate,
-                batch_tokens: c.batch_tokens.map(|b| b.0),
+                given: Given {
+                    learning_rate: c.learning_rate,
+                    batch_tokens: c.batch_tokens.map(|b| b.0),
+                    weight_decay: None,
+                },
                 ..plain(c.params.get_ref().0, Tokens::Count(c.tokens.get_ref().0))
             })
             .collect(),
@@ -179,17 +199,18 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
         Tokens::Budget(flops) => flops / shape.flops_per_token().total(),
     };
     let rule = |rule: &Rule, given: Option<f64>| given.unwrap_or_else(|| rule.at(params, tokens));
-    let batch = rule(spec.optim.batch_tokens.get_ref(), wish.batch_tokens);
+    let batch = rule(spec.optim.batch_tokens.get_ref(), wish.given.batch_tokens);
     let batch_sequences = (batch / shape.context as f64).round().max(1.0) as u64;
     let steps = (tokens / (batch_sequences * shape.context as u64) as f64).round().max(1.0) as u64;
     // A trunk does not know how far it goes: D is then the tokens so far.
     let law = spec.optim.learning_rate.get_ref();
-    let trunk = matches!(spec.schedule, Schedule::Trunk { .. }) && wish.learning_rate.is_none();
+    let trunk =
+        matches!(spec.schedule, Schedule::Trunk { .. }) && wish.given.learning_rate.is_none();
     let horizon = (trunk && law.tokens_exponent != 0.0)
         .then_some(Horizon { tokens: law.tokens_ref, exponent: law.tokens_exponent });
     let learning_rate = match horizon {
         Some(_) => law.at(params, law.tokens_ref),
-        None => rule(law, wish.learning_rate),
+        None => rule(law, wish.given.learning_rate),
     };
     let window = shape.context as u64;
     let eval = (spec.eval.tokens.get_ref().0 as u64).min(data.held_out_tokens) / window * window;
@@ -208,7 +229,7 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
             learning_rate,
             betas: *spec.optim.betas.get_ref(),
             eps: *spec.optim.eps.get_ref(),
-            weight_decay: *spec.optim.weight_decay.get_ref(),
+            weight_decay: rule(spec.optim.weight_decay.get_ref(), wish.given.weight_decay),
             clip: *spec.optim.clip.get_ref(),
             schedule: spec.schedule.clone(),
             horizon,

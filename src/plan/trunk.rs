@@ -12,7 +12,7 @@ use crate::plan::Cell;
 use crate::spec::Schedule;
 
 /// Gives every cell but the longest of its stem the id of that cell as its trunk.
-pub(super) fn join(cells: &mut [Cell]) {
+pub fn join(cells: &mut [Cell]) {
     let mut longest: BTreeMap<String, (u64, String)> = BTreeMap::new();
     for cell in cells.iter() {
         if let Some(stem) = cell.recipe.stem() {

@@ -10,6 +10,7 @@ mod answer;
 mod forms;
 mod number;
 mod tables;
+mod tuning;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -17,6 +18,7 @@ use crate::figure::{Figure, fonts};
 use crate::fit::Analysis;
 use crate::points::CellRow;
 use crate::predict::Prediction;
+use crate::tune::Tuning;
 
 /// What a page is made of.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,8 @@ pub struct Input<'a> {
     pub sweep_toml: Option<&'a str>,
     /// Every cell of the sweep, in the order of the plan. Empty for an imported table.
     pub cells: &'a [CellRow],
+    /// What `tune` found, where it was asked.
+    pub tuning: Option<&'a Tuning>,
     /// Version, device, dates, hashes, as (name, value).
     pub provenance: &'a [(String, String)],
 }
@@ -112,6 +116,7 @@ fn sections(input: &Input) -> Vec<Part> {
         part(!input.predictions.is_empty(), "predictions", "Predictions", &|| {
             tables::predictions(a, input.predictions)
         }),
+        input.tuning.map(|t| Part { id: "tuning", title: "Tuning", body: tuning::tuning(t) }),
         part(!a.fits.is_empty(), "fits", "Fits", &|| {
             let largest = a.points.iter().map(|p| p.flops).fold(0.0, f64::max);
             html! {
@@ -200,7 +205,15 @@ mod tests {
         predictions: &'a [Prediction],
         cells: &'a [CellRow],
     ) -> Input<'a> {
-        Input { analysis, figures, predictions, sweep_toml: None, cells, provenance: &[] }
+        Input {
+            analysis,
+            figures,
+            predictions,
+            sweep_toml: None,
+            cells,
+            tuning: None,
+            provenance: &[],
+        }
     }
 
     fn cell(id: &str, state: &str) -> CellRow {

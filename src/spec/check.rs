@@ -45,14 +45,17 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpecError> {
             hint: "each goes into a line of the batch script: letters, digits and -_.,:=/@+% ; extra begins with --",
         });
     }
+    if let Some(tune) = &spec.tune {
+        super::tune::check(tune.get_ref(), &spec.optim)?;
+    }
     fit(spec)
 }
 
-fn ensure(holds: bool, error: impl FnOnce() -> SpecError) -> Result<(), SpecError> {
+pub(super) fn ensure(holds: bool, error: impl FnOnce() -> SpecError) -> Result<(), SpecError> {
     if holds { Ok(()) } else { Err(error()) }
 }
 
-fn out_of_range<T: std::fmt::Debug>(
+pub(super) fn out_of_range<T: std::fmt::Debug>(
     field: &'static str,
     value: &Spanned<T>,
     want: &'static str,
@@ -64,7 +67,7 @@ fn out_of_range<T: std::fmt::Debug>(
 }
 
 /// A finite number above zero.
-fn positive(
+pub(super) fn positive(
     field: &'static str,
     span: Range<usize>,
     value: f64,
@@ -273,12 +276,13 @@ fn model(spec: &Spec) -> Result<(), SpecError> {
 
 fn optim(spec: &Spec) -> Result<(), SpecError> {
     let o = &spec.optim;
-    let good_rule = |r: &Rule| {
-        [r.value, r.params_ref, r.tokens_ref].iter().all(|v| v.is_finite() && *v > 0.0)
+    let good_form = |r: &Rule| {
+        [r.params_ref, r.tokens_ref].iter().all(|v| v.is_finite() && *v > 0.0)
             && [r.params_exponent, r.tokens_exponent]
                 .iter()
                 .all(|v| v.is_finite() && v.abs() <= 4.0)
     };
+    let good_rule = |r: &Rule| r.value.is_finite() && r.value > 0.0 && good_form(r);
     let want = "positive values and references, exponents between -4 and 4";
     ensure(good_rule(o.learning_rate.get_ref()), || {
         out_of_range(
@@ -295,11 +299,12 @@ fn optim(spec: &Spec) -> Result<(), SpecError> {
         out_of_range("optim.betas", &o.betas, "two numbers in [0, 1)", "[0.9, 0.95] is usual")
     })?;
     positive("optim.eps", o.eps.span(), *o.eps.get_ref(), "1e-8 is usual")?;
-    ensure((0.0..=100.0).contains(o.weight_decay.get_ref()), || {
+    let decay = o.weight_decay.get_ref();
+    ensure((0.0..=100.0).contains(&decay.value) && good_form(decay), || {
         out_of_range(
             "optim.weight_decay",
             &o.weight_decay,
-            "a number between 0 and 100",
+            "a value between 0 and 100, positive references, exponents between -4 and 4",
             "0.1 is usual",
         )
     })?;
@@ -344,15 +349,20 @@ fn trunk(spec: &Spec, warmup: f64, decay: f64, end: f64) -> Result<(), SpecError
         want: "warmup in [0, 1000] tokens/parameter; decay in (0, 1] and end in [0, 1], as shares",
         hint: "[schedule.trunk] warmup = 1.0, decay = 0.2, end = 0.0",
     })?;
-    let batch = &spec.optim.batch_tokens;
-    ensure(batch.get_ref().tokens_exponent == 0.0, || {
-        out_of_range(
-            "optim.batch_tokens",
-            batch,
-            "no tokens_exponent under schedule.trunk",
-            "all horizons of a size share one trunk, so one batch: let it follow params_exponent",
-        )
-    })
+    let optim = &spec.optim;
+    for (field, rule) in
+        [("optim.batch_tokens", &optim.batch_tokens), ("optim.weight_decay", &optim.weight_decay)]
+    {
+        ensure(rule.get_ref().tokens_exponent == 0.0, || {
+            out_of_range(
+                field,
+                rule,
+                "no tokens_exponent under schedule.trunk",
+                "all horizons of a size share one trunk, so one value: let it follow params_exponent",
+            )
+        })?;
+    }
+    Ok(())
 }
 
 fn fit(spec: &Spec) -> Result<(), SpecError> {

@@ -8,6 +8,7 @@
 
 mod check;
 mod rule;
+mod tune;
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -15,6 +16,7 @@ use toml::Spanned;
 use crate::error::SpecError;
 use crate::units::Quantity;
 pub use rule::Rule;
+pub use tune::{Axis, TuneCell, TuneSpec};
 
 /// Largest sweep file that is read [bytes].
 pub const MAX_FILE: usize = 1 << 20;
@@ -53,6 +55,9 @@ pub struct Spec {
     /// How the law is fitted.
     #[serde(default)]
     pub fit: FitSpec,
+    /// Where rates, batches and decay are searched.
+    #[serde(default)]
+    pub tune: Option<Spanned<TuneSpec>>,
 }
 
 /// Repetitions of the grid.
@@ -280,9 +285,9 @@ pub struct OptimSpec {
     /// Added to the root of the second moment.
     #[serde(default = "eps")]
     pub eps: Spanned<f64>,
-    /// Decoupled weight decay on matrices, times the learning rate.
-    #[serde(default = "zero")]
-    pub weight_decay: Spanned<f64>,
+    /// Decoupled weight decay on matrices, times the learning rate, as a rule in (N, D).
+    #[serde(default = "no_decay")]
+    pub weight_decay: Spanned<Rule>,
     /// Largest global gradient norm; 0 turns clipping off.
     #[serde(default = "clip")]
     pub clip: Spanned<f64>,
@@ -492,8 +497,8 @@ fn bytes() -> Spanned<Tokenizer> {
 fn half() -> Spanned<f64> {
     unspanned(0.5)
 }
-fn zero() -> Spanned<f64> {
-    unspanned(0.0)
+fn no_decay() -> Spanned<Rule> {
+    unspanned(Rule::constant(0.0))
 }
 fn clip() -> Spanned<f64> {
     unspanned(1.0)

@@ -1,0 +1,301 @@
+//! `isoflop tune`: searches rate, batch and decay at the sweep's tuning cells and fits rules in (N, D).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::args::TuneArgs;
+use super::study::Study;
+use super::train::{Training, stop_on_signals};
+use super::{Failure, print, print_json, show};
+use crate::error::{InputError, exit};
+use crate::exec::device;
+use crate::figure;
+use crate::fs::{Disk as _, Os};
+use crate::ledger::{Ledger, State};
+use crate::plan::{Cell, Given, Plan, trunk};
+use crate::spec::TuneSpec;
+use crate::tune::design::{Config, Design, Tried};
+use crate::tune::{Place, Run, Tuning, Vertex, VertexState};
+use crate::units::{count, digits3, flops};
+
+/// Name of the planned cells in the results directory, and of the outcome in the analysis directory.
+pub(super) const FILE: &str = "tune.json";
+
+/// One tuning cell while it is searched.
+struct Search {
+    place: Place,
+    design: Design,
+    /// Every configuration asked for, with the ids of its seeds.
+    asked: Vec<(Config, Vec<String>)>,
+}
+
+pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
+    let spec = super::study::read_spec(&args.sweep)?.0;
+    let name = spec.name.get_ref().clone();
+    if spec.tune.is_none() {
+        let message = format!("sweep `{name}` has no [tune] block");
+        let hint = "[tune] cells = [{ params = \"10k\", tokens = \"600k\" }], learning_rate = { factor = 1.6, points = 5 }; docs/FORMATS.md lists the keys";
+        return Err(InputError::new(message, hint).into());
+    }
+    let device = device::choose(args.device.unwrap_or(spec.device.kind))?;
+    let (results, out) = (args.dirs.results.join(&name), args.dirs.analysis.join(&name));
+    let study = Study::open(&args.sweep, (!args.dry_run).then_some(args.dirs.results.as_path()))?;
+    let Some(tune) = study.spec.tune.as_ref().map(toml::Spanned::get_ref) else {
+        return Ok(exit::BUG);
+    };
+    let mut searches = searches(&study, tune);
+    let mut cells: Vec<Cell> = Vec::new();
+    if args.dry_run {
+        next(&study, tune, &mut searches, &BTreeMap::new(), &mut cells);
+        let spent: f64 = cells.iter().map(Cell::flops_spent).sum();
+        print(&format!(
+            "{}\nFirst round of tuning {name}: {} runs at {} cells, {} FLOP. Axes whose best lies at an edge are \
+             extended, decays come last.\n",
+            show::plan(&cells, None),
+            cells.len(),
+            searches.len(),
+            flops(spent)
+        ));
+        return Ok(0);
+    }
+    Os.create_dirs(&results)?;
+    Os.create_dirs(&out)?;
+    let stop = stop_on_signals()?;
+    let ledger = loop {
+        let ledger = Ledger::read(&results, &cells)?;
+        if !next(&study, tune, &mut searches, &states(&ledger), &mut cells) {
+            break ledger;
+        }
+        let json =
+            serde_json::to_vec_pretty(&cells).expect("cells have no map with other keys than text");
+        Os.write_atomic(&results.join(FILE), &json)?;
+        let ledger = Ledger::read(&results, &cells)?;
+        let open = |s: &State| matches!(s, State::Missing { .. } | State::Running { .. });
+        let todo: Vec<&Cell> =
+            ledger.cells.iter().filter(|(_, s)| open(s)).map(|(cell, _)| cell).collect();
+        if !todo.is_empty() {
+            eprintln!("Tuning {name}: {} runs so far, {} to train.", cells.len(), todo.len());
+        }
+        let training = Training {
+            study: &study,
+            results: &results,
+            device: &device,
+            planned: &cells,
+            workers: args.workers,
+            every: args.checkpoint,
+        };
+        if !training.train(&todo, &stop, &|_| false)? {
+            return Ok(exit::AGAIN);
+        }
+    };
+    let places: Vec<Place> = searches.iter().map(|s| s.place).collect();
+    let tuning = Tuning::new(&name, &places, runs(&searches, &states(&ledger)));
+    write(&out, &tuning)?;
+    if args.json {
+        print_json(&tuning);
+    } else {
+        print(&text(&tuning, &out));
+    }
+    Ok(u8::from(ledger.has_failures() && tuning.found.is_empty()))
+}
+
+/// The outcome where a sweep was tuned.
+pub(super) fn read(analysis: &Path) -> Option<Tuning> {
+    let json = std::fs::read(analysis.join(FILE)).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+fn searches(study: &Study, tune: &TuneSpec) -> Vec<Search> {
+    let (spec, facts) = (&study.spec, &study.data.facts);
+    let search = |cell: &crate::spec::TuneCell| {
+        let at = (cell.params.get_ref().0, cell.tokens.get_ref().0);
+        let planned = Plan::tune_cell(spec, facts, at, Given::default(), 0);
+        let (params, tokens) = (planned.params(), at.1);
+        let place = Place {
+            params,
+            tokens,
+            learning_rate: spec.optim.learning_rate.get_ref().at(params, tokens),
+            batch_tokens: planned.recipe.batch_tokens() as f64,
+            weight_decay: planned.recipe.weight_decay,
+        };
+        let design = Design::new(tune, &place, spec.model.context as f64);
+        Search { place, design, asked: Vec::new() }
+    };
+    tune.cells.get_ref().iter().map(search).collect()
+}
+
+/// Loss of every cell that ended, none where it ended without.
+fn states(ledger: &Ledger) -> BTreeMap<String, Option<f64>> {
+    let loss = |state: &State| match state {
+        State::Completed { loss, .. } => Some(*loss),
+        _ => None,
+    };
+    ledger.cells.iter().map(|(cell, state)| (cell.id.clone(), loss(state))).collect()
+}
+
+/// Losses of the seeds of one configuration.
+fn losses(ids: &[String], states: &BTreeMap<String, Option<f64>>) -> Vec<f64> {
+    ids.iter().filter_map(|id| states.get(id).copied().flatten()).collect()
+}
+
+/// Asks every search for its next runs and adds their cells; whether there were any.
+fn next(
+    study: &Study,
+    tune: &TuneSpec,
+    searches: &mut [Search],
+    states: &BTreeMap<String, Option<f64>>,
+    cells: &mut Vec<Cell>,
+) -> bool {
+    let mut any = false;
+    for search in searches {
+        let mean = |ids: &[String]| {
+            let all = losses(ids, states);
+            (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+        };
+        let tried: Vec<Tried> = search
+            .asked
+            .iter()
+            .map(|(config, ids)| Tried { config: *config, loss: mean(ids) })
+            .collect();
+        for config in search.design.next(&tried) {
+            any = true;
+            let [rate, batch, decay] = search.design.values(config);
+            let given = Given {
+                learning_rate: Some(rate),
+                batch_tokens: Some(batch),
+                weight_decay: Some(decay),
+            };
+            let at = (search.place.params, search.place.tokens);
+            let mut ids = Vec::new();
+            for seed in 0..*tune.seeds.get_ref() {
+                let cell = Plan::tune_cell(&study.spec, &study.data.facts, at, given, seed);
+                ids.push(cell.id.clone());
+                if !cells.iter().any(|c| c.id == cell.id) {
+                    cells.push(cell);
+                }
+            }
+            search.asked.push((config, ids));
+        }
+    }
+    cells.sort_by(|l, r| {
+        r.recipe.flops().total_cmp(&l.recipe.flops()).then_with(|| l.id.cmp(&r.id))
+    });
+    trunk::join(cells);
+    any
+}
+
+fn runs(searches: &[Search], states: &BTreeMap<String, Option<f64>>) -> Vec<Run> {
+    let mut out = Vec::new();
+    for (place, search) in searches.iter().enumerate() {
+        for (config, ids) in &search.asked {
+            let [learning_rate, batch_tokens, weight_decay] = search.design.values(*config);
+            out.push(Run {
+                place,
+                learning_rate,
+                batch_tokens,
+                weight_decay,
+                decay_search: config.searches_decay(),
+                losses: losses(ids, states),
+            });
+        }
+    }
+    out
+}
+
+/// tune.json and its figures.
+fn write(out: &Path, tuning: &Tuning) -> Result<(), Failure> {
+    Os.create_dirs(&out.join("figures"))?;
+    let json = serde_json::to_vec_pretty(tuning).expect("no map with other keys than text");
+    Os.write_atomic(&out.join(FILE), &json)?;
+    super::analysis::write_figures(out, &figure::tuning(tuning))
+}
+
+fn vertex(v: Option<&Vertex>) -> String {
+    let Some(v) = v else { return "-".to_owned() };
+    let value = format!("{:.3e}", v.value);
+    match (v.state, v.interval) {
+        (VertexState::Resolved, Some([lo, hi])) => format!("{value} ({lo:.2e}..{hi:.2e})"),
+        (VertexState::Resolved, None) => value,
+        (state, _) => format!("{value}, {}", state.name()),
+    }
+}
+
+fn text(tuning: &Tuning, out: &Path) -> String {
+    let percent = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{:+.2}%", 100.0 * v));
+    let rows = tuning.found.iter().map(|f| {
+        vec![
+            count(f.place.params),
+            count(f.place.tokens),
+            format!("{:.3e}", f.place.learning_rate),
+            vertex(f.learning_rate.as_ref()),
+            count(f.place.batch_tokens),
+            vertex(f.batch.as_ref()),
+            vertex(f.weight_decay.as_ref()),
+            format!("{:.4}", f.best_loss),
+            percent(f.left_on_the_table),
+        ]
+    });
+    let header = [
+        "N",
+        "D",
+        "lr rule",
+        "lr best",
+        "batch rule",
+        "batch best",
+        "decay best",
+        "loss",
+        "rule costs",
+    ];
+    let mut out_text = format!(
+        "Tuning of {}: {} runs, intervals at {:.0}%\n{}",
+        tuning.sweep,
+        tuning.runs.len(),
+        100.0 * tuning.level,
+        show::table(&header, 0, rows.collect())
+    );
+    if let Some(noise) = tuning.noise {
+        let of = if noise.from_seeds { "between seeds" } else { "about the parabolas" };
+        out_text += &format!(
+            "\nScatter of ln L {of}: {:.5} ({:.0} degrees of freedom).\n",
+            noise.sd, noise.dof
+        );
+    }
+    for f in &tuning.found {
+        if let Some(s) = &f.sufficiency {
+            let place = format!("N {}, D {}", count(f.place.params), count(f.place.tokens));
+            out_text += &format!("  {place}: {} tried, {}\n", s.tried, s.verdict);
+        }
+    }
+    for rule in &tuning.rules {
+        let terms: Vec<String> = rule
+            .terms
+            .iter()
+            .map(|t| format!("{} {} ({}..{})", t.name, short(t.value), short(t.lo), short(t.hi)))
+            .collect();
+        let note = rule.note.as_ref().map_or(String::new(), |n| format!("; {n}"));
+        out_text += &format!(
+            "\n{}: {} [{} of {} cells resolved{note}]\n",
+            rule.name,
+            terms.join(", "),
+            rule.resolved,
+            rule.searched
+        );
+    }
+    if let Some(t) = tuning.transfer {
+        let interval = t.interval.map_or(String::new(), |[lo, hi]| format!(" ({lo:.2}..{hi:.2})"));
+        out_text += &format!(
+            "\nTransfer: at D = {} the best rate goes as N^{:.2}{interval}, N from {} to {}.\n",
+            count(t.tokens),
+            t.exponent,
+            count(t.params[0]),
+            count(t.params[1])
+        );
+    }
+    out_text +=
+        &format!("\n[optim]\n{}\n\n  numbers  {}\n", tuning.toml(), out.join(FILE).display());
+    out_text
+}
+
+fn short(v: f64) -> String {
+    if v.abs() > 1e3 || !v.is_finite() { "?".to_owned() } else { digits3(v) }
+}
