@@ -11,6 +11,7 @@ mod fit;
 mod launch;
 mod plan;
 mod predict;
+mod price;
 mod run;
 mod selftest;
 mod show;

@@ -26,7 +26,11 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     if args.dry_run {
         let study = Study::open(&args.sweep, None)?;
         let ledger = Ledger::read(&args.dirs.results.join(&study.plan.name), &study.plan.cells)?;
-        print(&format!("{}\n{}", show::plan(&study.plan.cells, None), summary(&study, &ledger)));
+        print(&format!(
+            "{}\n{}",
+            show::plan(&study.plan.cells, &|_| None, None),
+            summary(&study, &ledger)
+        ));
         eprint!("{}", show::warnings(&study.plan.warnings));
         return Ok(0);
     }
@@ -58,6 +62,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         planned: &study.plan.cells,
         workers: args.workers,
         every: args.checkpoint,
+        before: Some(&before),
     };
     if !training.train(&todo, &stop, &again)? {
         return Ok(exit::AGAIN);

@@ -20,11 +20,11 @@ use crate::ledger::event::Event;
 use crate::ledger::lease::{self, Holder, Lease};
 use crate::ledger::log::{self, Attempt};
 use crate::ledger::{self, State, cell_dir, checkpoint};
-use crate::plan::Cell;
+use crate::plan::{Cell, cost};
 use crate::train::Progress;
 
 /// Time between two looks at the cells that other runners have.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(cost::LOOK);
 
 /// What a watcher is told; calls come from several threads.
 pub trait Watch: Sync {

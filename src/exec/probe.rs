@@ -55,6 +55,13 @@ pub struct Found {
     pub took: f64,
 }
 
+impl Found {
+    /// Another part of the same study, at the same speeds.
+    pub fn price_of(&self, job: Job<'_>, left: &[Left<'_>]) -> Price {
+        Price::new(&self.probe, left, job.eval_times, self.price.workers)
+    }
+}
+
 /// Prices what is `left`. `None` where nothing is left, where it is not worth the probe, or where no cell
 /// can be trained.
 pub fn price(job: Job<'_>, left: &[Left<'_>], ask: Ask) -> Option<Found> {
@@ -150,8 +157,8 @@ fn affordable<'a>(
 }
 
 /// Times every cell of `cells` in each of `workers` workers at once, in `rounds`, within about `seconds`;
-/// no round that cannot end in time. Each worker begins with another cell, as they will train. Evaluation is
-/// timed in the first round; with no rounds there is one, without it. The median over workers and rounds; a
+/// no round that cannot end in time. Each worker begins with another cell, as they will train. With
+/// no rounds there is one, without evaluation. The median over workers and rounds; a
 /// cell that fails is left out: the run will say so.
 fn sample(
     job: Job<'_>,
@@ -176,7 +183,7 @@ fn sample(
                 let at = (i + worker * cells.len() / workers) % cells.len();
                 let recipe = &cells[at].recipe;
                 let place = &job.device.place;
-                let time = || train::time_cell(recipe, job.data, place, slice, eval && round == 0);
+                let time = || train::time_cell(recipe, job.data, place, slice, eval);
                 if let Ok(timed) = catch_unwind(AssertUnwindSafe(time)) {
                     found.lock().unwrap_or_else(PoisonError::into_inner).push((at, timed));
                 }
@@ -231,8 +238,8 @@ mod tests {
         assert_eq!(few.len(), 4);
         assert!(few[0].id == cells[0].id && few[3].id == cells[cells.len() - 1].id);
         assert_eq!(affordable(&probe, 3, &cells, 9, 0.0), [cells[0]]);
-        let counts = [0.1, 1.0, 3.0, 10.0, 30.0]
-            .map(|s| affordable(&probe, 3, &cells, usize::MAX, s).len());
+        let counts =
+            [0.1, 1.0, 3.0, 10.0, 30.0].map(|s| affordable(&probe, 3, &cells, usize::MAX, s).len());
         assert!(counts.is_sorted() && counts[0] < counts[4], "more time, more cells: {counts:?}");
     }
 

@@ -1,5 +1,7 @@
 //! What a cell costs before it runs: memory from its dimensions, time from a short probe.
 
+use std::collections::BTreeMap;
+
 use crate::plan::Cell;
 
 /// Bytes of one f32.
@@ -22,6 +24,9 @@ pub fn memory_bytes(cell: &Cell) -> f64 {
     F32 * (5.0 * shape.counts().total + per_token * rows)
 }
 
+/// Time between two looks of a worker that has nothing to train [s].
+pub const LOOK: u64 = 1;
+
 /// Memory of the `workers` cells that need most, side by side [bytes].
 pub fn memory_side_by_side(cells: &[&Cell], workers: usize) -> f64 {
     let mut each: Vec<f64> = cells.iter().map(|c| memory_bytes(c)).collect();
@@ -29,40 +34,36 @@ pub fn memory_side_by_side(cells: &[&Cell], workers: usize) -> f64 {
     each.iter().take(workers.max(1)).sum()
 }
 
-/// Steps that a cell trains itself. Whatever it takes over from another cell is not among them.
-pub fn own_steps(cell: &Cell) -> u64 {
-    cell.recipe.steps
-}
-
-/// A cell and how far it is.
+/// A cell and where its training is to begin.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Left<'a> {
     /// Which.
     pub cell: &'a Cell,
-    /// Steps that are kept in a checkpoint of its own.
-    pub kept: u64,
+    /// Steps that are kept, in a checkpoint of its own or in its trunk.
+    pub first: u64,
 }
 
 impl<'a> Left<'a> {
-    /// All of a cell.
+    /// All of a cell that is its own.
     pub fn all(cell: &'a Cell) -> Self {
-        Self { cell, kept: 0 }
+        Self { cell, first: cell.recipe.steps - cell.own_steps() }
     }
 
     /// Steps that are to be trained.
     pub fn steps(&self) -> u64 {
-        own_steps(self.cell).min(self.cell.recipe.steps.saturating_sub(self.kept))
+        self.cell.recipe.steps.saturating_sub(self.first)
     }
 
-    /// Compute of those steps [FLOP].
-    pub fn flops(&self) -> f64 {
-        step_flops(self.cell) * self.steps() as f64
+    /// Evaluations before step `end` of those that are spread evenly over the whole cell.
+    fn evals(&self, times: u64, end: u64) -> u64 {
+        let done = |step: u64| step * times / self.cell.recipe.steps.max(1);
+        (done(end) - done(self.first.min(end))).min(end.saturating_sub(self.first))
     }
 
-    /// Share of those steps that is done after the cell's step `step`, counted from 0.
+    /// Share of what is left that is done after the cell's step `step`, counted from 0.
     pub fn share(&self, step: u64) -> f64 {
         let to_come = self.cell.recipe.steps.saturating_sub(step + 1);
-        1.0 - to_come as f64 / self.steps().max(1) as f64
+        (1.0 - to_come as f64 / self.steps().max(1) as f64).max(0.0)
     }
 }
 
@@ -128,14 +129,18 @@ impl Probe {
         }
     }
 
-    /// Predicted seconds of what is left of a cell: its start, its steps, and its share of the `evals`
-    /// evaluations of a whole cell.
-    pub fn seconds(&self, left: Left<'_>, evals: u64) -> f64 {
-        let (cell, steps) = (left.cell, left.steps() as f64);
-        let evals = (evals as f64 * steps / cell.recipe.steps as f64).ceil().min(steps);
+    /// Predicted seconds of what is left of a cell: its start, its steps and its evaluations, where the
+    /// whole cell has `times` of them.
+    pub fn seconds(&self, left: Left<'_>, times: u64) -> f64 {
+        self.seconds_until(left, times, left.cell.recipe.steps)
+    }
+
+    /// The same, of its steps before step `end`.
+    fn seconds_until(&self, left: Left<'_>, times: u64, end: u64) -> f64 {
+        let cell = left.cell;
         self.start.seconds(cell.recipe.shape.counts().total)
-            + self.step_seconds(cell) * steps
-            + self.eval_seconds(cell) * evals
+            + self.step_seconds(cell) * end.saturating_sub(left.first) as f64
+            + self.eval_seconds(cell) * left.evals(times, end) as f64
     }
 }
 
@@ -189,10 +194,22 @@ pub struct Price {
 }
 
 impl Price {
-    /// Of `left`, in the order in which cells are handed out; each is evaluated `evals` times.
-    pub fn new(probe: &Probe, left: &[Left<'_>], evals: u64, workers: usize) -> Self {
-        let cells: Vec<f64> = left.iter().map(|l| probe.seconds(*l, evals)).collect();
-        Self { workers, seconds: makespan(cells.iter().copied(), workers), cells }
+    /// Of `left`, in the order in which cells are handed out; a whole cell is evaluated `times` times. A
+    /// branch waits for its trunk, where that is among `left` too.
+    pub fn new(probe: &Probe, left: &[Left<'_>], times: u64, workers: usize) -> Self {
+        let cells: Vec<f64> = left.iter().map(|l| probe.seconds(*l, times)).collect();
+        let at: BTreeMap<&str, usize> =
+            left.iter().enumerate().map(|(i, l)| (l.cell.id.as_str(), i)).collect();
+        let turn = |(l, seconds): (&Left<'_>, &f64)| {
+            let trunk = l.cell.trunk.as_ref().and_then(|id| at.get(id.as_str()).copied());
+            let fork = l.cell.recipe.stable_steps();
+            let after = trunk
+                .filter(|i| fork > left[*i].first)
+                .map(|i| (i, probe.seconds_until(left[i], times, fork)));
+            Turn { seconds: *seconds, after }
+        };
+        let turns: Vec<Turn> = left.iter().zip(&cells).map(turn).collect();
+        Self { workers, seconds: makespan(&turns, workers), cells }
     }
 
     /// Money for all of it, at a price for an hour of the machine.
@@ -206,15 +223,51 @@ impl Price {
     }
 }
 
-/// Wall-clock of cells handed out in order to `workers` that take the next when free [s].
-pub fn makespan(seconds: impl IntoIterator<Item = f64>, workers: usize) -> f64 {
-    let mut busy = vec![0.0_f64; workers.max(1)];
-    for cell in seconds {
-        if let Some(first) = busy.iter_mut().min_by(|l, r| l.total_cmp(r)) {
-            *first += cell;
+/// A cell in the queue.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Turn {
+    /// What it takes [s].
+    pub seconds: f64,
+    /// It can start only so many seconds after another cell's start: the place of that one, and [s].
+    pub after: Option<(usize, f64)>,
+}
+
+/// Wall-clock of cells handed out to `workers`: a free one takes the first that does not wait; one that
+/// finds none looks again every [`LOOK`] seconds, until all have ended [s].
+pub fn makespan(turns: &[Turn], workers: usize) -> f64 {
+    let mut free = vec![0.0_f64; workers.clamp(1, turns.len().max(1))];
+    let mut started: Vec<Option<f64>> = vec![None; turns.len()];
+    let mut last: f64 = 0.0;
+    let look = LOOK as f64;
+    let woken = |now: f64, due: f64| now + ((due - now) / look).ceil().max(0.0) * look;
+    while let Some(worker) = (0..free.len()).min_by(|l, r| free[*l].total_cmp(&free[*r])) {
+        let now = free[worker];
+        let ready = |i: usize| match turns[i].after {
+            None => 0.0,
+            Some((trunk, delay)) => started[trunk].map_or(f64::INFINITY, |start| start + delay),
+        };
+        let open = || (0..turns.len()).filter(|i| started[*i].is_none());
+        let soonest = open().map(ready).fold(f64::INFINITY, f64::min);
+        let next = match open().next() {
+            // Nothing that has started will let them go: no plan is like that.
+            Some(first) if soonest.is_infinite() => Some(first),
+            Some(_) => open().find(|i| ready(*i) <= now),
+            None => {
+                let ends = started.iter().zip(turns).filter_map(|(s, t)| Some((*s)? + t.seconds));
+                last = last.max(woken(now, ends.fold(0.0, f64::max)));
+                free.remove(worker);
+                continue;
+            }
+        };
+        match next {
+            Some(i) => {
+                started[i] = Some(now);
+                free[worker] = now + turns[i].seconds;
+            }
+            None => free[worker] = woken(now, soonest).max(now + look * 1e-3),
         }
     }
-    busy.into_iter().fold(0.0, f64::max)
+    last
 }
 
 #[cfg(test)]
@@ -253,11 +306,11 @@ mod tests {
         let close = |got: f64, want: f64| assert!((got / want - 1.0).abs() < 1e-12, "{got} {want}");
         close(probe.seconds(Left::all(cell), 4), start + train + 4.0 * eval);
         // Three quarters are kept: a quarter of the steps and one of four evaluations are to come.
-        let kept = cell.recipe.steps - cell.recipe.steps / 4;
-        let left = Left { cell, kept };
+        let first = cell.recipe.steps - cell.recipe.steps / 4;
+        let left = Left { cell, first };
         let part = left.steps() as f64 / cell.recipe.steps as f64;
         close(probe.seconds(left, 4), start + part * train + eval);
-        assert_eq!((left.share(kept - 1), left.share(cell.recipe.steps - 1)), (0.0, 1.0));
+        assert_eq!((left.share(first - 1), left.share(cell.recipe.steps - 1)), (0.0, 1.0));
         let unevaluated = Probe::new(&[Timing { eval: None, ..timing }]).unwrap();
         close(unevaluated.seconds(Left::all(cell), 4), start + train + 8.0 * eval);
         assert_eq!(Probe::new(&[]), None);
@@ -271,10 +324,60 @@ mod tests {
         assert_eq!(parts, 3.0, "no worker is ever idle here");
     }
 
+    fn free(seconds: f64) -> Turn {
+        Turn { seconds, after: None }
+    }
+
     #[test]
     fn workers_take_the_next_cell_when_free() {
-        assert_eq!(makespan([3.0, 2.0, 2.0, 1.0], 2), 4.0);
-        assert_eq!(makespan([3.0, 2.0], 1), 5.0);
-        assert_eq!(makespan([], 2), 0.0);
+        assert_eq!(makespan(&[3.0, 2.0, 2.0, 1.0].map(free), 2), 4.0);
+        assert_eq!(makespan(&[3.0, 2.0].map(free), 1), 5.0);
+        assert_eq!(makespan(&[], 2), 0.0);
+        // The second is free at 0.25 and looks every second for the end of the first, at 2.
+        assert_eq!(makespan(&[2.0, 0.25].map(free), 2), 2.25);
+    }
+
+    #[test]
+    fn a_branch_waits_for_its_trunk_and_others_go_first() {
+        let branch = |seconds, delay| Turn { seconds, after: Some((0, delay)) };
+        // The trunk 0..10; the branch, ready at 6, goes after the cell of 7: 7..9, and its worker looks on.
+        let turns = [free(10.0), branch(2.0, 6.0), free(7.0)];
+        assert_eq!(makespan(&turns, 2), 10.0);
+        // Ready only at 9.5: the worker looks at 8, 9 and 10, and trains until 12.
+        let turns = [free(10.0), branch(2.0, 9.5), free(7.0)];
+        assert_eq!(makespan(&turns, 2), 12.0);
+        // A single worker has the trunk ended when it comes to the branch.
+        assert_eq!(makespan(&turns, 1), 19.0);
+    }
+
+    /// A machine of 1e9 FLOP/s and nothing else: under a trunk only own steps are paid.
+    #[test]
+    fn a_study_of_trunks_takes_its_own_steps() {
+        let text = format!(
+            "{}[schedule.trunk]\nwarmup = 0.5\ndecay = 0.2\nend = 0.0\n",
+            SWEEP[..SWEEP.find("[schedule").unwrap()].replace(
+                &SWEEP[SWEEP.find("[grid").unwrap()..SWEEP.find("[optim]").unwrap()],
+                "[grid.product]\nparams = [1e4]\ntokens = [1e6, 4e6, 2e6]\n"
+            )
+        );
+        let plan = plan(&text);
+        let timing = Timing {
+            step_flops: 1e8,
+            step: 0.1,
+            eval_flops: 1e20,
+            eval: Some(1e-9),
+            params: 1e6,
+            start: 1e-12,
+        };
+        let probe = Probe::new(&[timing]).unwrap();
+        let left: Vec<Left<'_>> = plan.cells.iter().map(Left::all).collect();
+        let want = plan.flops_spent() / 1e9;
+        let one = Price::new(&probe, &left, 1, 1).seconds;
+        assert!((one / want - 1.0).abs() < 1e-6, "{one} {want}");
+        assert!(one < 0.75 * plan.flops() / 1e9);
+        // Side by side the cooldowns run beside the trunk, not before they are forked.
+        let two = Price::new(&probe, &left, 1, 2).seconds;
+        let trunk = plan.cells[0].recipe.flops() / 1e9;
+        assert!((trunk..=trunk + 1.0).contains(&two), "{two} {trunk}");
     }
 }

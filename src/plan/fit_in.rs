@@ -1,70 +1,45 @@
 //! What to leave out of a sweep so that it fits a span of time, at the least loss of what it is for.
 //!
-//! A sweep can do without seeds, the highest first; outermost sizes, of all budgets alike; and its largest
-//! budgets. Each is one change of the sweep file that keeps the identity of every other cell. There are few
-//! such designs, so all of them are tried. Of those that fit, the best is the one whose predicted intervals of N* and
-//! of the loss, at ten times the largest compute, are narrowest: the variances of both by J'J of the
-//! Chinchilla law at the cells that stay (V-optimality), with the published exponents at the grid's centre.
+//! A sweep can do without its extra seeds, the highest first; without the outermost sizes of a budget; and
+//! without its largest budget. One at a time, whichever widens the predicted intervals least for each
+//! second it saves, until the rest fits. The intervals are those of N* and of the loss at ten times the
+//! largest compute, from J'J of the five-parameter Chinchilla law at the cells that stay, with the published
+//! exponents at the grid's centre.
 //!
 //! Limits: errors of ln L alike and independent; a law that holds. What seeds say about the scatter itself,
-//! and outer sizes about the form of the law, is not counted.
+//! and outer sizes about the form of the law, is not counted. Grids without budgets lose seeds alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
-use toml::Spanned;
 
-use crate::plan::cost::makespan;
-use crate::plan::{Cell, DataFacts, Plan, Recipe, centre};
-use crate::spec::{Grid, Spec};
-use crate::units::{Quantity, duration};
+use crate::plan::{Cell, trunk};
 
-/// Least sizes and budgets that stay: a parabola, and a power law with a residual to judge it by.
+/// Least sizes of a budget that stay, and least budgets: a parabola with something to judge it by, and a
+/// power law with the same.
 const LEAST: (usize, usize) = (5, 4);
-/// Sizes that stay on either side of the guessed optimum, so that the minimum stays inside.
-const BESIDE: usize = 2;
-/// Least entries of `[[grid.cells]]` that stay: more than the law's five parameters.
-const LEAST_CELLS: usize = 8;
-/// Most that is left out of one axis.
-const MOST: usize = 6;
 /// Where the intervals are held: this many times the largest compute.
 const AHEAD: f64 = 10.0;
 /// Exponents of size and data (Hoffmann et al. 2022, unrounded as in arXiv:2404.10102).
 const EXPONENTS: (f64, f64) = (0.3392, 0.2849);
 /// Share of the loss at the centre that size and data can take away, as at Chinchilla's smaller runs.
 const REDUCIBLE: f64 = 0.33;
-/// Variance of the noise over that of a weak prior of each parameter, (0.01 / 1)^2: no design is singular.
-const PRIOR: f64 = 1e-4;
+/// Precision of a weak prior of each parameter over that of one cell's ln L: no design is singular.
+const PRIOR: f64 = 1e-6;
 
-/// A planned cell, with the seconds it will still take: 0 where it is completed.
-pub type Priced<'a> = (&'a Cell, f64);
-
-/// How much of each axis is left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Drops {
-    seeds: u64,
-    /// Smallest and largest sizes.
-    small: usize,
-    large: usize,
-    /// Largest budgets, token counts or explicit cells.
-    top: usize,
-}
-
-/// A smaller sweep that fits.
+/// A smaller sweep.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Proposal {
+    /// Span of time that was asked for [s].
+    pub target: f64,
     /// Predicted wall-clock of what is left of the whole sweep [s].
     pub before: f64,
     /// The same of the smaller one [s].
     pub seconds: f64,
-    /// What is left out, one axis after the other. Empty where everything fits.
-    pub drop: Vec<Drop>,
-    /// Keys of the sweep file and their new values, as TOML.
-    pub change: Vec<(String, String)>,
-    /// Interval of N* at ten times the largest compute, over that of the whole sweep, minus one [-].
-    pub params_wider: f64,
-    /// The same of the loss there [-].
-    pub loss_wider: f64,
+    /// Whether that is within the target.
+    pub fits: bool,
+    /// What is left out, in this order. Empty where everything fits.
+    pub drops: Vec<Drop>,
 }
 
 /// One thing to leave out.
@@ -76,141 +51,283 @@ pub struct Drop {
     pub cells: Vec<String>,
     /// Wall-clock that it saves [s].
     pub saves: f64,
-    /// By how much the interval of N* is wider with this and everything before it left out [-].
+    /// By how much the interval of N* is wider, with this and everything before it left out [-].
     pub params_wider: f64,
+    /// The same of the loss [-].
+    pub loss_wider: f64,
 }
 
-/// The design that says most among those that take at most `target` seconds.
-///
-/// # Errors
-///
-/// A line for a person, where none does.
+/// What to drop of `cells` so that what is left takes at most `target` seconds. `seconds` is the predicted
+/// wall-clock of a sweep of such cells, what is done not counted; `done` cells are never dropped.
 pub fn propose(
-    spec: &Spec,
-    data: &DataFacts,
-    cells: &[Priced<'_>],
-    workers: usize,
+    cells: &[Cell],
+    done: &dyn Fn(&Cell) -> bool,
+    seconds: &dyn Fn(&[Cell]) -> f64,
     target: f64,
-) -> Result<Proposal, String> {
-    let search = Search::new(spec, data, cells, workers);
-    let whole = search.judge(Drops::default());
-    let Some(whole) = whole else { return Err("this plan cannot be taken apart".to_owned()) };
-    if whole.seconds <= target {
-        return Ok(search.proposal(Drops::default(), &whole, &whole));
+) -> Proposal {
+    let before = seconds(cells);
+    let mut drops: Vec<Drop> = Vec::new();
+    let (mut now, mut kept) = (before, cells.to_vec());
+    let law = Local::about(cells);
+    let ahead = AHEAD * cells.iter().map(|c| c.recipe.flops()).fold(0.0, f64::max);
+    let whole = law.variances(cells, ahead);
+    let spread = |v: (f64, f64)| v.0.ln() + v.1.ln();
+    let mut known = whole;
+    while now > target {
+        let judged = candidates(&kept).into_iter().filter_map(|(what, gone)| {
+            let out = |c: &Cell| gone.contains(&c.id) && !done(c);
+            let names: Vec<String> = kept.iter().filter(|c| out(c)).map(|c| c.id.clone()).collect();
+            let mut rest: Vec<Cell> = kept.iter().filter(|c| !out(c)).cloned().collect();
+            trunk::join(&mut rest);
+            let then = seconds(&rest);
+            let variances = law.variances(&rest, ahead);
+            let price = (spread(variances) - spread(known)).max(0.0) / (now - then);
+            (!names.is_empty() && then < now).then_some((price, what, names, rest, then, variances))
+        });
+        let Some(best) = judged.min_by(|l, r| l.0.total_cmp(&r.0)) else { break };
+        let (_, what, names, rest, then, variances) = best;
+        let wider = |part: f64, of: f64| (part / of).sqrt() - 1.0;
+        drops.push(Drop {
+            what,
+            cells: names,
+            saves: now - then,
+            params_wider: wider(variances.0, whole.0),
+            loss_wider: wider(variances.1, whole.1),
+        });
+        (now, kept, known) = (then, rest, variances);
     }
-    let all = search.all();
-    let judged = || all.iter().filter_map(|d| Some((*d, search.judge(*d)?)));
-    let best = judged()
-        .filter(|(_, j)| j.seconds <= target)
-        .min_by(|(_, l), (_, r)| l.loss().total_cmp(&r.loss()).then(r.kept.len().cmp(&l.kept.len())));
-    if let Some((drops, judged)) = best {
-        return Ok(search.proposal(drops, &whole, &judged));
-    }
-    let least = judged().map(|(_, j)| j.seconds).fold(f64::INFINITY, f64::min);
-    Err(format!(
-        "what is left takes about {}, and the smallest design of this grid that can still be fitted ({}) about {}",
-        duration(whole.seconds),
-        least_of(&spec.grid),
-        duration(least)
-    ))
+    Proposal { target, before, seconds: now, fits: now <= target, drops }
 }
 
-fn least_of(grid: &Grid) -> String {
-    match grid {
-        Grid::Isoflop(_) => format!("1 seed, {} sizes, {} budgets", LEAST.0, LEAST.1),
-        Grid::Product(_) => format!("1 seed, {} sizes, {} token counts", LEAST.0, LEAST.1),
-        Grid::Cells(_) => format!("1 seed, {LEAST_CELLS} cells"),
+/// Everything that can be left out next: in words, and ids.
+fn candidates(cells: &[Cell]) -> Vec<(String, BTreeSet<String>)> {
+    let ids = |which: &dyn Fn(&Cell) -> bool| -> BTreeSet<String> {
+        cells.iter().filter(|c| which(c)).map(|c| c.id.clone()).collect()
+    };
+    let mut out = Vec::new();
+    let seeds: BTreeSet<(u64, u64)> = cells.iter().map(seeds).collect();
+    if let Some(last) = seeds.last().filter(|_| seeds.len() > 1) {
+        out.push((
+            format!("the cells with seeds {} and {} (weights, order)", last.0, last.1),
+            ids(&|c| self::seeds(c) == *last),
+        ));
     }
-}
-
-/// A design, judged.
-struct Judged {
-    /// Places of the cells that stay.
-    kept: Vec<usize>,
-    seconds: f64,
-    /// Variances of ln N* and of ln L ahead, in units of the noise's.
-    variance: (f64, f64),
-}
-
-impl Judged {
-    /// What is to be small.
-    fn loss(&self) -> f64 {
-        self.variance.0.ln() + self.variance.1.ln()
+    let mut budgets: Vec<f64> = cells.iter().filter_map(|c| c.budget).collect();
+    budgets.sort_by(f64::total_cmp);
+    budgets.dedup();
+    if let Some(top) = budgets.last().filter(|_| budgets.len() > LEAST.1) {
+        out.push((format!("the largest budget, {top:.2e} FLOP"), ids(&|c| c.budget == Some(*top))));
     }
+    for budget in budgets {
+        let of = |c: &Cell| c.budget == Some(budget);
+        let sizes: BTreeSet<u64> =
+            cells.iter().filter(|c| of(c)).map(|c| c.params() as u64).collect();
+        if sizes.len() <= LEAST.0 {
+            continue;
+        }
+        for (name, size) in [("smallest", sizes.first()), ("largest", sizes.last())] {
+            let Some(size) = size else { continue };
+            out.push((
+                format!(
+                    "the {name} size of budget {budget:.2e}, {} parameters",
+                    crate::units::count(*size as f64)
+                ),
+                ids(&|c| of(c) && c.params() as u64 == *size),
+            ));
+        }
+    }
+    out
 }
 
-struct Search<'a> {
-    spec: &'a Spec,
-    data: &'a DataFacts,
-    cells: &'a [Priced<'a>],
-    workers: usize,
-    /// The id of each cell with the first seed.
-    sibling: Vec<String>,
-    law: Local,
-    rows: Vec<[f64; 5]>,
+fn seeds(cell: &Cell) -> (u64, u64) {
+    (cell.recipe.init_seed, cell.recipe.order_seed)
 }
 
-impl<'a> Search<'a> {
-    fn new(
-        spec: &'a Spec,
-        data: &'a DataFacts,
-        cells: &'a [Priced<'a>],
-        workers: usize,
-    ) -> Self {
-        let sibling =
-            cells.iter().map(|(c, _)| Recipe { seed: 0, ..c.recipe.clone() }.id()).collect();
-        let law = Local::about(cells.iter().map(|(c, _)| *c));
-        let rows = cells.iter().map(|(c, _)| law.row(c)).collect();
-        Self { spec, data, cells, workers, sibling, law, rows }
+/// L = E + a exp(-alpha u) + b exp(-beta v) with u and v the logarithms of N and D over those of the
+/// centre, where L = 1 and the size is the best for the compute.
+#[derive(Debug, Clone, Copy)]
+struct Local {
+    /// Means of ln N and ln D.
+    centre: (f64, f64),
+    e: f64,
+    a: f64,
+    b: f64,
+    alpha: f64,
+    beta: f64,
+}
+
+impl Local {
+    fn about(cells: &[Cell]) -> Self {
+        let n = cells.len().max(1) as f64;
+        let mean = |of: &dyn Fn(&Cell) -> f64| cells.iter().map(|c| of(c).ln()).sum::<f64>() / n;
+        let (alpha, beta) = EXPONENTS;
+        Self {
+            centre: (mean(&Cell::params), mean(&|c| c.recipe.tokens() as f64)),
+            e: 1.0 - REDUCIBLE,
+            a: REDUCIBLE * beta / (alpha + beta),
+            b: REDUCIBLE * alpha / (alpha + beta),
+            alpha,
+            beta,
+        }
     }
 
-    /// Every design that can still be fitted.
-    fn all(&self) -> Vec<Drops> {
-        let (sizes, tops, least_tops) = match &self.spec.grid {
-            Grid::Isoflop(g) => (*g.sizes.get_ref() as usize, g.budgets.get_ref().len(), LEAST.1),
-            Grid::Product(g) => {
-                let counts = g.tokens.as_ref().or(g.tokens_per_param.as_ref());
-                (g.params.get_ref().len(), counts.map_or(0, |t| t.get_ref().len()), LEAST.1)
+    fn loss(&self, u: f64, v: f64) -> f64 {
+        self.e + self.a * (-self.alpha * u).exp() + self.b * (-self.beta * v).exp()
+    }
+
+    /// Derivatives of ln L by E, ln a, ln b, alpha and beta.
+    fn row(&self, u: f64, v: f64) -> [f64; 5] {
+        let (size, data) = (self.a * (-self.alpha * u).exp(), self.b * (-self.beta * v).exp());
+        [1.0, size, data, -u * size, -v * data].map(|d| d / self.loss(u, v))
+    }
+
+    /// ln of the best N at u + v = `c`, over the centre.
+    fn best(&self, c: f64) -> f64 {
+        ((self.alpha * self.a / (self.beta * self.b)).ln() + self.beta * c)
+            / (self.alpha + self.beta)
+    }
+
+    /// Derivatives of that by the same five.
+    fn best_row(&self, c: f64) -> [f64; 5] {
+        let (best, sum) = (self.best(c), self.alpha + self.beta);
+        [0.0, 1.0, -1.0, 1.0 / self.alpha - best, c - best - 1.0 / self.beta].map(|d| d / sum)
+    }
+
+    /// Variances of ln N* and of ln L there at compute `ahead`, in units of that of one cell's ln L.
+    fn variances(&self, cells: &[Cell], ahead: f64) -> (f64, f64) {
+        let mut squares = [[0.0; 5]; 5];
+        for (i, row) in squares.iter_mut().enumerate() {
+            row[i] = PRIOR;
+        }
+        for cell in cells {
+            let u = cell.params().ln() - self.centre.0;
+            let v = (cell.recipe.tokens() as f64).ln() - self.centre.1;
+            let row = self.row(u, v);
+            for i in 0..5 {
+                for j in 0..5 {
+                    squares[i][j] += row[i] * row[j];
+                }
             }
-            Grid::Cells(cells) => (0, cells.get_ref().len(), LEAST_CELLS),
+        }
+        // C = 6 N D is near enough for where to look.
+        let c = (ahead / 6.0).ln() - self.centre.0 - self.centre.1;
+        let best = self.best(c);
+        (quadratic(squares, self.best_row(c)), quadratic(squares, self.row(best, c - best)))
+    }
+}
+
+/// g' S^-1 g for a positive definite S, by its Cholesky factor: the squared length of L^-1 g.
+fn quadratic(s: [[f64; 5]; 5], g: [f64; 5]) -> f64 {
+    let (mut l, mut y) = ([[0.0; 5]; 5], [0.0; 5]);
+    for i in 0..5 {
+        for j in 0..=i {
+            let dot: f64 = (0..j).map(|k| l[i][k] * l[j][k]).sum();
+            let rest = s[i][j] - dot;
+            l[i][j] = if i == j { rest.max(f64::MIN_POSITIVE).sqrt() } else { rest / l[j][j] };
+        }
+        let dot: f64 = (0..i).map(|k| l[i][k] * y[k]).sum();
+        y[i] = (g[i] - dot) / l[i][i];
+    }
+    y.iter().map(|v| v * v).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::{SWEEP, plan};
+
+    /// Seconds of a machine of 1e9 FLOP/s with one worker.
+    fn seconds(cells: &[Cell]) -> f64 {
+        cells.iter().map(Cell::flops_spent).sum::<f64>() / 1e9
+    }
+
+    fn study() -> Vec<Cell> {
+        let budgets = "budgets = [1e10, 3e10, 1e11, 3e11, 1e12]";
+        let text = SWEEP.replace("budgets = [3e10, 1e11, 3e11, 1e12]", budgets);
+        plan(&format!("seeds = 2\n{}", text.replace("sizes = 6", "sizes = 7"))).cells
+    }
+
+    #[test]
+    fn derivatives_are_those_of_numbers() {
+        let law = Local::about(&study());
+        let (u, v, c, h) = (0.7, -0.4, 2.0, 1e-6);
+        // The best size by search, not by the formula.
+        let search = |law: &Local| {
+            let (mut low, mut high) = (-10.0, 10.0);
+            for _ in 0..200 {
+                let (l, r) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
+                if law.loss(l, c - l) < law.loss(r, c - r) { high = r } else { low = l }
+            }
+            0.5 * (low + high)
         };
-        let seeds = *self.spec.seeds.get_ref();
-        let sizes = (0..=MOST).flat_map(|small| (0..=MOST).map(move |large| (small, large))).filter(
-            |(small, large)| {
-                (*small == 0 && *large == 0)
-                    || small + large + LEAST.0 <= sizes
-                        && sizes / 2 >= BESIDE + small.max(large)
-            },
-        );
-        let tops = 0..=tops.saturating_sub(least_tops).min(MOST);
-        let mut out = Vec::new();
-        for (small, large) in sizes {
-            for top in tops.clone() {
-                out.extend((0..seeds).map(|seeds| Drops { seeds, small, large, top }));
-            }
+        assert!((law.best(c) - search(&law)).abs() < 1e-6);
+        assert!(law.best(0.0).abs() < 1e-12, "the centre is optimal");
+        let moved = |i: usize, by: f64| match i {
+            0 => Local { e: law.e + by, ..law },
+            1 => Local { a: law.a * by.exp(), ..law },
+            2 => Local { b: law.b * by.exp(), ..law },
+            3 => Local { alpha: law.alpha + by, ..law },
+            _ => Local { beta: law.beta + by, ..law },
+        };
+        for i in 0..5 {
+            let (less, more) = (moved(i, -h), moved(i, h));
+            let slope = (more.loss(u, v).ln() - less.loss(u, v).ln()) / (2.0 * h);
+            assert!((slope - law.row(u, v)[i]).abs() < 1e-8, "ln L by {i}");
+            let wide = 1e-3;
+            let slope = (search(&moved(i, wide)) - search(&moved(i, -wide))) / (2.0 * wide);
+            assert!((slope - law.best_row(c)[i]).abs() < 1e-3, "ln N* by {i}: {slope}");
         }
-        out
     }
 
-    /// Nothing where the smaller sweep would train cells that this one does not.
-    fn judge(&self, drops: Drops) -> Option<Judged> {
-        let one = Spec { seeds: plain(1), ..drops.apply(self.spec) };
-        let planned: BTreeSet<String> =
-            Plan::new(&one, self.data).cells.into_iter().map(|c| c.id).collect();
-        let known: BTreeSet<&String> = self.sibling.iter().collect();
-        // Cells that ended without a loss are not among ours.
-        let seeds = self.spec.seeds.get_ref() - drops.seeds;
-        let kept: Vec<usize> = (0..self.cells.len())
-            .filter(|i| {
-                self.cells[*i].0.recipe.seed < seeds && planned.contains(&self.sibling[*i])
-            })
-            .collect();
-        let strange = planned.iter().filter(|id| !known.contains(id)).count();
-        if kept.is_empty() || strange > self.missing() {
-            return None;
+    #[test]
+    fn the_quadratic_form_is_that_of_the_inverse() {
+        let mut s = [[0.0; 5]; 5];
+        for i in 0..5 {
+            s[i][i] = (i + 1) as f64;
         }
-        let seconds = makespan(kept.iter().map(|i| self.cells[*i].1), self.workers);
-        let variance = self.law.variances(kept.iter().map(|i| &self.rows[*i]));
-        Some(Judged { kept, seconds, variance })
+        assert!((quadratic(s, [1.0; 5]) - (1.0 + 0.5 + 1.0 / 3.0 + 0.25 + 0.2)).abs() < 1e-12);
+        // [[2, 1], [1, 2]]: its inverse is [[2, -1], [-1, 2]] / 3.
+        (s[0][0], s[0][1], s[1][0], s[1][1]) = (2.0, 1.0, 1.0, 2.0);
+        assert!((quadratic(s, [1.0, 2.0, 0.0, 0.0, 0.0]) - 2.0).abs() < 1e-12);
+    }
+
+    /// Twice the cells at the same places: half the variance.
+    #[test]
+    fn seeds_are_worth_their_number() {
+        let two = study();
+        let one: Vec<Cell> = two.iter().filter(|c| seeds(c) == (0, 0)).cloned().collect();
+        assert_eq!(two.len(), 2 * one.len());
+        let law = Local::about(&two);
+        let (l, r) = (law.variances(&one, 1e13), law.variances(&two, 1e13));
+        assert!((l.0 / r.0 - 2.0).abs() < 0.02 && (l.1 / r.1 - 2.0).abs() < 0.02, "{l:?} {r:?}");
+    }
+
+    #[test]
+    fn what_is_dropped_saves_what_is_needed_and_leaves_a_study() {
+        let cells = study();
+        let none = |_: &Cell| false;
+        let whole = seconds(&cells);
+        let enough = propose(&cells, &none, &seconds, whole);
+        assert!(enough.fits && enough.drops.is_empty());
+        for share in [0.9, 0.6, 0.3] {
+            let got = propose(&cells, &none, &seconds, share * whole);
+            assert!(got.fits && got.seconds <= share * whole, "{share}");
+            let saved: f64 = got.drops.iter().map(|d| d.saves).sum();
+            assert!((whole - saved - got.seconds).abs() < 1e-6 * whole);
+            let gone: BTreeSet<&String> = got.drops.iter().flat_map(|d| &d.cells).collect();
+            let kept: Vec<Cell> = cells.iter().filter(|c| !gone.contains(&c.id)).cloned().collect();
+            assert!((seconds(&kept) - got.seconds).abs() < 1e-6 * whole);
+            let widths: Vec<f64> = got.drops.iter().map(|d| d.params_wider).collect();
+            assert!(widths.is_sorted() && widths[0] > 0.0, "less is never narrower: {widths:?}");
+        }
+        let least = propose(&cells, &none, &seconds, 0.0);
+        assert!(!least.fits);
+        let gone: BTreeSet<&String> = least.drops.iter().flat_map(|d| &d.cells).collect();
+        let kept: Vec<&Cell> = cells.iter().filter(|c| !gone.contains(&c.id)).collect();
+        let budgets: BTreeSet<u64> = kept.iter().map(|c| c.budget.unwrap() as u64).collect();
+        assert_eq!((budgets.len(), kept.len()), (LEAST.1, LEAST.0 * LEAST.1), "one seed");
+        // What is trained stays.
+        let all_done = propose(&cells, &|_| true, &seconds, 0.0);
+        assert!(all_done.drops.is_empty());
     }
 }
