@@ -19,6 +19,10 @@ use crate::units::{bytes, count, duration, flops};
 /// Time that a probe may take even where a tenth of the study is less [s].
 const LEAST: f64 = 4.0;
 
+/// What always stays.
+const LEAST_DESIGN: &str =
+    "1 seed, 5 sizes of a budget and 4 budgets stay (a grid without budgets loses only seeds)";
+
 /// The plan as JSON.
 #[derive(Serialize)]
 struct Output<'a> {
@@ -197,7 +201,10 @@ fn proposed(proposal: &Proposal) -> String {
     if drops.is_empty() && *fits {
         return format!("\nFits in {target}: what is left takes about {before}.\n");
     }
-    let mut out = format!("\nTo fit in {target}, from about {before}, leave out:\n");
+    let mut out = match drops.len() {
+        0 => format!("\nWhat is left takes about {before}, more than {target}.\n"),
+        _ => format!("\nTo fit in {target}, from about {before}, leave out:\n"),
+    };
     for drop in drops {
         out += &format!(
             "  - {}: {} cells, saves {}; intervals at 10 times the largest compute are then wider by {:.0}% (N*) and {:.0}% (loss)\n",
@@ -209,13 +216,14 @@ fn proposed(proposal: &Proposal) -> String {
         );
     }
     let left = duration(*seconds);
-    out += &if *fits {
-        format!("What is left then takes about {left}. Nothing was changed: edit the sweep file.\n")
-    } else {
-        format!(
-            "That still takes about {left}, and no more can be left out of this design: 1 seed, 5 sizes \
-             of a budget and 4 budgets stay (a grid without budgets loses only seeds). Nothing was changed.\n"
-        )
+    out += &match (*fits, drops.len()) {
+        (true, _) => format!(
+            "What is left then takes about {left}. Nothing was changed: edit the sweep file.\n"
+        ),
+        (false, 0) => format!("Nothing can be left out of this design: {LEAST_DESIGN}.\n"),
+        (false, _) => format!(
+            "That still takes about {left}, and no more can be left out: {LEAST_DESIGN}. Nothing was changed.\n"
+        ),
     };
     out
 }

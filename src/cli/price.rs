@@ -1,9 +1,8 @@
 //! What is left, what it will take, and afterwards whether it did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::error::FileError;
 use crate::exec::device::Chosen;
 use crate::exec::probe::Found;
 use crate::fs::Os;
@@ -19,7 +18,7 @@ pub(super) fn left<'a>(todo: &[&'a Cell], before: Option<&Ledger>) -> Vec<Left<'
     let states: BTreeMap<&str, &State> = before
         .map(|ledger| ledger.cells.iter().map(|(c, s)| (c.id.as_str(), s)).collect())
         .unwrap_or_default();
-    let comes: BTreeMap<&str, ()> = todo.iter().map(|c| (c.id.as_str(), ())).collect();
+    let comes: BTreeSet<&str> = todo.iter().map(|c| c.id.as_str()).collect();
     let one = |cell: &&'a Cell| {
         let own = match states.get(cell.id.as_str()) {
             Some(State::Missing { step, .. }) => *step,
@@ -28,7 +27,7 @@ pub(super) fn left<'a>(todo: &[&'a Cell], before: Option<&Ledger>) -> Vec<Left<'
         let forked = cell.trunk.as_ref().is_some_and(|trunk| {
             let trunk = trunk.as_str();
             let there = matches!(states.get(trunk), Some(State::Completed { .. }));
-            there || comes.contains_key(trunk)
+            there || comes.contains(trunk)
         });
         let fork = if forked { Left::all(cell).first } else { 0 };
         Left { cell, first: own.max(fork) }
@@ -64,7 +63,7 @@ impl<'a> Quote<'a> {
         device: &Chosen,
         left: &[Left<'_>],
         found: &Found,
-    ) -> Result<Self, FileError> {
+    ) -> Self {
         let mut prices = Prices::read(results).unwrap_or_default();
         prices.device.clone_from(&device.name);
         prices.workers = found.price.workers;
@@ -82,12 +81,12 @@ impl<'a> Quote<'a> {
             completed: 0,
             whole: false,
         });
-        prices.write(&Os, results)?;
-        Ok(Self { results, prices, predicted })
+        keep(&prices, results);
+        Self { results, prices, predicted }
     }
 
     /// Keeps what came of it; in words, where both are of one thing.
-    pub(super) fn close(mut self, taken: &Taken) -> Result<Option<String>, FileError> {
+    pub(super) fn close(mut self, taken: &Taken) -> Option<String> {
         for (id, seconds) in &taken.cells {
             if let Some(cell) = self.prices.cells.get_mut(id) {
                 cell.actual = Some(*seconds);
@@ -108,8 +107,15 @@ impl<'a> Quote<'a> {
                 )
             });
         }
-        self.prices.write(&Os, self.results)?;
-        Ok(said)
+        keep(&self.prices, self.results);
+        said
+    }
+}
+
+/// No reason to stop a run: it is derived, and a record that cannot be written says so itself.
+fn keep(prices: &Prices, results: &Path) {
+    if let Err(error) = prices.write(&Os, results) {
+        eprintln!("note: the prediction is not kept: {error}");
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Training<'a> {
 }
 
 /// Cells that take less are not worth a prediction [s].
-const WORTH: f64 = 5.0;
+const WORTH: f64 = 2.0;
 
 impl Training<'_> {
     /// Trains `todo`; `false` when a signal ended it. `again`: states that are tried once more.
@@ -76,13 +76,12 @@ impl Training<'_> {
             ),
         }
         let quote = priced.as_ref().map(|f| Quote::open(self.results, self.device, &left, f));
-        let quote = quote.transpose().map_err(|e| Failure { code: exit::AGAIN, ..e.into() })?;
         let watch = Terminal::new(workers, &left, priced.as_ref().map(|f| &f.price));
         let job = Job { workers, ..job };
         let conduct = Conduct { every: self.every, stop, again };
         let trained = local::run(job, conduct, todo, &watch);
         let taken = watch.finish();
-        if let Some(said) = quote.map(|q| q.close(&taken)).transpose()?.flatten() {
+        if let Some(said) = quote.and_then(|q| q.close(&taken)) {
             eprintln!("{said}");
         }
         // A record could not be written: what was acknowledged is there, and the same command goes on.

@@ -79,12 +79,11 @@ pub fn price(job: Job<'_>, left: &[Left<'_>], ask: Ask) -> Option<Found> {
     let spent = || begin.elapsed().as_secs_f64();
 
     // One cell on all cores, then twice as many side by side each time.
-    let ways: Vec<usize> = match asked {
-        Some(workers) => vec![workers],
-        None => {
-            let doubled = std::iter::successors(Some(1), |k| Some(2 * k));
-            doubled.take_while(|k| *k < most).chain([most]).collect()
-        }
+    let ways: Vec<usize> = if let Some(workers) = asked {
+        vec![workers]
+    } else {
+        let doubled = std::iter::successors(Some(1), |k| Some(2 * k));
+        doubled.take_while(|k| *k < most).chain([most]).collect()
     };
     let mut tried: Vec<(usize, Vec<Timing>, f64)> = Vec::new();
     if ways.len() > 1 {

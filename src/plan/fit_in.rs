@@ -282,8 +282,8 @@ mod tests {
     #[test]
     fn the_quadratic_form_is_that_of_the_inverse() {
         let mut s = [[0.0; 5]; 5];
-        for i in 0..5 {
-            s[i][i] = (i + 1) as f64;
+        for (i, row) in s.iter_mut().enumerate() {
+            row[i] = (i + 1) as f64;
         }
         assert!((quadratic(s, [1.0; 5]) - (1.0 + 0.5 + 1.0 / 3.0 + 0.25 + 0.2)).abs() < 1e-12);
         // [[2, 1], [1, 2]]: its inverse is [[2, -1], [-1, 2]] / 3.
