@@ -116,6 +116,33 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// Reads a span of time such as `90m`, `2h`, `1h30m`, `45s` [s]. `None` when it is not one, or is nothing.
+///
+/// ```
+/// assert_eq!(isoflop::units::parse_duration("1h30m"), Some(5400.0));
+/// assert_eq!(isoflop::units::parse_duration("90"), None);
+/// ```
+pub fn parse_duration(text: &str) -> Option<f64> {
+    let (mut seconds, mut rest, mut largest) = (0.0, text.trim(), f64::INFINITY);
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
+        let (number, tail) = rest.split_at(digits);
+        let unit = match tail.chars().next()? {
+            'h' => 3600.0,
+            'm' => 60.0,
+            's' => 1.0,
+            _ => return None,
+        };
+        // Hours before minutes before seconds, each once.
+        if unit >= largest {
+            return None;
+        }
+        seconds += number.parse::<f64>().ok()? * unit;
+        (largest, rest) = (unit, &tail[1..]);
+    }
+    (seconds > 0.0 && seconds.is_finite()).then_some(seconds)
+}
+
 /// Bytes: `1.5 MB`.
 pub fn bytes(value: f64) -> String {
     match value {
@@ -143,6 +170,25 @@ mod tests {
         }
         for text in ["", "M", "nan", "inf", "1e999", "1x", "ten", "1MM", "--1"] {
             assert_eq!(parse_quantity(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_of_time_are_read_as_they_are_written() {
+        for (text, want) in [
+            ("2h", 7200.0),
+            ("90m", 5400.0),
+            ("1h30m", 5400.0),
+            ("1.5h", 5400.0),
+            ("45s", 45.0),
+            ("2h05m10s", 7510.0),
+        ] {
+            assert_eq!(parse_duration(text), Some(want), "{text}");
+        }
+        for text in
+            ["", "h", "90", "0m", "-1h", "1h1h", "30m1h", "2 hours", "1d", ".h", "é", "nanh"]
+        {
+            assert_eq!(parse_duration(text), None, "{text}");
         }
     }
 

@@ -316,6 +316,40 @@ fn plan_and_predict_speak_json_for_machines() {
 }
 
 #[test]
+fn a_plan_is_priced_and_says_what_to_leave_out() {
+    let bench = Bench::new(&format!("seeds = 2\n{TINY}"));
+    for (option, bad) in [
+        ("--fit-in", "2"),
+        ("--fit-in", "soon"),
+        ("--fit-in", "0m"),
+        ("--fit-in", "30m1h"),
+        ("--usd-per-hour", "-1"),
+        ("--usd-per-hour", "cheap"),
+    ] {
+        let output = bench.isoflop(&["plan", "sweep.toml", &format!("{option}={bad}")]);
+        assert_eq!(output.status.code(), Some(2), "{option} {bad}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(option) && said.contains("write "), "{said}");
+    }
+    let output = bench.isoflop(&["plan", "sweep.toml", "--fit-in=1h", "--no-probe"]);
+    assert_eq!(output.status.code(), Some(2), "nothing to fit without times");
+
+    let args = ["plan", "sweep.toml", "--json", "--usd-per-hour=3600", "--fit-in"];
+    let plan = bench.json(&[&args[..], &["100h"]].concat());
+    assert_eq!(plan["fit_in"]["drops"].as_array().unwrap().len(), 0);
+    assert_eq!(plan["fit_in"]["fits"], true);
+    assert_eq!(plan["usd"], plan["seconds"], "a dollar a second");
+    assert_eq!(plan["seconds_left"], plan["seconds"], "nothing is trained yet");
+    // A grid without budgets can lose its second seed and nothing else.
+    let plan = bench.json(&[&args[..], &["0.0001s"]].concat());
+    let drops = plan["fit_in"]["drops"].as_array().unwrap();
+    assert_eq!((drops.len(), &plan["fit_in"]["fits"]), (1, &Value::Bool(false)));
+    assert_eq!(drops[0]["cells"].as_array().unwrap().len(), 9);
+    assert!(drops[0]["params_wider"].as_f64().unwrap() > 0.2, "half the runs: {plan}");
+    assert!(!bench.path("results").exists(), "a plan writes nothing");
+}
+
+#[test]
 fn a_table_of_anybody_is_fitted_and_bad_rows_are_named() {
     let bench = Bench::new(TINY);
     // The Chinchilla surface of Hoffmann et al. 2022 (table A3 as printed), without noise.

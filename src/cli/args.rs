@@ -8,7 +8,7 @@ use crate::exec::local::Every;
 use crate::import;
 use crate::predict::hardware::DEFAULT_MFU;
 use crate::spec::DeviceKind;
-use crate::units::parse_quantity;
+use crate::units::{parse_duration, parse_quantity};
 
 /// Scaling-law experiments: train a grid, fit the law, predict the larger run.
 #[derive(Debug, Parser)]
@@ -100,6 +100,28 @@ pub struct PlanArgs {
     /// Instead of the sweep's workers.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
+    /// Price of the machine for an hour, to show what cells and study cost [$/h].
+    #[arg(long, value_parser = positive, value_name = "X", conflicts_with = "no_probe")]
+    pub usd_per_hour: Option<f64>,
+    /// Propose what to leave out so that what is left takes at most so long: 90m, 2h, 1h30m.
+    #[arg(long, value_parser = span, value_name = "TIME", conflicts_with = "no_probe")]
+    pub fit_in: Option<f64>,
+    /// Directory of run logs: cells that are completed there are not left.
+    #[arg(long, default_value = "results", value_name = "DIR")]
+    pub results: PathBuf,
+}
+
+/// A finite amount above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    quantity(text)
+        .ok()
+        .filter(|x| *x > 0.0)
+        .ok_or_else(|| "write a number above 0, such as 2.5".to_owned())
+}
+
+/// A span of time [s].
+fn span(text: &str) -> Result<f64, String> {
+    parse_duration(text).ok_or_else(|| "write it as 90m, 2h or 1h30m".to_owned())
 }
 
 /// `run`.

@@ -226,6 +226,7 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
             workers: Some(1),
             every: args.checkpoint,
             forecast: Some(&forecast.sha256),
+            before: None,
         };
         if !training.train(&todo, &stop_on_signals()?, &again)? {
             return Ok(exit::AGAIN);

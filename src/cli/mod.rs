@@ -12,6 +12,7 @@ mod forecast;
 mod launch;
 mod plan;
 mod predict;
+mod price;
 mod run;
 mod score;
 mod selftest;

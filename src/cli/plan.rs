@@ -4,30 +4,52 @@ use serde::Serialize;
 
 use super::study::Study;
 use super::{Failure, args::PlanArgs, print, print_json, show};
+use crate::error::{InputError, exit};
 use crate::exec::device;
-use crate::exec::local::{self, Job, Trial};
-use crate::plan::{Cell, cost};
+use crate::exec::local::Job;
+use crate::exec::probe::{self, Ask, Found};
+use crate::ledger::{Ledger, State};
+use crate::plan::cost::{self, Left};
+use crate::plan::fit_in::{self, Proposal};
+use crate::plan::{Cell, Plan};
 use crate::points::Counts;
 use crate::shape::FlopsPerToken;
-use crate::units::{count, duration, flops};
+use crate::units::{bytes, count, duration, flops};
 
-/// Cells that are timed; the rest is interpolated.
-const PROBES: usize = 6;
+/// Time that a probe may take even where a tenth of the study is less [s].
+const LEAST: f64 = 4.0;
+
+/// What always stays.
+const LEAST_DESIGN: &str =
+    "1 seed, 5 sizes of a budget and 4 budgets stay (a grid without budgets loses only seeds)";
 
 /// The plan as JSON.
 #[derive(Serialize)]
 struct Output<'a> {
     sweep: &'a str,
     flops: f64,
+    /// What trunks share is counted once [FLOP].
+    flops_spent: f64,
     device: &'a str,
     workers: usize,
+    /// Memory of the largest cells side by side [bytes].
+    memory_bytes: f64,
     /// Predicted wall-clock of the whole grid [s].
     seconds: Option<f64>,
+    /// The same of the cells that are not completed [s].
+    seconds_left: Option<f64>,
+    /// What the probe took [s].
+    probe_seconds: Option<f64>,
+    /// Price of the whole grid, where that of an hour is given [$].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usd: Option<f64>,
     train_tokens: Option<u64>,
     entropy: Option<f64>,
-    /// Compute with shared warmup-stable-decay trunks over compute without.
+    /// Compute with shared trunks over compute without.
     #[serde(skip_serializing_if = "Option::is_none")]
     trunk_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fit_in: Option<&'a Proposal>,
     warnings: &'a [String],
     cells: Vec<OutputCell<'a>>,
 }
@@ -44,10 +66,14 @@ struct OutputCell<'a> {
     flops_6nd: f64,
     flops_per_token: FlopsPerToken,
     steps: u64,
+    /// Steps that are not shared with its trunk.
+    own_steps: u64,
     batch_tokens: u64,
     learning_rate: f64,
     memory_bytes: f64,
     seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usd: Option<f64>,
 }
 
 pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
@@ -55,36 +81,61 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
     let kind = args.device.unwrap_or(study.spec.device.kind);
     let device = device::choose(kind)?;
     let cells = &study.plan.cells;
-    let all: Vec<&Cell> = cells.iter().collect();
     let asked = asked(&study, args.workers);
     let job = Job {
-        results: std::path::Path::new(""),
+        results: &args.results.join(&study.plan.name),
         data: &study.data,
-        planned: &study.plan.cells,
-        eval_times: 1,
+        planned: cells,
+        eval_times: *study.spec.eval.times.get_ref(),
         device: &device,
-        workers: asked.unwrap_or(device.most_workers).min(all.len()).max(1),
+        workers: asked.unwrap_or(device.most_workers).min(cells.len()).max(1),
         forecast: None,
     };
-    let trials = match asked {
-        _ if args.no_probe => Vec::new(),
-        None => local::trials(job, &all, device.most_workers, PROBES),
-        Some(_) => local::trial(job, &all, PROBES).into_iter().collect(),
+    let all: Vec<Left<'_>> = cells.iter().map(Left::all).collect();
+    let ask = Ask { workers: asked, worth: 0.0, least: LEAST };
+    let found = (!args.no_probe).then(|| probe::price(job, &all, ask)).flatten();
+    let workers = found.as_ref().map_or(job.workers, |f| f.price.workers);
+    let ledger = Ledger::read(job.results, cells)?;
+    let left = found.as_ref().map(|f| f.price_of(job, &left(cells, &ledger)));
+    let proposal = match (args.fit_in, &found) {
+        (None, _) => None,
+        (Some(target), Some(found)) => Some(fit(job, found, &ledger, target)),
+        (Some(_), None) => {
+            return Err(InputError {
+                message: "--fit-in: no cell of this sweep could be timed on this device".to_owned(),
+                hint: Some("`isoflop plan` without it shows what each needs".to_owned()),
+                code: exit::INPUT,
+            }
+            .into());
+        }
     };
-    let (probe, seconds) = (trials.first().map(|t| &t.probe), trials.first().map(|t| t.seconds));
-    let workers = trials.first().map_or(job.workers, |t| t.workers);
+    let whole = found.as_ref().map(|f| &f.price);
+    let seconds = |cell: &Cell| {
+        let at = cells.iter().position(|c| c.id == cell.id)?;
+        whole.map(|price| price.cells[at])
+    };
+    let usd = args.usd_per_hour;
+    let cell_usd = |seconds: f64| -> Option<f64> { Some(whole?.cell_usd(seconds, usd?)) };
+    let most: Vec<&Cell> = cells.iter().collect();
+    let memory = cost::memory_side_by_side(&most, workers);
     if args.json {
         print_json(&Output {
             sweep: &study.plan.name,
             flops: study.plan.flops(),
+            flops_spent: study.plan.flops_spent(),
             device: &device.name,
             workers,
-            seconds,
+            memory_bytes: memory,
+            seconds: whole.map(|p| p.seconds),
+            seconds_left: left.as_ref().map(|p| p.seconds),
+            probe_seconds: found.as_ref().map(|f| f.took),
+            usd: usd.and_then(|usd| Some(whole?.usd(usd))),
             train_tokens: study.data.facts.train_tokens,
             entropy: study.data.facts.entropy,
             trunk_share: study.plan.trunk_share(),
+            fit_in: proposal.as_ref(),
             warnings: &study.plan.warnings,
-            cells: cells.iter().map(|c| output(c, probe)).collect(),
+            cells: cells.iter().map(|c| output(c, seconds(c), cell_usd)).collect(),
         });
         return Ok(0);
     }
@@ -98,41 +149,105 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
         out += &format!("; the corpus has {} training tokens", count(tokens as f64));
     }
     out += ".\n\n";
-    out += &show::plan(cells, probe);
-    if let Some(seconds) = seconds {
+    let cost_of = |seconds: f64| cell_usd(seconds).unwrap_or(f64::NAN);
+    out += &show::plan(cells, &seconds, usd.map(|_| &cost_of as &dyn Fn(f64) -> f64));
+    out += &format!("\nMemory: {} with {}.\n", bytes(memory), side_by_side(workers));
+    if let (Some(found), Some(left)) = (&found, &left) {
+        let price = &found.price;
         out += &format!(
-            "\nOn {}, {}: about {} (from a few steps; evaluation adds to it).\n",
+            "On {}, {}: about {}{}",
             device.name,
             side_by_side(workers),
-            duration(seconds)
+            duration(price.seconds),
+            usd.map_or_else(String::new, |usd| format!(", {}", show::dollars(price.usd(usd))))
         );
-        out += &others(&trials);
+        if ledger.count("completed") > 0 {
+            out += &format!("; what is left of it about {}", duration(left.seconds));
+        }
+        out += &format!(" (timed for {}).\n", duration(found.took));
+        out += &others(&found.slower);
     }
-    if let Some(share) = study.plan.trunk_share() {
-        out += &format!(
-            "\nOne trunk a size with cooldowns forked from it would cost {:.0}% of this; every horizon is trained apart.\n",
-            100.0 * share
-        );
+    out += &trunks(&study.plan);
+    if let Some(proposal) = &proposal {
+        out += &proposed(proposal);
     }
     print(&out);
     eprint!("{}", show::warnings(&study.plan.warnings));
     Ok(0)
 }
 
-/// Cells side by side as the command line asks, else the sweep; `None` leaves it to a trial.
-fn asked(study: &Study, given: Option<usize>) -> Option<usize> {
-    let asked = given.unwrap_or(*study.spec.device.workers.get_ref() as usize);
-    (asked > 0).then_some(asked)
+/// What is left of cells that are to be trained.
+fn left<'a>(cells: &'a [Cell], ledger: &Ledger) -> Vec<Left<'a>> {
+    let ended = |id: &str| ledger.cells.iter().any(|(c, s)| c.id == id && !is_open(s));
+    let todo: Vec<&Cell> = cells.iter().filter(|c| !ended(&c.id)).collect();
+    super::price::left(&todo, Some(ledger))
 }
 
-/// How many of `cells` to train side by side: what is asked for, else what a trial finds quickest.
-pub(super) fn workers(job: Job<'_>, study: &Study, given: Option<usize>, cells: &[&Cell]) -> usize {
-    let most = job.device.most_workers;
-    let workers = asked(study, given).or_else(|| {
-        let trials = (most > 1).then(|| local::trials(job, cells, most, PROBES))?;
-        trials.first().map(|t| t.workers)
-    });
-    workers.unwrap_or(1).clamp(1, cells.len().max(1))
+/// Whether `isoflop run` would train it.
+fn is_open(state: &State) -> bool {
+    matches!(state, State::Missing { .. } | State::Running { .. })
+}
+
+/// What to leave out.
+fn fit(job: Job<'_>, found: &Found, ledger: &Ledger, target: f64) -> Proposal {
+    let done = |cell: &Cell| ledger.cells.iter().any(|(c, s)| c.id == cell.id && !is_open(s));
+    let seconds = |cells: &[Cell]| found.price_of(job, &left(cells, ledger)).seconds;
+    fit_in::propose(job.planned, &done, &seconds, target)
+}
+
+/// A proposal as a person reads it.
+fn proposed(proposal: &Proposal) -> String {
+    let Proposal { target, before, seconds, fits, drops } = proposal;
+    let (target, before) = (duration(*target), duration(*before));
+    if drops.is_empty() && *fits {
+        return format!("\nFits in {target}: what is left takes about {before}.\n");
+    }
+    let mut out = match drops.len() {
+        0 => format!("\nWhat is left takes about {before}, more than {target}.\n"),
+        _ => format!("\nTo fit in {target}, from about {before}, leave out:\n"),
+    };
+    for drop in drops {
+        out += &format!(
+            "  - {}: {} cells, saves {}; intervals at 10 times the largest compute are then wider by {:.0}% (N*) and {:.0}% (loss)\n",
+            drop.what,
+            drop.cells.len(),
+            duration(drop.saves),
+            100.0 * drop.params_wider,
+            100.0 * drop.loss_wider
+        );
+    }
+    let left = duration(*seconds);
+    out += &match (*fits, drops.len()) {
+        (true, _) => format!(
+            "What is left then takes about {left}. Nothing was changed: edit the sweep file.\n"
+        ),
+        (false, 0) => format!("Nothing can be left out of this design: {LEAST_DESIGN}.\n"),
+        (false, _) => format!(
+            "That still takes about {left}, and no more can be left out: {LEAST_DESIGN}. Nothing was changed.\n"
+        ),
+    };
+    out
+}
+
+/// What trunks save, or would.
+fn trunks(plan: &Plan) -> String {
+    let Some(share) = plan.trunk_share() else { return String::new() };
+    let percent = 100.0 * share;
+    if plan.cells.iter().any(|c| c.trunk.is_some()) {
+        return format!(
+            "\nOne trunk a size with cooldowns forked from it: {} FLOP are spent, {percent:.0}% of what the cells would cost apart.\n",
+            flops(plan.flops_spent())
+        );
+    }
+    format!(
+        "\nOne trunk a size with cooldowns forked from it would cost {percent:.0}% of this (schedule.trunk); every horizon is trained apart.\n"
+    )
+}
+
+/// Cells side by side as the command line asks, else the sweep; `None` leaves it to a trial.
+pub(super) fn asked(study: &Study, given: Option<usize>) -> Option<usize> {
+    let asked = given.unwrap_or(*study.spec.device.workers.get_ref() as usize);
+    (asked > 0).then_some(asked)
 }
 
 /// `3 cells side by side`.
@@ -144,16 +259,13 @@ pub(super) fn side_by_side(workers: usize) -> String {
 }
 
 /// What was tried and is slower, a line, or nothing.
-fn others(trials: &[Trial]) -> String {
-    let rest: Vec<String> = trials
-        .iter()
-        .skip(1)
-        .map(|t| format!("{}: {}", side_by_side(t.workers), duration(t.seconds)))
-        .collect();
+fn others(slower: &[(usize, f64)]) -> String {
+    let rest: Vec<String> =
+        slower.iter().map(|(n, s)| format!("{}: {}", side_by_side(*n), duration(*s))).collect();
     if rest.is_empty() { String::new() } else { format!("Also tried: {}.\n", rest.join("; ")) }
 }
 
-fn output<'a>(cell: &'a Cell, probe: Option<&cost::Probe>) -> OutputCell<'a> {
+fn output(cell: &Cell, seconds: Option<f64>, usd: impl Fn(f64) -> Option<f64>) -> OutputCell<'_> {
     let (recipe, n) = (&cell.recipe, cell.recipe.shape.counts());
     let tokens = recipe.tokens();
     OutputCell {
@@ -165,9 +277,11 @@ fn output<'a>(cell: &'a Cell, probe: Option<&cost::Probe>) -> OutputCell<'a> {
         flops_6nd: 6.0 * n.matmul * tokens as f64,
         flops_per_token: recipe.shape.flops_per_token(),
         steps: recipe.steps,
+        own_steps: cell.own_steps(),
         batch_tokens: recipe.batch_tokens(),
         learning_rate: recipe.learning_rate,
         memory_bytes: cost::memory_bytes(cell),
-        seconds: probe.map(|p| p.cell_seconds(cell)),
+        seconds,
+        usd: seconds.and_then(usd),
     }
 }

@@ -29,7 +29,11 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     if args.dry_run {
         let study = Study::open(&args.sweep, None)?;
         let ledger = Ledger::read(&args.dirs.results.join(&study.plan.name), &study.plan.cells)?;
-        print(&format!("{}\n{}", show::plan(&study.plan.cells, None), summary(&study, &ledger)));
+        print(&format!(
+            "{}\n{}",
+            show::plan(&study.plan.cells, &|_| None, None),
+            summary(&study, &ledger)
+        ));
         eprint!("{}", show::warnings(&study.plan.warnings));
         return Ok(0);
     }
@@ -62,6 +66,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         workers: args.workers,
         every: args.checkpoint,
         forecast: None,
+        before: Some(&before),
     };
     if !training.train(&todo, &stop, &again)? {
         return Ok(exit::AGAIN);

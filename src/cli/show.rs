@@ -31,8 +31,12 @@ pub(super) fn warnings<T: std::fmt::Display>(warnings: &[T]) -> String {
     warnings.iter().fold(String::new(), |out, w| out + &format!("warning: {w}\n"))
 }
 
-/// Every planned cell, smallest budget first, with times if they are known.
-pub(super) fn plan(cells: &[Cell], probe: Option<&cost::Probe>) -> String {
+/// Every planned cell, smallest budget first, with times if they are known, and costs if seconds have some.
+pub(super) fn plan(
+    cells: &[Cell],
+    seconds: &dyn Fn(&Cell) -> Option<f64>,
+    usd: Option<&dyn Fn(f64) -> f64>,
+) -> String {
     let mut cells: Vec<&Cell> = cells.iter().collect();
     cells.sort_by(|l, r| {
         let key = |c: &Cell| c.budget.unwrap_or_else(|| c.recipe.flops());
@@ -42,7 +46,7 @@ pub(super) fn plan(cells: &[Cell], probe: Option<&cost::Probe>) -> String {
         let (recipe, shape) = (&cell.recipe, &cell.recipe.shape);
         let (n, per_token) = (shape.counts(), shape.flops_per_token());
         let share = |part: f64| format!("{:.0}%", 100.0 * part / per_token.total());
-        vec![
+        let mut row = vec![
             cell.id[..8].to_owned(),
             shape.short(),
             flops(recipe.flops()),
@@ -59,10 +63,14 @@ pub(super) fn plan(cells: &[Cell], probe: Option<&cost::Probe>) -> String {
             count(recipe.batch_tokens() as f64),
             format!("{:.2e}", recipe.learning_rate),
             bytes(cost::memory_bytes(cell)),
-            probe.map_or_else(|| "-".to_owned(), |p| duration(p.cell_seconds(cell))),
-        ]
+            seconds(cell).map_or_else(|| "-".to_owned(), duration),
+        ];
+        if let Some(usd) = usd {
+            row.push(seconds(cell).map_or_else(|| "-".to_owned(), |s| dollars(usd(s))));
+        }
+        row
     });
-    let header = [
+    let mut header = vec![
         "cell",
         "shape",
         "C",
@@ -81,9 +89,17 @@ pub(super) fn plan(cells: &[Cell], probe: Option<&cost::Probe>) -> String {
         "memory",
         "time",
     ];
+    if usd.is_some() {
+        header.push("cost");
+    }
     table(&header, 2, rows.collect())
         + "\n  N: matrices of blocks and head (matmul). C = FLOP/tok x D, exact: attention (causal) and\n  \
            head counted, input embedding not. 6N beside it is what C = 6ND would take for FLOP/tok.\n"
+}
+
+/// Money, to three digits: `$0.0123`, `$4.56`, `$789`.
+pub(super) fn dollars(usd: f64) -> String {
+    format!("${}", digits3(usd))
 }
 
 /// Every cell of a ledger by budget and size, with its loss or why there is none.

@@ -6,6 +6,7 @@ use super::study::Recorded;
 use super::{Failure, args::StatusArgs, print, print_json, show};
 use crate::exec::slurm;
 use crate::ledger::FAILURES;
+use crate::ledger::price::Prices;
 use crate::units::flops;
 
 /// One cell.
@@ -66,6 +67,9 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
         flops(total),
         show::ledger(ledger)
     ));
+    if let Some(prices) = Prices::read(&recorded.dir) {
+        print(&super::price::sittings(&prices));
+    }
     if slurm::script_path(&recorded.dir).exists() && slurm::is_here() {
         match slurm::queue(&slurm::job_name(&recorded.name, &recorded.dir)) {
             Ok(tasks) if tasks.is_empty() => print("\nSlurm: no task in the queue.\n"),

@@ -3,14 +3,17 @@
 use std::path::Path;
 
 use super::Failure;
+use super::price::{self, Quote};
 use super::study::Study;
 use super::watch::Terminal;
 use crate::error::exit;
 use crate::exec::device::Chosen;
 use crate::exec::local::{self, Conduct, Every, Job};
+use crate::exec::probe::{self, Ask};
 use crate::exec::stop::Stop;
-use crate::ledger::State;
+use crate::ledger::{Ledger, State};
 use crate::plan::Cell;
+use crate::units::duration;
 
 /// Of which cells, where, and how kept.
 pub(super) struct Training<'a> {
@@ -24,7 +27,12 @@ pub(super) struct Training<'a> {
     pub(super) every: Every,
     /// SHA-256 of the forecast that the runs are held against.
     pub(super) forecast: Option<&'a str>,
+    /// The sweep before this run, where what it takes is to be predicted and kept.
+    pub(super) before: Option<&'a Ledger>,
 }
+
+/// Cells that take less are not worth a prediction [s].
+const WORTH: f64 = 2.0;
 
 impl Training<'_> {
     /// Trains `todo`; `false` when a signal ended it. `again`: states that are tried once more.
@@ -46,13 +54,39 @@ impl Training<'_> {
             workers: 1,
             forecast: self.forecast,
         };
-        let workers = super::plan::workers(job, self.study, self.workers, todo);
-        eprintln!("Training on {}, {}.", self.device.name, super::plan::side_by_side(workers));
-        let watch = Terminal::new(workers, todo);
+        let left = price::left(todo, self.before);
+        // Another runner takes some of these: what it leaves to this one cannot be said.
+        let alone = self.before.is_some_and(|ledger| ledger.count("running") == 0);
+        let asked = super::plan::asked(self.study, self.workers);
+        let ask = Ask { workers: asked, worth: WORTH, least: 0.0 };
+        let wanted = alone || asked.is_none();
+        let found = wanted.then(|| probe::price(job, &left, ask)).flatten();
+        let most = asked.unwrap_or(self.device.most_workers);
+        let workers = found.as_ref().map_or(most, |f| f.price.workers).clamp(1, todo.len());
+        let priced = found.filter(|_| alone);
+        match &priced {
+            Some(found) => eprintln!(
+                "Training on {}: about {} for {} cells, {}.",
+                self.device.name,
+                duration(found.price.seconds),
+                todo.len(),
+                super::plan::side_by_side(workers)
+            ),
+            None => eprintln!(
+                "Training on {}, {}.",
+                self.device.name,
+                super::plan::side_by_side(workers)
+            ),
+        }
+        let quote = priced.as_ref().map(|f| Quote::open(self.results, self.device, &left, f));
+        let watch = Terminal::new(workers, &left, priced.as_ref().map(|f| &f.price));
         let job = Job { workers, ..job };
         let conduct = Conduct { every: self.every, stop, again };
         let trained = local::run(job, conduct, todo, &watch);
-        watch.finish();
+        let taken = watch.finish();
+        if let Some(said) = quote.and_then(|q| q.close(&taken)) {
+            eprintln!("{said}");
+        }
         // A record could not be written: what was acknowledged is there, and the same command goes on.
         trained.map_err(|e| Failure { code: exit::AGAIN, ..e.into() })?;
         if stop.asked() {

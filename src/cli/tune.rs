@@ -51,7 +51,7 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
         print(&format!(
             "{}\nFirst round of tuning {name}: {} runs at {} cells, {} FLOP. Axes whose best lies at an edge are \
              extended, decays come last.\n",
-            show::plan(&cells, None),
+            show::plan(&cells, &|_| None, None),
             cells.len(),
             searches.len(),
             flops(spent)
@@ -84,6 +84,7 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
             workers: args.workers,
             every: args.checkpoint,
             forecast: None,
+            before: None,
         };
         if !training.train(&todo, &stop, &|_| false)? {
             return Ok(exit::AGAIN);

@@ -1,14 +1,17 @@
 //! What a person sees while cells train: a bar for each running cell and one for the grid, or plain
 //! lines when the output is not a terminal.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::price::Taken;
 use crate::exec::local::Watch;
 use crate::ledger::event::Event;
 use crate::plan::Cell;
+use crate::plan::cost::{self, Left, Price};
 use crate::train::Progress;
 use crate::units::{count, duration, flops};
 
@@ -17,31 +20,55 @@ const PLAIN_EVERY: Duration = Duration::from_secs(10);
 /// The weight of the newest loss in the moving average that is shown.
 const SMOOTH: f64 = 0.05;
 
+/// A prediction counts as much as the experience of this share of it.
+const TRUST: f64 = 0.05;
+
 /// Watches all workers.
-pub(super) struct Terminal {
+pub(super) struct Terminal<'a> {
     grid: ProgressBar,
     rows: Vec<ProgressBar>,
     plain: bool,
+    /// What is left of each cell, and its part of all work: predicted seconds, else compute [FLOP].
+    work: BTreeMap<String, (Left<'a>, f64)>,
     total: f64,
-    cells: usize,
+    /// Predicted wall-clock of all [s].
+    predicted: Option<f64>,
     state: Mutex<State>,
 }
 
 struct State {
     started: Instant,
     spoken: Instant,
-    /// Compute done by each worker on its running cell, and its smoothed loss.
-    running: Vec<(f64, f64)>,
+    running: Vec<Running>,
     done: f64,
     ended: usize,
+    taken: Taken,
 }
 
-impl Terminal {
-    /// For this many workers and these cells.
-    pub(super) fn new(workers: usize, cells: &[&Cell]) -> Self {
+/// The cell that a worker trains.
+#[derive(Clone)]
+struct Running {
+    since: Instant,
+    /// Its first step in this run.
+    first: Option<u64>,
+    /// Work done on it.
+    done: f64,
+    /// Its smoothed loss.
+    loss: f64,
+}
+
+impl Running {
+    fn new() -> Self {
+        Self { since: Instant::now(), first: None, done: 0.0, loss: f64::NAN }
+    }
+}
+
+impl<'a> Terminal<'a> {
+    /// For this many workers and what is left of some cells, with what it is predicted to take.
+    pub(super) fn new(workers: usize, left: &[Left<'a>], price: Option<&Price>) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5));
         let plain = bars.is_hidden();
-        // A budget of 1000 ticks: bars count shares of compute, not cells.
+        // A budget of 1000 ticks: bars count shares of the work, not cells.
         let bar = |style: &str| {
             let style = ProgressStyle::with_template(style)
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -50,40 +77,51 @@ impl Terminal {
         let grid = bar("{msg}\n{bar:50.cyan/black.bright} {percent:>3}%");
         let rows = (0..workers).map(|_| bar("  {bar:20.green/black.bright} {msg}")).collect();
         let now = Instant::now();
+        let part = |(i, l): (usize, &Left<'a>)| {
+            let compute = cost::step_flops(l.cell) * l.steps() as f64;
+            (l.cell.id.clone(), (*l, price.map_or(compute, |p| p.cells[i])))
+        };
+        let work: BTreeMap<String, (Left<'a>, f64)> = left.iter().enumerate().map(part).collect();
         Self {
             grid,
             rows,
             plain,
-            total: cells.iter().map(|c| c.recipe.flops()).sum(),
-            cells: cells.len(),
+            total: work.values().map(|w| w.1).sum(),
+            work,
+            predicted: price.map(|p| p.seconds),
             state: Mutex::new(State {
                 started: now,
                 spoken: now,
-                running: vec![(0.0, f64::NAN); workers],
+                running: vec![Running::new(); workers],
                 done: 0.0,
                 ended: 0,
+                taken: Taken::default(),
             }),
         }
     }
 
-    /// Takes the bars away.
-    pub(super) fn finish(&self) {
+    /// Takes the bars away, and says what it took.
+    pub(super) fn finish(&self) -> Taken {
         for row in &self.rows {
             row.finish_and_clear();
         }
         self.grid.finish_and_clear();
+        let state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seconds = state.started.elapsed().as_secs_f64();
+        let whole = state.taken.completed == self.work.len();
+        Taken { seconds, whole, ..state.taken.clone() }
     }
 
     fn with(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         change(&mut state);
-        let share = (state.done + state.running.iter().map(|r| r.0).sum::<f64>()) / self.total;
+        let share = (state.done + state.running.iter().map(|r| r.done).sum::<f64>()) / self.total;
         let elapsed = state.started.elapsed().as_secs_f64();
-        let left = if share > 0.0 { duration(elapsed / share * (1.0 - share)) } else { "?".into() };
+        let left = left_seconds(share, elapsed, self.predicted).map_or("?".into(), duration);
         let line = format!(
             "{} of {} cells, {} elapsed, {left} left",
             state.ended,
-            self.cells,
+            self.work.len(),
             duration(elapsed)
         );
         if self.plain {
@@ -98,8 +136,19 @@ impl Terminal {
     }
 }
 
+/// Seconds to go when a share of the work is done [s].
+fn left_seconds(share: f64, elapsed: f64, predicted: Option<f64>) -> Option<f64> {
+    let slower = match predicted {
+        // The prediction, corrected by how it held so far.
+        Some(all) => (elapsed + TRUST * all) / (share + TRUST),
+        None if share > 0.0 => elapsed / share,
+        None => return None,
+    };
+    Some(slower * (1.0 - share).max(0.0))
+}
+
 /// A line that stays, above the bars.
-impl Terminal {
+impl Terminal<'_> {
     fn line(&self, text: &str) {
         if self.plain {
             eprintln!("      {text}");
@@ -119,9 +168,9 @@ fn describe(cell: &Cell) -> String {
     )
 }
 
-impl Watch for Terminal {
+impl Watch for Terminal<'_> {
     fn started(&self, worker: usize, cell: &Cell) {
-        self.with(|state| state.running[worker] = (0.0, f64::NAN));
+        self.with(|state| state.running[worker] = Running::new());
         if !self.plain {
             self.rows[worker].set_position(0);
             self.rows[worker].set_message(describe(cell));
@@ -133,11 +182,12 @@ impl Watch for Terminal {
         let share = (step + 1) as f64 / cell.recipe.steps as f64;
         let mut shown = f64::NAN;
         self.with(|state| {
-            let (spent, smooth) = &mut state.running[worker];
-            *spent = share * cell.recipe.flops();
-            let loss = f64::from(loss);
-            *smooth = if smooth.is_nan() { loss } else { *smooth + SMOOTH * (loss - *smooth) };
-            shown = *smooth;
+            let running = &mut state.running[worker];
+            running.first.get_or_insert(step);
+            running.done = self.work.get(&cell.id).map_or(0.0, |(l, part)| l.share(step) * part);
+            let (loss, smooth) = (f64::from(loss), running.loss);
+            running.loss = if smooth.is_nan() { loss } else { smooth + SMOOTH * (loss - smooth) };
+            shown = running.loss;
         });
         if !self.plain {
             self.rows[worker].set_position((1000.0 * share) as u64);
@@ -147,9 +197,17 @@ impl Watch for Terminal {
 
     fn ended(&self, worker: usize, cell: &Cell, event: &Event) {
         self.with(|state| {
-            state.running[worker] = (0.0, f64::NAN);
-            state.done += cell.recipe.flops();
+            let running = std::mem::replace(&mut state.running[worker], Running::new());
+            let work = self.work.get(&cell.id);
+            state.done += work.map_or(0.0, |w| w.1);
             state.ended += 1;
+            if matches!(event, Event::Completed { .. }) {
+                state.taken.completed += 1;
+                if work.map(|w| w.0.first) == running.first {
+                    let seconds = running.since.elapsed().as_secs_f64();
+                    state.taken.cells.insert(cell.id.clone(), seconds);
+                }
+            }
         });
         let line = match event {
             Event::Completed { loss, tokens_per_second, seconds, .. } => format!(
@@ -172,5 +230,25 @@ impl Watch for Terminal {
 
     fn note(&self, text: &str) {
         self.line(&format!("note: {text}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left_seconds;
+
+    #[test]
+    fn time_to_go_begins_at_the_prediction_and_ends_at_experience() {
+        assert_eq!(left_seconds(0.0, 0.0, None), None);
+        assert_eq!(left_seconds(0.25, 10.0, None), Some(30.0));
+        assert!((left_seconds(0.0, 0.0, Some(100.0)).unwrap() - 100.0).abs() < 1e-9);
+        assert!(
+            (left_seconds(0.5, 50.0, Some(100.0)).unwrap() - 50.0).abs() < 1e-9,
+            "as predicted"
+        );
+        // Half took twice as long: the other half is expected to, nearly.
+        let late = left_seconds(0.5, 100.0, Some(100.0)).unwrap();
+        assert!((90.0..100.0).contains(&late), "{late}");
+        assert_eq!(left_seconds(1.0, 99.0, Some(100.0)), Some(0.0));
     }
 }

@@ -4,7 +4,6 @@
 //! cores. It takes the next cell that nobody has, the most expensive first, and trains it from its newest
 //! checkpoint. Any number of runners may serve one results directory.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use super::attempt::{self, Ended};
 use super::device::Chosen;
-use super::memory;
 use super::stop::Stop;
 use crate::data::Dataset;
 use crate::error::FileError;
@@ -23,10 +21,10 @@ use crate::ledger::lease::{self, Holder, Lease};
 use crate::ledger::log::{self, Attempt};
 use crate::ledger::{self, State, cell_dir, checkpoint};
 use crate::plan::{Cell, cost};
-use crate::train::{self, Progress};
+use crate::train::Progress;
 
 /// Time between two looks at the cells that other runners have.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(cost::LOOK);
 
 /// What a watcher is told; calls come from several threads.
 pub trait Watch: Sync {
@@ -306,67 +304,6 @@ impl Open<'_> {
             }
         }
     }
-}
-
-/// A way to divide the cores that was tried.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Trial {
-    /// Cells side by side.
-    pub workers: usize,
-    /// Time of a step.
-    pub probe: cost::Probe,
-    /// Predicted wall-clock of all cells, evaluation not counted [s].
-    pub seconds: f64,
-}
-
-/// Tries one cell on all cores, then twice as many side by side each time up to `most`; the quickest comes
-/// first. Each times steps of `probes` cells. Empty without cells.
-pub fn trials(job: Job<'_>, cells: &[&Cell], most: usize, probes: usize) -> Vec<Trial> {
-    let most = most.clamp(1, cells.len().max(1));
-    let doubled = std::iter::successors(Some(1), |k| Some(2 * k)).take_while(|k| *k < most);
-    let tried = doubled.chain([most]);
-    let mut tried: Vec<Trial> =
-        tried.filter_map(|workers| trial(Job { workers, ..job }, cells, probes)).collect();
-    tried.sort_by(|l, r| l.seconds.total_cmp(&r.seconds));
-    tried
-}
-
-/// What the job's own number of workers would take. `None` without cells.
-pub fn trial(job: Job<'_>, cells: &[&Cell], probes: usize) -> Option<Trial> {
-    let probe = probe(job, cells, probes)?;
-    let seconds = cost::makespan(cells.iter().map(|c| probe.cell_seconds(c)), job.workers);
-    Some(Trial { workers: job.workers, probe, seconds })
-}
-
-/// Times single steps of a few cells, all workers busy as they will be. At most `probes` cells, spread
-/// over the range of costs; one that does not fit the memory, or fails, is left out: the run will say so.
-fn probe(job: Job<'_>, cells: &[&Cell], probes: usize) -> Option<cost::Probe> {
-    let step_flops = |c: &Cell| c.recipe.flops() / c.recipe.steps as f64;
-    let fits = |c: &&&Cell| memory::lacking(&c.recipe, job.device.memory).is_none();
-    let mut by_cost: Vec<&Cell> = cells.iter().filter(fits).copied().collect();
-    by_cost.sort_by(|l, r| step_flops(l).total_cmp(&step_flops(r)));
-    by_cost.dedup_by_key(|c| (c.recipe.shape, c.recipe.batch_sequences));
-    let last = by_cost.len().checked_sub(1)?;
-    let n = probes.min(by_cost.len()).max(1);
-    let chosen: Vec<&Cell> =
-        (0..n).map(|i| by_cost[if n == 1 { last } else { i * last / (n - 1) }]).collect();
-    let points = Mutex::new(Vec::new());
-    in_parallel(job.workers, |_| {
-        // Every worker times every cell, so that each is measured with the others at work.
-        for cell in &chosen {
-            let time = || train::time_step(&cell.recipe, job.data, &job.device.place, 3);
-            if let Ok(seconds) = catch_unwind(AssertUnwindSafe(time)) {
-                held(&points).push((step_flops(cell), seconds));
-            }
-        }
-    });
-    let points = points.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // The mean over workers of each probed cell.
-    let mean = |flops: f64| {
-        let times: Vec<f64> = points.iter().filter(|p| p.0 == flops).map(|p| p.1).collect();
-        (!times.is_empty()).then(|| (flops, times.iter().sum::<f64>() / times.len() as f64))
-    };
-    cost::Probe::new(chosen.iter().filter_map(|c| mean(step_flops(c))).collect())
 }
 
 /// Runs `work` in `workers` threads, each with its share of the cores as a compute pool.

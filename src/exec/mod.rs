@@ -6,5 +6,6 @@ mod attempt;
 pub mod device;
 pub mod local;
 mod memory;
+pub mod probe;
 pub mod slurm;
 pub mod stop;

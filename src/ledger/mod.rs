@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod event;
 pub mod lease;
 pub mod log;
+pub mod price;
 #[cfg(test)]
 mod survival;
 mod table;

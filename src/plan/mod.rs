@@ -4,6 +4,7 @@
 
 mod cell;
 pub mod cost;
+pub mod fit_in;
 pub mod trunk;
 mod warn;
 

@@ -9,6 +9,7 @@ mod coordinates;
 #[cfg(test)]
 mod golden;
 mod optim;
+mod timing;
 
 use std::time::Instant;
 
@@ -19,13 +20,14 @@ use crate::model::{Scaling, Transformer};
 use crate::ops::Kernels;
 use crate::plan::Recipe;
 use optim::AdamW;
+pub use timing::{Timed, time_cell};
 
 pub use coordinates::{Coordinates, coordinates};
 
 /// A loss this many times that of a uniform guess, this many steps in a row, has diverged.
 const DIVERGED: (f64, u32) = (3.0, 20);
 /// Tokens of one evaluation batch; a constant, so that sums run in the same order for every cell.
-const EVAL_BATCH: usize = 4096;
+pub const EVAL_BATCH: usize = 4096;
 
 /// Where tensors live and which operations they use.
 #[derive(Debug, Clone)]
@@ -251,21 +253,6 @@ pub fn train<O: Observer>(
         let why = "final held-out loss is not a number".to_owned();
         Ok(Outcome::Diverged { step: steps, why })
     }
-}
-
-/// Seconds of one training step, the median of `repeats` after one to warm up [s].
-pub fn time_step(recipe: &Recipe, data: &Dataset, place: &Place, repeats: usize) -> f64 {
-    let mut trainer = Trainer::new(recipe, place);
-    let mut times: Vec<f64> = (0..=repeats as u64)
-        .map(|step| {
-            let started = Instant::now();
-            trainer.step(&data.batch(0, step, recipe.batch_sequences as usize), step);
-            started.elapsed().as_secs_f64()
-        })
-        .skip(1)
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Evenly spaced over the run; the last one is always after the last step.

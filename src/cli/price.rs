@@ -1,0 +1,193 @@
+//! What is left, what it will take, and afterwards whether it did.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::exec::device::Chosen;
+use crate::exec::probe::Found;
+use crate::fs::Os;
+use crate::ledger::price::{CellPrice, Prices, Ratios, Sitting};
+use crate::ledger::{Ledger, State};
+use crate::plan::Cell;
+use crate::plan::cost::Left;
+use crate::units::{digits3, duration};
+
+/// Where the training of each of `todo` is to begin. A branch is paid from its fork on if its trunk is
+/// there or will be.
+pub(super) fn left<'a>(todo: &[&'a Cell], before: Option<&Ledger>) -> Vec<Left<'a>> {
+    let states: BTreeMap<&str, &State> = before
+        .map(|ledger| ledger.cells.iter().map(|(c, s)| (c.id.as_str(), s)).collect())
+        .unwrap_or_default();
+    let comes: BTreeSet<&str> = todo.iter().map(|c| c.id.as_str()).collect();
+    let one = |cell: &&'a Cell| {
+        let own = match states.get(cell.id.as_str()) {
+            Some(State::Missing { step, .. }) => *step,
+            _ => 0,
+        };
+        let forked = cell.trunk.as_ref().is_some_and(|trunk| {
+            let trunk = trunk.as_str();
+            let there = matches!(states.get(trunk), Some(State::Completed { .. }));
+            there || comes.contains(trunk)
+        });
+        let fork = if forked { Left::all(cell).first } else { 0 };
+        Left { cell, first: own.max(fork) }
+    };
+    todo.iter().map(one).collect()
+}
+
+/// What a run of `left` took.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Taken {
+    /// Wall-clock of all [s].
+    pub(super) seconds: f64,
+    /// Seconds of the cells that this runner completed, trained from where it was expected, by their ids.
+    pub(super) cells: BTreeMap<String, f64>,
+    /// Cells that this runner completed.
+    pub(super) completed: usize,
+    /// Every cell was completed by this runner.
+    pub(super) whole: bool,
+}
+
+/// A prediction that is kept beside what comes of it.
+pub(super) struct Quote<'a> {
+    results: &'a Path,
+    prices: Prices,
+    /// By the id of the cell [s].
+    predicted: BTreeMap<String, f64>,
+}
+
+impl<'a> Quote<'a> {
+    /// Keeps a prediction before its sitting begins.
+    pub(super) fn open(
+        results: &'a Path,
+        device: &Chosen,
+        left: &[Left<'_>],
+        found: &Found,
+    ) -> Self {
+        let mut prices = Prices::read(results).unwrap_or_default();
+        prices.device.clone_from(&device.name);
+        prices.workers = found.price.workers;
+        let predicted: BTreeMap<String, f64> =
+            left.iter().zip(&found.price.cells).map(|(l, s)| (l.cell.id.clone(), *s)).collect();
+        for (id, seconds) in &predicted {
+            prices.cells.insert(id.clone(), CellPrice { predicted: *seconds, actual: None });
+        }
+        prices.sittings.push(Sitting {
+            began: jiff::Timestamp::now().to_string(),
+            cells: left.len(),
+            workers: found.price.workers,
+            predicted: found.price.seconds,
+            actual: None,
+            completed: 0,
+            whole: false,
+        });
+        keep(&prices, results);
+        Self { results, prices, predicted }
+    }
+
+    /// Keeps what came of it; in words, where both are of one thing.
+    pub(super) fn close(mut self, taken: &Taken) -> Option<String> {
+        for (id, seconds) in &taken.cells {
+            if let Some(cell) = self.prices.cells.get_mut(id) {
+                cell.actual = Some(*seconds);
+            }
+        }
+        let mut said = None;
+        if let Some(sitting) = self.prices.sittings.last_mut() {
+            sitting.actual = Some(taken.seconds);
+            (sitting.completed, sitting.whole) = (taken.completed, taken.whole);
+            let predicted = &self.predicted;
+            let ratio = |(id, seconds): (&String, &f64)| Some(seconds / predicted.get(id)?);
+            let ratios = Ratios::of(taken.cells.iter().filter_map(ratio));
+            said = taken.whole.then(|| {
+                format!(
+                    "{}{}.",
+                    against(sitting.predicted, taken.seconds),
+                    ratios.map_or_else(String::new, |r| format!("; {}", each(r)))
+                )
+            });
+        }
+        keep(&self.prices, self.results);
+        said
+    }
+}
+
+/// No reason to stop a run: it is derived, and a record that cannot be written says so itself.
+fn keep(prices: &Prices, results: &Path) {
+    if let Err(error) = prices.write(&Os, results) {
+        eprintln!("note: the prediction is not kept: {error}");
+    }
+}
+
+/// `Predicted 12m10s, took 12m55s (+6%)`.
+fn against(predicted: f64, actual: f64) -> String {
+    let off = 100.0 * (actual / predicted - 1.0);
+    format!("Predicted {}, took {} ({off:+.0}%)", duration(predicted), duration(actual))
+}
+
+/// Actual over predicted of single cells.
+fn each(ratios: Ratios) -> String {
+    format!(
+        "actual over predicted of a cell: median {}, {} to {}",
+        digits3(ratios.median),
+        digits3(ratios.least),
+        digits3(ratios.most)
+    )
+}
+
+/// All sittings, a line each; nothing without any.
+pub(super) fn sittings(prices: &Prices) -> String {
+    let line = |s: &Sitting| match s.actual {
+        Some(actual) if s.whole => {
+            format!("  {}  {} cells: {}.\n", s.began, s.cells, against(s.predicted, actual))
+        }
+        Some(actual) => format!(
+            "  {}  {} of {} cells were completed in {}; all were predicted to take {}.\n",
+            s.began,
+            s.completed,
+            s.cells,
+            duration(actual),
+            duration(s.predicted)
+        ),
+        None => format!(
+            "  {}  {} cells: predicted {}; no end recorded.\n",
+            s.began,
+            s.cells,
+            duration(s.predicted)
+        ),
+    };
+    let lines: String = prices.sittings.iter().map(line).collect();
+    let ratios = prices
+        .ratios()
+        .map_or_else(String::new, |r| format!("  {} cells, {}.\n", r.cells, each(r)));
+    if lines.is_empty() { lines } else { format!("\nPredicted and actual\n{lines}{ratios}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prediction_is_held_against_what_came() {
+        assert_eq!(against(730.0, 775.0), "Predicted 12m10s, took 12m55s (+6%)");
+        assert_eq!(against(100.0, 80.0), "Predicted 1m40s, took 1m20s (-20%)");
+    }
+
+    #[test]
+    fn sittings_that_were_cut_are_not_compared() {
+        let sitting = |actual, whole| Sitting {
+            began: "t".into(),
+            cells: 4,
+            workers: 1,
+            predicted: 100.0,
+            actual,
+            completed: 3,
+            whole,
+        };
+        let all = vec![sitting(None, false), sitting(Some(20.0), false), sitting(Some(90.0), true)];
+        let text = sittings(&Prices { sittings: all, ..Prices::default() });
+        assert_eq!(text.matches('%').count(), 1, "{text}");
+        assert!(text.contains("(-10%)") && text.contains("no end recorded"), "{text}");
+        assert_eq!(sittings(&Prices::default()), "");
+    }
+}

@@ -1,0 +1,63 @@
+//! What the parts of a cell's training take on this device, by doing a little of each.
+
+use std::time::{Duration, Instant};
+
+use super::{EVAL_BATCH, Place, Trainer};
+use crate::data::Dataset;
+use crate::plan::Recipe;
+
+/// Steps that are timed at most: more say nothing new.
+const STEPS: u64 = 50;
+/// Evaluation batches that are timed at most.
+const BATCHES: usize = 2;
+
+/// Measured seconds of the parts of one cell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timed {
+    /// Building weights and moments [s].
+    pub start: f64,
+    /// One training step, the mean of those that were timed [s].
+    pub step: f64,
+    /// One evaluation on all of the cell's held-out tokens; `None` where it was not timed [s].
+    pub eval: Option<f64>,
+}
+
+/// Trains a cell for about `slice` after one step to warm up, at least one step and at most 50, and
+/// evaluates a batch or two if `eval`. A first step that takes the slice alone is the measurement.
+pub fn time_cell(
+    recipe: &Recipe,
+    data: &Dataset,
+    place: &Place,
+    slice: Duration,
+    eval: bool,
+) -> Timed {
+    let begin = Instant::now();
+    let mut trainer = Trainer::new(recipe, place);
+    let start = begin.elapsed().as_secs_f64();
+    let mut step = |i: u64| {
+        let begin = Instant::now();
+        trainer.step(&data.batch(0, i, recipe.batch_sequences as usize), i);
+        begin.elapsed().as_secs_f64()
+    };
+    let mut mean = step(0);
+    if mean < slice.as_secs_f64() {
+        let (mut sum, mut n) = (0.0, 0);
+        while n < STEPS && (n == 0 || sum < slice.as_secs_f64()) {
+            n += 1;
+            sum += step(n);
+        }
+        mean = sum / n as f64;
+    }
+    let eval = eval.then(|| {
+        let sequences = (EVAL_BATCH / recipe.shape.context).max(1);
+        let (mut sum, mut tokens) = (0.0, 0.0);
+        for batch in data.held_out(recipe.eval_tokens, sequences).take(BATCHES) {
+            let begin = Instant::now();
+            trainer.model.loss(&batch);
+            sum += begin.elapsed().as_secs_f64();
+            tokens += batch.targets.len() as f64;
+        }
+        sum / tokens * recipe.eval_tokens as f64
+    });
+    Timed { start, step: mean, eval }
+}
