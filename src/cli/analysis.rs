@@ -86,7 +86,7 @@ pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Fail
     let rows: Vec<(f64, f64)> =
         study.table.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect();
     let mut analysis = fit::analyse(&study.table, Compute::fit(&rows), options)?;
-    analysis.health = study.health.clone();
+    analysis.health.clone_from(&study.health);
     let e = analysis.fits.iter().find_map(|f| Some(f.params.as_ref()?.e));
     if let (Some(health), Some(e)) = (&mut analysis.health, e) {
         health.collapse = health::collapse(study.runs.iter(), e);

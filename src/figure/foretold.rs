@@ -50,9 +50,12 @@ pub(super) fn mark(canvas: &mut Canvas, panel: &Panel, labels: &mut Labels, all:
     }
 }
 
-/// Writes their numbers, where there is room.
+/// Writes their numbers where there is room, of the first at each compute: seeds would bury each other.
 pub(super) fn name(canvas: &mut Canvas, panel: &Panel, labels: &mut Labels, all: &[Foretold]) {
-    for f in all {
+    for (i, f) in all.iter().enumerate() {
+        if all[..i].iter().any(|g| (g.flops / f.flops).ln().abs() < 0.05) {
+            continue;
+        }
         let came = f.measured.map_or_else(String::new, |m| format!(", measured {m:.3}"));
         let text = format!("forecast {:.3}{came}", f.loss.value);
         let at = panel.at(f.flops, f.loss.value);
