@@ -93,6 +93,8 @@ pub struct Basis<'a> {
     pub ledger_sha256: &'a str,
     /// Distinct training tokens, where the text has an end [tokens].
     pub train_tokens: Option<u64>,
+    /// Whether the cell is the compute-optimal one, as near as shapes allow.
+    pub optimal: bool,
     /// The time, for people.
     pub now: &'a str,
 }
@@ -186,7 +188,7 @@ pub fn lock(basis: Basis<'_>, cell: &Cell) -> Result<Forecast, PredictError> {
         extrapolation: flops / largest,
         optimum: Optimum { flops: asked, params: best.params, tokens: best.tokens },
         methods,
-        laws: by_law(analysis, (params, tokens, flops), unique),
+        laws: by_law(analysis, (params, tokens, flops), unique, basis.optimal),
         fit_sha256: basis.fit_sha256.to_owned(),
         ledger_sha256: basis.ledger_sha256.to_owned(),
         warnings,
@@ -218,7 +220,27 @@ fn seal(forecast: &Value) -> String {
     if let Some(fields) = body.as_object_mut() {
         fields.remove("sha256");
     }
-    sha256(body.to_string().as_bytes())
+    sha256(canonical(&body).as_bytes())
+}
+
+/// JSON without spaces, the keys of every object in the order of their bytes.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => object(fields.iter().collect()),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
+        }
+        plain => plain.to_string(),
+    }
+}
+
+/// An object whose fields are in any order.
+fn object(mut fields: Vec<(&String, &Value)>) -> String {
+    fields.sort_by_key(|(key, _)| *key);
+    let field = |(key, value): &(&String, &Value)| {
+        format!("{}:{}", Value::String((*key).clone()), canonical(value))
+    };
+    format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(","))
 }
 
 impl Forecast {
@@ -298,7 +320,7 @@ impl Forecast {
         };
         let methods = self.methods.iter().map(|m| by(&m.method, m.loss.value));
         let laws = self.laws.iter().map(|l| by(&l.law, l.loss));
-        let z = (self.loss.value / measured).ln() / self.sd;
+        let z = (measured / self.loss.value).ln() / self.sd;
         Score {
             predicted: self.loss,
             measured,
@@ -323,7 +345,8 @@ pub struct Score {
     pub measured_se: f64,
     /// Predicted over measured, minus one [-].
     pub error: f64,
-    /// ln(predicted / measured) in standard deviations that were predicted; `None` without any [-].
+    /// ln(measured / predicted) in standard deviations that were predicted, as in a hold-out; `None`
+    /// without any [-].
     pub z: Option<f64>,
     /// Whether the interval holds what came.
     pub inside: bool,
@@ -458,6 +481,17 @@ pub(crate) mod tests {
         );
     }
 
+    /// Whatever order a map keeps: the oracle is the same text.
+    #[test]
+    fn keys_are_sorted_whatever_order_they_come_in() {
+        let keys = ["b", "a\"", "B", "ä", "a"].map(String::from);
+        let inner = json!({"z": [{"y": null, "x": 1}], "w": true});
+        let got = object(keys.iter().map(|k| (k, &inner)).collect());
+        let one = r#"{"w":true,"z":[{"x":1,"y":null}]}"#;
+        let want = format!(r#"{{"B":{one},"a":{one},"a\"":{one},"b":{one},"ä":{one}}}"#);
+        assert_eq!(got, want);
+    }
+
     #[test]
     fn what_was_locked_is_read_again_and_any_edit_of_it_is_refused() {
         let forecast = forecast();
@@ -517,13 +551,13 @@ pub(crate) mod tests {
         assert!(!f.agrees(&Forecast { sd: 0.06, ..later }));
     }
 
-    /// By hand: 2.0 foretold, 2.5 measured: 20% too low; ln 0.8 = -0.223143551 is 4.46287103 times 0.05.
+    /// By hand: 2.0 foretold, 2.5 measured: 20% too low; ln 1.25 = 0.223143551 is 4.46287103 times 0.05.
     #[test]
     fn a_score_is_the_arithmetic_of_the_two_losses() {
         let score = forecast().score(2.5, 0.01);
         let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-8, "{got} {want}");
         near(score.error, -0.2);
-        near(score.z.unwrap(), -4.462_871_03);
+        near(score.z.unwrap(), 4.462_871_03);
         assert!(!score.inside);
         near(score.methods[1].error, 0.1);
         near(score.laws[0].error, 0.0);

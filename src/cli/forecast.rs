@@ -1,10 +1,10 @@
 //! `isoflop predict --lock` and `isoflop run --forecast`: a forecast before its run, and the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::args::{PredictArgs, RunArgs};
-use super::study::{SWEEP, Study};
+use super::study::{PLAN, SWEEP, Study, planned};
 use super::train::{Training, stop_on_signals};
 use super::{Failure, predict, print, print_json, score};
 use crate::error::{FileError, InputError, exit};
@@ -12,13 +12,16 @@ use crate::exec::device;
 use crate::fit::Analysis;
 use crate::forecast::{self, Basis, Forecast};
 use crate::fs::{Disk as _, Os};
-use crate::ledger::{State, cell_dir, log};
+use crate::ledger::{State, cell_dir, check, log};
 use crate::plan::{Cell, Plan, Recipe};
 use crate::predict::at_flops;
 use crate::units::{count, flops};
 
 /// Where a sweep's forecasts are kept in its directory of analyses.
 pub(super) const FORECASTS: &str = "forecasts";
+
+/// What to do where a run was begun already.
+const ANOTHER_RUN: &str = "lock a run that has not begun: another --flops, --params or --seed";
 
 /// Locks a forecast of the cell at a compute.
 pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
@@ -42,13 +45,13 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
         return Err(InputError::new(message, hint).into());
     }
     let study = Study::open(&file, Some(&args.dirs.results))?;
-    let params = match args.params {
-        Some(params) => params,
-        None => at_flops(&analysis, asked)?.params.value,
+    let best = at_flops(&analysis, asked)?.params.value;
+    let at = |params: f64| {
+        Plan::cell_at(&study.spec, &study.data.facts, params, asked, (args.seed, args.seed))
     };
-    let seeds = (args.seed, args.seed);
-    let cell = Plan::cell_at(&study.spec, &study.data.facts, params, asked, seeds);
+    let cell = at(args.params.unwrap_or(best));
     let ledger = results.join("ledger.csv");
+    fitted(&analysis, &study.plan, &results)?;
     belongs(&analysis, &ledger, &cell)?;
     let now = jiff::Timestamp::now().to_string();
     let basis = Basis {
@@ -57,6 +60,7 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
         fit_sha256: &fit_sha256,
         ledger_sha256: &sha256_of(&ledger)?,
         train_tokens: study.data.facts.train_tokens,
+        optimal: cell.id == at(best).id,
         now: &now,
     };
     let made = forecast::lock(basis, &cell)?;
@@ -83,8 +87,15 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
             "cell {} was begun already (attempt {number}): a forecast made after its run is no forecast",
             cell.id
         );
-        let hint = "lock a run that has not begun: another --flops, --params or --seed";
-        return Err(InputError::new(message, hint).into());
+        return Err(InputError::new(message, ANOTHER_RUN).into());
+    }
+    if let Some(aside) = check::set_aside(&Os, &results, &cell.id)?.first() {
+        let message = format!(
+            "cell {} was begun already: `{}` was an attempt at it, and its loss may have been seen",
+            cell.id,
+            aside.display()
+        );
+        return Err(InputError::new(message, ANOTHER_RUN).into());
     }
     Os.create_dirs(&dir)?;
     Os.write_atomic(&path, &made.bytes())?;
@@ -100,9 +111,15 @@ fn earlier(dir: &Path, path: &Path, cell: &Cell) -> Result<Option<(PathBuf, Fore
     if path.exists() {
         return Ok(Some((path.to_owned(), score::verified(path)?)));
     }
-    // Damaged files of other names are void, and no forecast of this cell.
-    let read = |path: PathBuf| Some((path.clone(), score::verified(&path).ok()?));
-    Ok(score::files(dir)?.into_iter().filter_map(read).find(|(_, f)| f.cell.id == cell.id))
+    for path in score::files(dir)? {
+        // Damaged files of other names are void, and no forecast of this cell.
+        if let Ok(found) = score::read(&path)?
+            && found.cell.id == cell.id
+        {
+            return Ok(Some((path, found)));
+        }
+    }
+    Ok(None)
 }
 
 /// Shows a forecast that is on the disk.
@@ -120,6 +137,35 @@ fn tell(args: &PredictArgs, forecast: &Forecast, path: &Path) -> u8 {
     }
     eprint!("{}", super::show::warnings(&forecast.warnings));
     0
+}
+
+/// Refuses a recipe that is not the one of the runs that were fitted: `plan` is what the sweep file in
+/// `results` makes of itself now.
+fn fitted(analysis: &Analysis, plan: &Plan, results: &Path) -> Result<(), Failure> {
+    let recorded = planned(results)?;
+    let ids = |cells: &[Cell]| cells.iter().map(|c| c.id.clone()).collect::<BTreeSet<_>>();
+    let (now, then) = (ids(&plan.cells), ids(&recorded));
+    let refuse = |why: String| {
+        let message = format!(
+            "the recipe of `{}` is not the one that was fitted: {why}",
+            results.join(SWEEP).display()
+        );
+        InputError::new(message, "run the sweep again: `isoflop run SWEEP` fits what it records")
+    };
+    if now != then {
+        let kept = now.intersection(&then).count();
+        let (n, plan) = (then.len(), results.join(PLAN));
+        return Err(refuse(format!(
+            "it makes {kept} of the {n} cells of `{}` and {} others",
+            plan.display(),
+            now.len() - kept
+        ))
+        .into());
+    }
+    match analysis.points.iter().find(|p| !then.contains(&p.id)) {
+        Some(point) => Err(refuse(format!("cell {} is none of its cells", point.id)).into()),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a fit that was not made from the ledger, and a cell on other data than the ledger's.
@@ -211,6 +257,9 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
     let again = |state: &State| args.retry.iter().any(|name| name == state.name());
     if matches!(state, State::Missing { .. } | State::Running { .. }) || again(&state) {
         let todo = [&forecast.cell];
+        // Relatives too: under a trunk schedule the run may go on from a state that one of them passed.
+        let relatives = if results.join(PLAN).exists() { planned(&results)? } else { Vec::new() };
+        let all = [relatives, vec![forecast.cell.clone()]].concat();
         eprintln!(
             "Cell {}: {} FLOP, N {}, D {}.",
             &forecast.cell.id[..8],
@@ -222,7 +271,7 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
             study: &study,
             results: &results,
             device: &device,
-            planned: std::slice::from_ref(&forecast.cell),
+            planned: &all,
             workers: Some(1),
             every: args.checkpoint,
             forecast: Some(&forecast.sha256),

@@ -7,10 +7,11 @@ use serde::Serialize;
 use super::args::{Dirs, ScoreArgs};
 use super::study::SWEEP;
 use super::{Failure, print, print_json};
-use crate::error::{FileError, InputError};
+use crate::error::{FileError, InputError, exit};
 use crate::forecast::{Entry, Forecast, ForecastError, Outcome, Score};
 use crate::fs::{Disk as _, Os};
 use crate::ledger::event::Event;
+use crate::ledger::log::Attempt;
 use crate::ledger::{self, FAILURES, State, cell_dir};
 use crate::units::{count, digits3, flops};
 
@@ -22,10 +23,20 @@ pub(super) fn execute(args: &ScoreArgs) -> Result<u8, Failure> {
     show(&forecast, &args.forecast, &args.dirs, args.json)
 }
 
-/// Reads a forecast and verifies its lock.
+/// Reads a forecast and verifies its lock. What cannot be read may be sound, what was read and is not is void.
+pub(super) fn read(path: &Path) -> Result<Result<Forecast, ForecastError>, FileError> {
+    match Os.read(path, MAX_FORECAST) {
+        Ok(bytes) => Ok(Forecast::read(&bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
+            Ok(Err(ForecastError::Damaged(e.to_string())))
+        }
+        Err(e) => Err(FileError::new("read", path)(e)),
+    }
+}
+
+/// The same, where only a sound one will do.
 pub(super) fn verified(path: &Path) -> Result<Forecast, Failure> {
-    let bytes = Os.read(path, MAX_FORECAST).map_err(FileError::new("read", path))?;
-    Forecast::read(&bytes).map_err(|e| {
+    read(path)?.map_err(|e| {
         let failure = Failure::from(e);
         Failure { message: format!("`{}`: {}", path.display(), failure.message), ..failure }
     })
@@ -44,8 +55,14 @@ pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
 /// How far the run of a forecast is, in `results/<sweep>`; refused where an attempt does not name it.
 pub(super) fn look(forecast: &Forecast, results: &Path) -> Result<State, Failure> {
     let (attempts, state) = ledger::look(&cell_dir(results, &forecast.cell.id))?;
+    proven(forecast, &attempts)?;
+    Ok(state)
+}
+
+/// Refuses a forecast that an attempt at its run does not name.
+fn proven(forecast: &Forecast, attempts: &[Attempt]) -> Result<(), Failure> {
     let mut begun = Vec::new();
-    for attempt in &attempts {
+    for attempt in attempts {
         match attempt.events.first() {
             Some(Event::Started { cell, forecast: hash, .. }) => {
                 if cell.recipe != forecast.cell.recipe {
@@ -54,13 +71,19 @@ pub(super) fn look(forecast: &Forecast, results: &Path) -> Result<State, Failure
                 }
                 begun.push((attempt.number, hash.as_deref()));
             }
-            // Cut before its first line, hence before its first step; or a line that cannot be read.
-            _ if attempt.damage.is_none() => {}
-            _ => begun.push((attempt.number, None)),
+            _ => match &attempt.damage {
+                // Cut before its first line, hence before its first step.
+                None => {}
+                Some(why) => {
+                    let message =
+                        format!("nothing proves that the forecast was there first: {why}");
+                    let hint = "restore the record of the run from a copy";
+                    return Err(InputError::new(message, hint).with_code(exit::DAMAGED).into());
+                }
+            },
         }
     }
-    forecast.precedes(&begun)?;
-    Ok(state)
+    Ok(forecast.precedes(&begun)?)
 }
 
 /// A score with what it is of, as JSON.
@@ -72,7 +95,8 @@ struct Told<'a> {
     forecast: &'a Forecast,
 }
 
-/// Prints a forecast beside its run. The exit code is 1 where the run ended without a loss.
+/// Prints a forecast beside its run. The exit code is 1 where the run ended without a loss, 3 where its
+/// record is damaged.
 pub(super) fn show(
     forecast: &Forecast,
     path: &Path,
@@ -82,7 +106,10 @@ pub(super) fn show(
     let results = dirs.results.join(&forecast.sweep);
     let state = look(forecast, &results)?;
     let score = scored(forecast, &state);
-    let code = u8::from(FAILURES.contains(&state.name()));
+    let code = match state {
+        State::Damaged { .. } => exit::DAMAGED,
+        _ => u8::from(FAILURES.contains(&state.name())),
+    };
     if json {
         print_json(&Told { state: state.name(), why: state.why(), score, forecast });
         return Ok(code);
@@ -144,7 +171,7 @@ fn beside(score: &Score) -> String {
         vec![kind.to_owned(), s.by.clone(), format!("{:.4}", s.predicted), percent(s.error)]
     });
     out += &super::show::table(&["", "by", "predicted", "error"], 2, rows.collect());
-    out + "  Errors are predicted over measured, minus one; z is in predicted standard deviations.\n"
+    out + "  Errors are predicted over measured, minus one; z is ln(measured / predicted)\n  in predicted standard deviations.\n"
 }
 
 /// Every forecast of a sweep with what came of it, by the time it was locked.
@@ -152,27 +179,27 @@ pub(super) fn card(analysis: &Path, results: &Path, sweep: &str) -> Result<Vec<E
     let mut entries = Vec::new();
     for path in files(&analysis.join(super::forecast::FORECASTS))? {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let of = |f: &Forecast| -> Result<State, Failure> {
-            if f.sweep != sweep {
-                let message = format!("it is a forecast of sweep `{}`", f.sweep);
-                return Err(InputError::new(message, "").into());
+        let forecast = match read(&path)? {
+            Ok(forecast) => forecast,
+            Err(e) => {
+                let outcome = Outcome::Void(e.to_string());
+                entries.push(Entry { file, forecast: None, outcome });
+                continue;
             }
-            look(f, results)
         };
-        let why = |e: Failure| e.message.lines().next().unwrap_or_default().to_owned();
-        entries.push(match verified(&path) {
-            Err(e) => Entry { file, forecast: None, outcome: Outcome::Void(why(e)) },
-            Ok(forecast) => {
-                let outcome = match of(&forecast) {
-                    Err(e) => Outcome::Void(why(e)),
-                    Ok(state) => match scored(&forecast, &state) {
-                        Some(score) => Outcome::Scored(score),
-                        None => Outcome::Open(state.why().unwrap_or_default()),
-                    },
-                };
-                Entry { file, forecast: Some(forecast), outcome }
+        let outcome = if forecast.sweep == sweep {
+            let (attempts, state) = ledger::look(&cell_dir(results, &forecast.cell.id))?;
+            match (proven(&forecast, &attempts), scored(&forecast, &state)) {
+                (Err(e), _) => {
+                    Outcome::Void(e.message.lines().next().unwrap_or_default().to_owned())
+                }
+                (Ok(()), Some(score)) => Outcome::Scored(score),
+                (Ok(()), None) => Outcome::Open(state.why().unwrap_or_default()),
             }
-        });
+        } else {
+            Outcome::Void(format!("it is a forecast of sweep `{}`", forecast.sweep))
+        };
+        entries.push(Entry { file, forecast: Some(forecast), outcome });
     }
     let locked = |e: &Entry| e.forecast.as_ref().map(|f| f.locked.clone());
     entries.sort_by_key(locked);

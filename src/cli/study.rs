@@ -78,24 +78,29 @@ impl Recorded {
     /// Opens `results/<name>`, given that directory or the sweep file.
     pub(super) fn open(path: &Path, results: &Path) -> Result<Self, Failure> {
         let dir = Self::dir(path, results)?;
-        let plan = dir.join(PLAN);
-        let json = std::fs::read(&plan).map_err(|source| {
-            let hint = "`isoflop run SWEEP` makes it";
-            let message = format!(
-                "`{}` is not a results directory: cannot read `{}`: {source}",
-                dir.display(),
-                plan.display()
-            );
-            InputError::new(message, hint)
-        })?;
-        let cells: Vec<Cell> = serde_json::from_slice(&json).map_err(|e| {
-            let message = format!("`{}` is damaged: {e}", plan.display());
-            InputError::new(message, "`isoflop run SWEEP` writes it again").with_code(exit::DAMAGED)
-        })?;
+        let cells = planned(&dir)?;
         let (spec, text) = read_spec(&dir.join(SWEEP))?;
         let ledger = Ledger::read(&dir, &cells)?;
         Ok(Self { name: spec.name.get_ref().clone(), dir, spec, text, ledger })
     }
+}
+
+/// The cells of plan.json in `results/<sweep>`.
+pub(super) fn planned(dir: &Path) -> Result<Vec<Cell>, Failure> {
+    let plan = dir.join(PLAN);
+    let json = std::fs::read(&plan).map_err(|source| {
+        let hint = "`isoflop run SWEEP` makes it";
+        let message = format!(
+            "`{}` is not a results directory: cannot read `{}`: {source}",
+            dir.display(),
+            plan.display()
+        );
+        InputError::new(message, hint)
+    })?;
+    Ok(serde_json::from_slice(&json).map_err(|e| {
+        let message = format!("`{}` is damaged: {e}", plan.display());
+        InputError::new(message, "`isoflop run SWEEP` writes it again").with_code(exit::DAMAGED)
+    })?)
 }
 
 /// Writes what was asked for and what it became, before any cell starts; not while another runner is at

@@ -169,23 +169,37 @@ impl Canvas {
 
     /// A diamond, white inside.
     pub(super) fn diamond(&mut self, at: (f64, f64), radius: f64, stroke: Stroke) {
-        self.polygon(&[(0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)], at, radius, stroke);
+        self.polygon(
+            &[(0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)],
+            at,
+            radius,
+            stroke,
+            WHITE,
+        );
     }
 
     /// A five-pointed star, white inside.
     pub(super) fn star(&mut self, at: (f64, f64), radius: f64, stroke: Stroke) {
-        let tip = |i: u32| {
-            let turn = std::f64::consts::PI * (f64::from(i) / 5.0 - 0.5);
-            let r = if i.is_multiple_of(2) { 1.0 } else { 0.45 };
-            (r * turn.cos(), r * turn.sin())
-        };
-        self.polygon(&(0..10).map(tip).collect::<Vec<_>>(), at, radius, stroke);
+        self.polygon(&tips(), at, radius, stroke, WHITE);
     }
 
-    fn polygon(&mut self, shape: &[(f64, f64)], at: (f64, f64), radius: f64, stroke: Stroke) {
+    /// The same, filled, with a white rim.
+    pub(super) fn full_star(&mut self, at: (f64, f64), radius: f64, fill: Colour) {
+        self.star(at, radius, Stroke::new(WHITE, 2.4));
+        self.polygon(&tips(), at, radius, Stroke::new(fill, 1.0), fill);
+    }
+
+    fn polygon(
+        &mut self,
+        shape: &[(f64, f64)],
+        at: (f64, f64),
+        radius: f64,
+        stroke: Stroke,
+        fill: Colour,
+    ) {
         let mut points: Vec<_> =
             shape.iter().map(|p| (at.0 + radius * p.0, at.1 + radius * p.1)).collect();
-        self.area(points.clone(), WHITE);
+        self.area(points.clone(), fill);
         points.push(points[0]);
         points.push(points[1]);
         self.line(points, stroke);
@@ -281,6 +295,15 @@ pub(super) fn text_width(content: &str, size: f64, bold: bool) -> f64 {
     });
     let measured = font(size * FINE, bold).box_size(content);
     measured.map_or(0.6 * size * content.chars().count() as f64, |(w, _)| f64::from(w) / FINE)
+}
+
+/// A star with a tip straight up.
+fn tips() -> [(f64, f64); 10] {
+    std::array::from_fn(|i| {
+        let turn = std::f64::consts::PI * (i as f64 / 5.0 - 0.5);
+        let r = if i.is_multiple_of(2) { 1.0 } else { 0.45 };
+        (r * turn.cos(), r * turn.sin())
+    })
 }
 
 fn font(size: f64, bold: bool) -> FontDesc<'static> {

@@ -5,8 +5,9 @@ use super::label::Labels;
 use super::palette::{ACCENT, INK, SOFT, ramp};
 use super::panel::{Axis, Panel, SMALL};
 use super::scale::{Label, Scale, between};
-use super::{Figure, key, law, reach};
+use super::{Figure, foretold, key, law, reach};
 use crate::fit::Analysis;
+use crate::forecast::Entry;
 use crate::points::Curve;
 use crate::predict::Prediction;
 
@@ -14,6 +15,7 @@ pub(super) fn draw(
     analysis: &Analysis,
     curves: &[Curve],
     predictions: &[Prediction],
+    forecasts: &[Entry],
 ) -> Option<Figure> {
     if analysis.points.is_empty() {
         return None;
@@ -23,7 +25,13 @@ pub(super) fn draw(
     let frame = Rect { x: 76.0, y: 18.0, w: 664.0, h: 440.0 };
     let points = &analysis.points;
     let reach = reach(analysis, predictions);
-    let shown: Vec<&Prediction> = predictions.iter().filter(|p| p.flops <= reach).collect();
+    let mut shown: Vec<&Prediction> = predictions.iter().filter(|p| p.flops <= reach).collect();
+    let mut locked = foretold::all(forecasts);
+    let told = predictions.len() + locked.len();
+    locked.retain(|f| f.flops <= reach);
+    let further = told > shown.len() + locked.len();
+    // What was locked takes the place of what is said of the same compute today.
+    shown.retain(|p| locked.iter().all(|f| (p.flops / f.flops).ln().abs() > 0.05));
     let surface = law::lead(analysis).map(|lead| lead.1);
     let fitted = |c: f64| {
         let s = surface?;
@@ -35,8 +43,10 @@ pub(super) fn draw(
     let finals = points.iter().map(|p| p.flops).chain(analysis.envelope.iter().map(|e| e.flops));
     let starts = if curves.is_empty() { 1.0 } else { 0.2 };
     let first = finals.clone().fold(f64::INFINITY, f64::min) * starts;
-    let x = Scale::log(finals.chain(shown.iter().map(|p| p.flops)).chain([first]), 0.03);
-    let ends = shown.iter().flat_map(|p| [p.loss.lo, p.loss.hi]);
+    let ahead = shown.iter().map(|p| p.flops).chain(locked.iter().map(|f| f.flops));
+    let x = Scale::log(finals.chain(ahead.clone()).chain([first]), 0.03);
+    let ends = shown.iter().map(|p| p.loss).chain(locked.iter().map(|f| f.loss));
+    let ends = ends.flat_map(|l| [l.lo, l.hi]).chain(locked.iter().filter_map(|f| f.measured));
     let losses = points.iter().map(|p| p.loss);
     let top = losses.clone().fold(0.0, f64::max);
     let top = if curves.is_empty() { top } else { top * 1.12 };
@@ -44,7 +54,7 @@ pub(super) fn draw(
     let panel = Panel { frame, x, y };
 
     let largest = points.iter().map(|p| p.flops).fold(0.0, f64::max);
-    let beyond = shown.iter().any(|p| p.flops > 1.01 * largest);
+    let beyond = ahead.clone().any(|c| c > 1.01 * largest);
     if beyond {
         panel.shade_from(&mut canvas, largest);
     }
@@ -105,6 +115,8 @@ pub(super) fn draw(
         canvas.star(at, 7.5, stroke);
         labels.avoid(at, 9.0);
     }
+    foretold::mark(&mut canvas, &panel, &mut labels, &locked);
+    foretold::name(&mut canvas, &panel, &mut labels, &locked);
     for p in &shown {
         let at = panel.at(p.flops, p.loss.value);
         let text = format!("predicted {:.3}", p.loss.value);
@@ -139,9 +151,13 @@ pub(super) fn draw(
     }
     if !shown.is_empty() {
         let level = 100.0 * shown[0].level;
-        notes.push(format!("Stars: predictions with their {level:.0}% prediction interval."));
+        notes
+            .push(format!("Hollow stars: predictions with their {level:.0}% prediction interval."));
     }
-    if shown.len() < predictions.len() {
+    if !locked.is_empty() {
+        notes.push(foretold::note(&locked).to_owned());
+    }
+    if further {
         notes.push("Predictions further out are in the table only.".to_owned());
     }
     Some(Figure {

@@ -4,10 +4,11 @@
 //! the percentiles of bootstrap draws that make a band, and fits nothing. A figure with nothing to show
 //! is left out. The same input gives the same bytes.
 //!
-//! Reads: `points`, `fit`'s result, `predict`'s result. Read by: `report`, `cli`.
+//! Reads: `points`, `fit`'s result, `predict`'s result, `forecast`. Read by: `report`, `cli`.
 
 mod canvas;
 mod collapse;
+mod foretold;
 mod frontier;
 mod isoflop;
 mod label;
@@ -27,6 +28,7 @@ pub use raster::{FigureError, png};
 pub use scale::power;
 
 use crate::fit::Analysis;
+use crate::forecast::Entry;
 use crate::points::Curve;
 use crate::predict::Prediction;
 use crate::units::count;
@@ -54,11 +56,16 @@ pub struct Figure {
 
 /// All figures, in the order in which a page shows them.
 ///
-/// `curves` may be empty (an imported table has none), and so may anything else; a figure that would be
+/// `curves` and `forecasts` may be empty (an imported table has none), and so may anything else; a figure that would be
 /// empty is left out.
-pub fn all(analysis: &Analysis, curves: &[Curve], predictions: &[Prediction]) -> Vec<Figure> {
+pub fn all(
+    analysis: &Analysis,
+    curves: &[Curve],
+    predictions: &[Prediction],
+    forecasts: &[Entry],
+) -> Vec<Figure> {
     [
-        loss_vs_compute::draw(analysis, curves, predictions),
+        loss_vs_compute::draw(analysis, curves, predictions, forecasts),
         isoflop::draw(analysis),
         frontier::draw(analysis, predictions),
         residuals::draw(analysis),
@@ -151,10 +158,23 @@ fn key(canvas: &mut Canvas, sizes: &[f64], (x, y): (f64, f64)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forecast::Outcome;
+    use crate::predict::Estimate;
 
     fn check(name: &str, analysis: &Analysis, curves: &[Curve], predictions: &[Prediction]) {
-        let figures = all(analysis, curves, predictions);
-        assert_eq!(figures, all(analysis, curves, predictions), "{name}: not the same bytes");
+        check_with(name, analysis, curves, predictions, &[]);
+    }
+
+    fn check_with(
+        name: &str,
+        analysis: &Analysis,
+        curves: &[Curve],
+        predictions: &[Prediction],
+        forecasts: &[Entry],
+    ) {
+        let figures = all(analysis, curves, predictions, forecasts);
+        let again = all(analysis, curves, predictions, forecasts);
+        assert_eq!(figures, again, "{name}: not the same bytes");
         for figure in &figures {
             let png = png(&figure.svg).unwrap_or_else(|e| panic!("{name}/{}: {e}", figure.name));
             assert!(png.starts_with(b"\x89PNG"));
@@ -173,7 +193,7 @@ mod tests {
     fn the_same_input_gives_the_same_bytes() {
         let (analysis, curves, predictions) = sample::tiny();
         check("tiny", &analysis, &curves, &predictions);
-        let figures = all(&analysis, &curves, &predictions);
+        let figures = all(&analysis, &curves, &predictions, &[]);
         let want = ["loss-vs-compute", "isoflop", "frontier", "residuals", "valley"];
         assert_eq!(names(&figures), want);
     }
@@ -189,15 +209,60 @@ mod tests {
         figures.iter().map(|f| f.name).collect()
     }
 
+    /// A forecast at a compute [FLOP] that said so much [nats/token], and what came of it, if anything.
+    fn entry(flops: f64, value: f64, measured: Option<f64>) -> Entry {
+        let mut f = crate::forecast::tests::forecast();
+        f.flops = flops;
+        f.loss = Estimate { value, lo: 0.985 * value, hi: 1.015 * value };
+        let outcome = match measured {
+            Some(loss) => Outcome::Scored(f.score(loss, 0.001)),
+            None => Outcome::Open("not trained yet".into()),
+        };
+        Entry { file: "a.json".into(), forecast: Some(f), outcome }
+    }
+
+    #[test]
+    fn a_forecast_is_drawn_with_what_came_of_it_and_a_void_one_is_not() {
+        let (analysis, curves, predictions) = sample::tiny();
+        let said = |forecasts: &[Entry]| {
+            let figure = all(&analysis, &curves, &predictions, forecasts).remove(0);
+            (figure.svg, figure.caption)
+        };
+        let (now, later) = (predictions[0].flops, 3.0 * predictions[0].flops);
+        let scored = entry(now, 1.234, Some(1.241));
+        let open = entry(later, 1.2, None);
+        let both = [scored.clone(), open.clone()];
+        check_with("forecasts", &analysis, &curves, &predictions, &both);
+        let (svg, caption) = said(&both);
+        assert!(svg.contains("forecast 1.234, measured 1.241"), "{caption}");
+        assert!(svg.contains("forecast 1.200") && !svg.contains("1.200,"));
+        assert!(caption.contains("black stars"), "{caption}");
+        // In the place of today's prediction of the same compute, and of no other.
+        let predicted = |i: usize| format!("predicted {:.3}", predictions[i].loss.value);
+        assert!(!svg.contains(&predicted(0)) && svg.contains(&predicted(1)));
+        let (svg, caption) = said(&[open]);
+        assert!(svg.contains(&predicted(0)) && !caption.contains("black stars"), "{caption}");
+        let void = Entry { outcome: Outcome::Void("edited".into()), ..scored };
+        assert_eq!(said(&[void]), said(&[]));
+        let (svg, caption) = said(&[entry(1e30, 1.1, None)]);
+        assert!(!svg.contains("forecast") && caption.contains("in the table only"), "{caption}");
+        // Off a number, or many at one place: no figure breaks.
+        let odd = [entry(f64::NAN, 1.1, None), entry(now, f64::INFINITY, Some(f64::NAN))];
+        check_with("odd", &analysis, &curves, &predictions, &odd);
+        let seeds: Vec<Entry> =
+            (0..5).map(|i| entry(now, 1.234, Some(1.22 + 0.005 * f64::from(i)))).collect();
+        check_with("seeds", &analysis, &curves, &predictions, &seeds);
+    }
+
     #[test]
     fn what_has_nothing_to_show_is_left_out() {
-        assert!(all(&sample::empty(), &[], &[]).is_empty());
+        assert!(all(&sample::empty(), &[], &[], &[]).is_empty());
         let (mut analysis, mut curves, _) = sample::tiny();
         analysis.points.truncate(1);
         curves.truncate(1);
         analysis = Analysis { points: analysis.points, ..sample::empty() };
         check("one", &analysis, &curves, &[]);
-        assert_eq!(names(&all(&analysis, &curves, &[])), ["loss-vs-compute"]);
+        assert_eq!(names(&all(&analysis, &curves, &[], &[])), ["loss-vs-compute"]);
     }
 
     #[test]
@@ -237,7 +302,7 @@ mod tests {
         let (mut analysis, curves, predictions) = sample::tiny();
         analysis.isoflop[1].excluded = Some("<script>alert(1)</script>\u{0}".into());
         analysis.fits[1].method = "</text><script>".into();
-        for figure in all(&analysis, &curves, &predictions) {
+        for figure in all(&analysis, &curves, &predictions, &[]) {
             assert!(!figure.svg.contains("<script") && !figure.svg.contains('\u{0}'));
         }
         check("hostile", &analysis, &curves, &predictions);

@@ -88,6 +88,23 @@ fn check_attempt(
     Ok(())
 }
 
+/// What [`move_aside`] has put away of the attempts at a cell.
+///
+/// # Errors
+///
+/// [`FileError`] when the directory cannot be read.
+pub fn set_aside(disk: &dyn Disk, results: &Path, id: &str) -> Result<Vec<PathBuf>, FileError> {
+    let aside = results.join(ASIDE);
+    let found = match disk.list(&aside) {
+        Ok(found) => found,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(FileError::new("read", aside)(e)),
+    };
+    let of = format!("{id}-attempt-");
+    let own = |p: &PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&of));
+    Ok(found.into_iter().filter(own).collect())
+}
+
 /// Moves a damaged attempt or checkpoint to `damaged/` in the results directory; nothing is deleted.
 ///
 /// # Errors

@@ -66,16 +66,18 @@ pub fn by_method(
 }
 
 /// The same run by every form of law that was fitted to the runs, where it gives a number. `unique` are the
-/// distinct tokens it draws on [tokens], `flops` its compute [FLOP].
+/// distinct tokens it draws on [tokens], `flops` its compute [FLOP]. A law of C alone speaks of the best run
+/// of C and of no other: it is asked where the run is `optimal`.
 pub fn by_law(
     analysis: &Analysis,
     (params, tokens, flops): (f64, f64, f64),
     unique: Option<f64>,
+    optimal: bool,
 ) -> Vec<LawLoss> {
     let run = Run::new(params, tokens).flops(flops);
     let run = unique.map_or(run, |unique| run.unique(unique));
     let of = |fitted: &crate::fit::LawFit| {
-        let law = law::Law::named(&fitted.law)?;
+        let law = law::Law::named(&fitted.law).filter(|law| law.surface || optimal)?;
         let values: Vec<f64> = fitted.params.iter().take(law.free).map(|p| p.value).collect();
         let loss = path::sound(law.loss(&values, &run)?)?;
         Some(LawLoss { law: fitted.law.clone(), loss })
@@ -114,7 +116,7 @@ mod tests {
         let analysis = sample::analysis(0);
         let (n, d) = (3e9, 1e11);
         let truth = sample::EPOCH.loss(n, d);
-        let all = by_law(&analysis, (n, d, 6.0 * n * d), None);
+        let all = by_law(&analysis, (n, d, 6.0 * n * d), None, true);
         let of = |name: &str| all.iter().find(|l| l.law == name).unwrap().loss;
         assert!((of("chinchilla") / truth - 1.0).abs() < 1e-5, "{all:?} {truth}");
         // The frontier is fitted to the best of few sizes a budget, so it is near the optimum's loss only.
@@ -122,6 +124,10 @@ mod tests {
             sample::EPOCH.optimum(&crate::fit::Compute::SixNd, 6.0 * n * d).unwrap();
         let best = sample::EPOCH.loss(best_n, best_d);
         assert!((of("compute") / best - 1.0).abs() < 1e-2, "{all:?} {best}");
+        let mut others = by_law(&analysis, (n, d, 6.0 * n * d), None, false);
+        others.push(all.iter().find(|l| l.law == "compute").unwrap().clone());
+        assert_eq!(others.len(), all.len());
+        assert!(all.iter().all(|l| others.contains(l)), "all but the law of C alone");
         let sure = by_method(&analysis, n, d).unwrap();
         assert!((sure[0].loss.value / truth - 1.0).abs() < 1e-5 && sure[0].sd < 1e-4, "{sure:?}");
     }

@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_study_is_reported_from_answer_to_provenance_with_the_same_bytes() {
         let (analysis, curves, predictions) = sample::tiny();
-        let figures = all(&analysis, &curves, &predictions);
+        let figures = all(&analysis, &curves, &predictions, &[]);
         let cells: Vec<CellRow> = analysis
             .points
             .iter()
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn the_page_asks_for_nothing_outside_itself_and_runs_nothing() {
         let (analysis, predictions) = sample::imported();
-        let figures = all(&analysis, &[], &predictions);
+        let figures = all(&analysis, &[], &predictions, &[]);
         let page = html(&input(&analysis, &figures, &predictions, &[]));
         save("imported", &page);
         let bare = page.replace("http://www.w3.org/2000/svg", "");
@@ -343,7 +343,7 @@ mod tests {
             note: Some("=cmd|' /C calc'!A0".into()),
             ..cell(evil, "completed")
         }];
-        let figures = all(&analysis, &curves, &predictions);
+        let figures = all(&analysis, &curves, &predictions, &[]);
         let provenance = [(evil.to_owned(), evil.to_owned())];
         let page = html(&Input {
             sweep_toml: Some("# </pre></code><script>"),
@@ -373,7 +373,7 @@ mod tests {
         one.points.truncate(1);
         let one = Analysis { points: one.points, ..sample::empty() };
         let cells = [cell("a", "completed"), cell("b", "missing")];
-        let page = html(&input(&one, &all(&one, &[], &[]), &[], &cells));
+        let page = html(&input(&one, &all(&one, &[], &[], &[]), &[], &cells));
         save("one", &page);
         assert!(
             page.contains("No law can be fitted to 1 run yet. Of 2 cells: 1 completed, 1 missing.")
