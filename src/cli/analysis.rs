@@ -86,7 +86,7 @@ pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Fail
     let rows: Vec<(f64, f64)> =
         study.table.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect();
     let mut analysis = fit::analyse(&study.table, Compute::fit(&rows), options)?;
-    analysis.health = study.health.clone();
+    analysis.health.clone_from(&study.health);
     let e = analysis.fits.iter().find_map(|f| Some(f.params.as_ref()?.e));
     if let (Some(health), Some(e)) = (&mut analysis.health, e) {
         health.collapse = health::collapse(study.runs.iter(), e);
@@ -169,7 +169,15 @@ pub(super) fn write(
     Os.write_atomic(&dir.join("fit.json"), &json)?;
     let figures = figure::all(analysis, &study.curves, predictions);
     write_figures(dir, &figures)?;
-    let tuning = study.spec.as_ref().and_then(|_| super::tune::read(dir));
+    let tuning = study.spec.as_ref().and_then(|spec| {
+        Some(super::tune::read(dir)?.map(|tuning| {
+            let agreement = tuning.agreement(&spec.optim);
+            (tuning, agreement)
+        }))
+    });
+    if let Some(Err(why)) = &tuning {
+        eprint!("{}", show::warnings(std::slice::from_ref(why)));
+    }
     let cells = study.ledger.as_ref().map(ledger::cell_rows).unwrap_or_default();
     let forecasts = match &study.results {
         Some(results) => super::score::card(dir, results, &study.name)?,
