@@ -93,6 +93,22 @@ pub fn digits3(value: f64) -> String {
     }
 }
 
+/// Three significant digits, plain down to a hundred thousandth: for rates and exponents.
+///
+/// ```
+/// assert_eq!(isoflop::units::plain3(0.01234), "0.0123");
+/// assert_eq!(isoflop::units::plain3(0.00099996), "0.00100");
+/// assert_eq!(isoflop::units::plain3(-0.05), "-0.0500");
+/// ```
+pub fn plain3(value: f64) -> String {
+    let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
+    if !(1e-5..0.1).contains(&rounded.abs()) {
+        return digits3(value);
+    }
+    let decimals = (2.0 - rounded.abs().log10().floor()) as usize;
+    format!("{value:.decimals$}")
+}
+
 /// FLOPs, always in scientific notation: `3.00e11`.
 pub fn flops(value: f64) -> String {
     format!("{value:.2e}")

@@ -173,7 +173,15 @@ pub(super) fn write(
     };
     let figures = figure::all(analysis, &study.curves, predictions, &forecasts);
     write_figures(dir, &figures)?;
-    let tuning = study.spec.as_ref().and_then(|_| super::tune::read(dir));
+    let tuning = study.spec.as_ref().and_then(|spec| {
+        Some(super::tune::read(dir)?.map(|tuning| {
+            let agreement = tuning.agreement(&spec.optim);
+            (tuning, agreement)
+        }))
+    });
+    if let Some(Err(why)) = &tuning {
+        eprint!("{}", show::warnings(std::slice::from_ref(why)));
+    }
     let cells = study.ledger.as_ref().map(ledger::cell_rows).unwrap_or_default();
     let html = report::html(&report::Input {
         analysis,

@@ -11,12 +11,12 @@ use crate::error::{InputError, exit};
 use crate::exec::device;
 use crate::figure;
 use crate::fs::{Disk as _, Os};
-use crate::ledger::{Ledger, State};
+use crate::ledger::{FAILURES, Ledger, State};
 use crate::plan::{Cell, Given, Plan, trunk};
-use crate::spec::TuneSpec;
+use crate::spec::{OptimSpec, TuneSpec};
 use crate::tune::design::{Config, Design, Tried};
-use crate::tune::{Place, Run, Tuning, Vertex, VertexState};
-use crate::units::{count, digits3, flops};
+use crate::tune::{Place, Run, TUNE_VERSION, Tuning, Vertex, VertexState};
+use crate::units::{count, flops, plain3};
 
 /// Name of the planned cells in the results directory, and of the outcome in the analysis directory.
 pub(super) const FILE: &str = "tune.json";
@@ -96,15 +96,38 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
     if args.json {
         print_json(&tuning);
     } else {
-        print(&text(&tuning, &out));
+        print(&text(&tuning, &study.spec.optim, &out));
     }
-    Ok(u8::from(ledger.has_failures() && tuning.found.is_empty()))
+    if ledger.count("damaged") > 0 {
+        return Ok(exit::DAMAGED);
+    }
+    // A high rate that diverges is an answer; nothing else is.
+    let failed: usize =
+        FAILURES.iter().filter(|s| **s != "diverged").map(|s| ledger.count(s)).sum();
+    if failed > 0 {
+        eprintln!(
+            "{failed} runs failed and are missing from the tuning; `isoflop status` lists them."
+        );
+    }
+    Ok(u8::from(failed > 0 || tuning.found.is_empty()))
 }
 
-/// The outcome where a sweep was tuned.
-pub(super) fn read(analysis: &Path) -> Option<Tuning> {
-    let json = std::fs::read(analysis.join(FILE)).ok()?;
-    serde_json::from_slice(&json).ok()
+/// The outcome where a sweep was tuned; what is wrong with it where it cannot be read.
+pub(super) fn read(analysis: &Path) -> Option<Result<Tuning, String>> {
+    let path = analysis.join(FILE);
+    let bad = |why: String| {
+        Err(format!("{} cannot be used: {why}; `isoflop tune` writes it anew", path.display()))
+    };
+    let json = match std::fs::read(&path) {
+        Ok(json) => json,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(e) => return Some(bad(e.to_string())),
+    };
+    Some(match serde_json::from_slice::<Tuning>(&json) {
+        Ok(tuning) if tuning.version == TUNE_VERSION => Ok(tuning),
+        Ok(tuning) => bad(format!("it has version {}", tuning.version)),
+        Err(e) => bad(e.to_string()),
+    })
 }
 
 fn searches(study: &Study, tune: &TuneSpec) -> Vec<Search> {
@@ -214,21 +237,24 @@ fn write(out: &Path, tuning: &Tuning) -> Result<(), Failure> {
 
 fn vertex(v: Option<&Vertex>) -> String {
     let Some(v) = v else { return "-".to_owned() };
-    let value = format!("{:.3e}", v.value);
+    let value = plain3(v.value);
     match (v.state, v.interval) {
-        (VertexState::Resolved, Some([lo, hi])) => format!("{value} ({lo:.2e}..{hi:.2e})"),
+        (VertexState::Resolved, Some([lo, hi])) => {
+            format!("{value} ({}..{})", plain3(lo), plain3(hi))
+        }
         (VertexState::Resolved, None) => value,
+        (VertexState::Zero, _) => format!("0, {}", v.state.name()),
         (state, _) => format!("{value}, {}", state.name()),
     }
 }
 
-fn text(tuning: &Tuning, out: &Path) -> String {
+fn text(tuning: &Tuning, optim: &OptimSpec, out: &Path) -> String {
     let percent = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{:+.2}%", 100.0 * v));
     let rows = tuning.found.iter().map(|f| {
         vec![
             count(f.place.params),
             count(f.place.tokens),
-            format!("{:.3e}", f.place.learning_rate),
+            plain3(f.place.learning_rate),
             vertex(f.learning_rate.as_ref()),
             count(f.place.batch_tokens),
             vertex(f.batch.as_ref()),
@@ -272,7 +298,13 @@ fn text(tuning: &Tuning, out: &Path) -> String {
         let terms: Vec<String> = rule
             .terms
             .iter()
-            .map(|t| format!("{} {} ({}..{})", t.name, short(t.value), short(t.lo), short(t.hi)))
+            .map(|t| {
+                let interval = t.interval.map_or_else(
+                    || "no interval".to_owned(),
+                    |[lo, hi]| format!("{}..{}", plain3(lo), plain3(hi)),
+                );
+                format!("{} {} ({interval})", t.name, plain3(t.value))
+            })
             .collect();
         let note = rule.note.as_ref().map_or(String::new(), |n| format!("; {n}"));
         out_text += &format!(
@@ -283,21 +315,49 @@ fn text(tuning: &Tuning, out: &Path) -> String {
             rule.searched
         );
     }
-    if let Some(t) = tuning.transfer {
-        let interval = t.interval.map_or(String::new(), |[lo, hi]| format!(" ({lo:.2}..{hi:.2})"));
+    if let Some(t) = &tuning.transfer {
+        let interval =
+            t.interval.map_or("no interval".to_owned(), |[lo, hi]| format!("{lo:.2}..{hi:.2}"));
+        let tokens: Vec<String> = t.tokens.iter().map(|d| count(*d)).collect();
         out_text += &format!(
-            "\nTransfer: at D = {} the best rate goes as N^{:.2}{interval}, N from {} to {}.\n",
-            count(t.tokens),
+            "\nTransfer: at equal D ({}) the best rate goes as N^{:.2} ({interval}), N from {} to {}.\n",
+            tokens.join(", "),
             t.exponent,
             count(t.params[0]),
             count(t.params[1])
         );
     }
+    if let Some(horizon) = tuning.horizon() {
+        out_text += &format!("\n{horizon}\n");
+    }
+    out_text += &agreement(tuning, optim);
     out_text +=
         &format!("\n[optim]\n{}\n\n  numbers  {}\n", tuning.toml(), out.join(FILE).display());
     out_text
 }
 
-fn short(v: f64) -> String {
-    if v.abs() > 1e3 || !v.is_finite() { "?".to_owned() } else { digits3(v) }
+/// The sweep's own values beside the vertices.
+fn agreement(tuning: &Tuning, optim: &OptimSpec) -> String {
+    let rows = tuning.agreement(optim).into_iter().map(|a| {
+        let inside = match a.inside {
+            Some(true) => "inside",
+            Some(false) => "outside",
+            None => "no interval",
+        };
+        vec![
+            a.name.clone(),
+            count(a.params),
+            count(a.tokens),
+            plain3(a.says),
+            plain3(a.vertex),
+            a.ratio().map_or("-".to_owned(), |r| format!("{r:.2}")),
+            inside.to_owned(),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = ["[optim]", "N", "D", "sweep says", "best", "ratio", "interval"];
+    format!("\nThe sweep's own [optim] against the vertices:\n{}", show::table(&header, 1, rows))
 }

@@ -17,6 +17,8 @@ pub(super) enum Label {
     Count,
     /// `1.85`.
     Plain,
+    /// `0.005`, `0.01`, `0.02`: each with its own digits, for rates.
+    Each,
     /// `½`, `1`, `2`: a ratio.
     Ratio,
 }
@@ -64,7 +66,11 @@ impl Scale {
             });
             (apart && !named.is_empty()).then_some(named)
         };
-        let least = if label == Label::Plain { 5 } else { 4 };
+        let least = match label {
+            Label::Plain => 5,
+            Label::Each => 3,
+            _ => 4,
+        };
         let mut best: Vec<(f64, String)> = Vec::new();
         for candidate in self.candidates(label) {
             if let Some(named) = fits(&candidate) {
@@ -87,7 +93,7 @@ impl Scale {
         }
         let mut sets = Vec::new();
         // Within less than a decade even steps read better than 1-2-5, also on a logarithmic axis.
-        if !self.log || self.hi / self.lo < 6.0 {
+        if !self.log || self.hi / self.lo < 6.0 && label != Label::Each {
             let span = self.hi - self.lo;
             let decade = 10f64.powf((span / 4.0).log10().floor());
             for step in [10.0, 5.0, 2.0, 1.0, 0.5].map(|m| m * decade) {
@@ -179,7 +185,7 @@ fn write(v: f64, label: Label) -> String {
         Label::Power => power(v),
         Label::Count => short_count(v),
         Label::Ratio if v < 1.0 => format!("1/{}", 1.0 / v),
-        Label::Plain | Label::Ratio => format!("{v}"),
+        Label::Plain | Label::Each | Label::Ratio => format!("{v}"),
     }
 }
 
@@ -226,6 +232,13 @@ fn short_count(v: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_are_written_with_their_own_digits() {
+        let axis = |lo, hi| labels(Scale { lo, hi, log: true }, Label::Each, 600.0);
+        assert_eq!(axis(0.0028, 0.022), ["0.005", "0.01", "0.02"]);
+        assert_eq!(axis(0.0015, 0.12).join(" "), "0.002 0.005 0.01 0.02 0.05 0.1");
+    }
 
     fn labels(scale: Scale, label: Label, length: f64) -> Vec<String> {
         scale

@@ -21,7 +21,7 @@ use crate::fit::Analysis;
 use crate::forecast::Entry;
 use crate::points::CellRow;
 use crate::predict::Prediction;
-use crate::tune::Tuning;
+use crate::tune::{Agreement, Tuning};
 
 /// What a page is made of.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +38,9 @@ pub struct Input<'a> {
     pub cells: &'a [CellRow],
     /// Locked forecasts with what came of them. Empty where there are none.
     pub forecasts: &'a [Entry],
-    /// What `tune` found, where it was asked.
-    pub tuning: Option<&'a Tuning>,
+    /// What `tune` found, where it was asked, and how far the sweep's `[optim]` is from it; or why that
+    /// cannot be read.
+    pub tuning: Option<&'a Result<(Tuning, Vec<Agreement>), String>>,
     /// Version, device, dates, hashes, as (name, value).
     pub provenance: &'a [(String, String)],
 }
@@ -121,7 +122,7 @@ fn sections(input: &Input) -> Vec<Part> {
         part(!input.predictions.is_empty(), "predictions", "Predictions", &|| {
             tables::predictions(a, input.predictions)
         }),
-        input.tuning.map(|t| Part { id: "tuning", title: "Tuning", body: tuning::tuning(t) }),
+        input.tuning.map(|t| Part { id: "tuning", title: "Tuning", body: tuning::section(t) }),
         part(!a.fits.is_empty(), "fits", "Fits", &|| {
             let largest = a.points.iter().map(|p| p.flops).fold(0.0, f64::max);
             html! {

@@ -5,17 +5,24 @@ use maud::{Markup, PreEscaped, html};
 use super::number::percent;
 use super::tables::table;
 use crate::figure::tuning as figures;
-use crate::tune::{FittedRule, Tuning, Vertex, VertexState};
-use crate::units::{count, digits3};
+use crate::tune::{Agreement, FittedRule, Tuning, Vertex, VertexState};
+use crate::units::{count, plain3};
 
 /// The section's body.
-pub(super) fn tuning(t: &Tuning) -> Markup {
+pub(super) fn section(t: &Result<(Tuning, Vec<Agreement>), String>) -> Markup {
+    match t {
+        Ok((tuning, agreement)) => found(tuning, agreement),
+        Err(why) => html! { p { (why) "." } },
+    }
+}
+
+fn found(t: &Tuning, agreement: &[Agreement]) -> Markup {
     let vertex = |v: Option<&Vertex>| match v {
         None => html! { "–" },
         Some(v) => html! {
-            (format!("{:.3e}", v.value))
+            (plain3(v.value))
             @match (v.state, v.interval) {
-                (VertexState::Resolved, Some([lo, hi])) => small { (format!("{lo:.2e} to {hi:.2e}")) },
+                (VertexState::Resolved, Some([lo, hi])) => small { (plain3(lo)) " to " (plain3(hi)) },
                 (VertexState::Resolved, None) => {},
                 (state, _) => small { (state.name()) },
             }
@@ -25,7 +32,7 @@ pub(super) fn tuning(t: &Tuning) -> Markup {
         @for f in &t.found {
             tr {
                 td.n { (count(f.place.params)) } td.n { (count(f.place.tokens)) }
-                td.n { (format!("{:.2e}", f.place.learning_rate)) } td.n { (vertex(f.learning_rate.as_ref())) }
+                td.n { (plain3(f.place.learning_rate)) } td.n { (vertex(f.learning_rate.as_ref())) }
                 td.n { (count(f.place.batch_tokens)) } td.n { (vertex(f.batch.as_ref())) }
                 td.n { (vertex(f.weight_decay.as_ref())) }
                 td.n { (f.left_on_the_table.map_or("–".to_owned(), percent)) }
@@ -49,14 +56,16 @@ pub(super) fn tuning(t: &Tuning) -> Markup {
             &rows,
         )) }
         @for rule in &t.rules { (fitted(rule)) }
-        @if let Some(transfer) = t.transfer {
+        @if let Some(horizon) = t.horizon() { p { (horizon) } }
+        @if let Some(transfer) = &t.transfer {
             p {
-                "At " (count(transfer.tokens)) " tokens the best rate goes as N to the power " (format!("{:.2}", transfer.exponent))
-                @if let Some([lo, hi]) = transfer.interval { (format!(" ({lo:.2} to {hi:.2})")) }
+                "At equal D (" (transfer.tokens.iter().map(|d| count(*d)).collect::<Vec<_>>().join(", ")) " tokens) the best rate goes as N to the power " (format!("{:.2}", transfer.exponent))
+                (transfer.interval.map_or(" (no interval)".to_owned(), |[lo, hi]| format!(" ({lo:.2} to {hi:.2})")))
                 ", for N from " (count(transfer.params[0])) " to " (count(transfer.params[1]))
                 ": near 0, one rate serves every width."
             }
         }
+        @if !agreement.is_empty() { (agrees(agreement)) }
         p.note {
             "Best: the vertex of a parabola in the logarithm, with its " (format!("{:.0}%", 100.0 * t.level)) " interval. "
             "Rule costs: the loss at the sweep's own values over the least that was tried or is promised. "
@@ -65,14 +74,42 @@ pub(super) fn tuning(t: &Tuning) -> Markup {
     }
 }
 
+/// The sweep's own values beside the vertices.
+fn agrees(agreement: &[Agreement]) -> Markup {
+    let rows = html! {
+        @for a in agreement {
+            tr {
+                td { (a.name) } td.n { (count(a.params)) } td.n { (count(a.tokens)) }
+                td.n { (plain3(a.says)) } td.n { (plain3(a.vertex)) }
+                td.n { (a.ratio().map_or("–".to_owned(), |r| format!("{r:.2}"))) }
+                td { (match a.inside { Some(true) => "inside", Some(false) => "outside", None => "no interval" }) }
+            }
+        }
+    };
+    html! {
+        h3 { "Does the sweep's [optim] agree?" }
+        div.wide { (table(
+            &[
+                ("Key", "of [optim]", false), ("N", "parameters", true), ("D", "tokens", true),
+                ("The sweep", "says", true), ("Best", "the vertex", true), ("Ratio", "sweep / best", true),
+                ("In the interval?", "", false),
+            ],
+            &rows,
+        )) }
+    }
+}
+
 fn fitted(rule: &FittedRule) -> Markup {
-    let number = |v: f64| if v.abs() > 1e3 { "?".to_owned() } else { digits3(v) };
     html! {
         p {
             b { (rule.name) } " "
             @for (i, term) in rule.terms.iter().enumerate() {
                 @if i > 0 { ", " }
-                (term.name) " " (number(term.value)) (format!(" ({} to {})", number(term.lo), number(term.hi)))
+                (term.name) " " (plain3(term.value))
+                @match term.interval {
+                    Some([lo, hi]) => { " (" (plain3(lo)) " to " (plain3(hi)) ")" },
+                    None => " (no interval)",
+                }
             }
             "; " (rule.resolved) " of " (rule.searched) " cells resolved"
             @if let Some(note) = &rule.note { "; " (note) } "."

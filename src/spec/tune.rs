@@ -69,13 +69,12 @@ pub struct Axis {
 impl Axis {
     /// The values around `centre`, from low to high and each once.
     pub fn around(&self, centre: f64) -> Vec<f64> {
-        let mut out: Vec<f64> = match &self.values {
-            Some(values) => values.iter().map(|v| v.0).collect(),
-            None => {
-                let (factor, points) = (self.factor.unwrap_or(2.0), self.points.unwrap_or(1));
-                let middle = points.saturating_sub(1) as f64 / 2.0;
-                (0..points).map(|i| centre * factor.powf(i as f64 - middle)).collect()
-            }
+        let mut out: Vec<f64> = if let Some(values) = &self.values {
+            values.iter().map(|v| v.0).collect()
+        } else {
+            let (factor, points) = (self.factor.unwrap_or(2.0), self.points.unwrap_or(1));
+            let middle = points.saturating_sub(1) as f64 / 2.0;
+            (0..points).map(|i| centre * factor.powf(i as f64 - middle)).collect()
         };
         out.sort_by(f64::total_cmp);
         out.dedup();

@@ -91,7 +91,7 @@ mod tests {
         };
         let (heads, ff) = (width / 16, width * 5 / 2);
         let shape = Shape { width, layers, heads, ff, ..base.shape };
-        Recipe { shape, parametrization, reference_width, reference_layers, ..base.clone() }
+        Recipe { shape, reference_width, parametrization, reference_layers, ..base.clone() }
     }
 
     /// Slope of the least-squares line of ln y against ln x.

@@ -29,7 +29,7 @@ struct Ladder {
 
 impl Ladder {
     fn at(&self, i: i64) -> f64 {
-        let n = self.values.len() as i64;
+        let n = self.values.len().cast_signed() as i64;
         let (first, last) = (self.values[0], self.values[self.values.len() - 1]);
         let powi = |ratio: f64, steps: i64| ratio.powi(steps as i32);
         match i {
@@ -41,7 +41,7 @@ impl Ladder {
 
     /// Whether value `i` may be tried: within the extensions, within what makes sense, and a value of its own.
     fn has(&self, i: i64) -> bool {
-        let n = self.values.len() as i64;
+        let n = self.values.len().cast_signed() as i64;
         let inner = (0..n).contains(&i);
         let toward = if i < 0 { i + 1 } else { i - 1 };
         inner
@@ -51,7 +51,7 @@ impl Ladder {
     }
 
     fn steps(&self) -> std::ops::Range<i64> {
-        0..self.values.len() as i64
+        0..self.values.len().cast_signed() as i64
     }
 }
 
@@ -337,12 +337,13 @@ mod tests {
             })
         };
         let rounds = at_best(0.15);
-        assert_eq!(rounds.len(), 2);
-        assert!(rounds[1].iter().all(|v| v[0] == 0.02), "{rounds:?}");
+        assert_eq!(rounds.len(), 3);
+        assert!(rounds[1..].concat().iter().all(|v| v[0] == 0.02), "{rounds:?}");
         assert_eq!(rounds[1].iter().map(|v| v[2]).collect::<Vec<_>>(), [0.1, 0.3, 0.0]);
         let more: Vec<f64> = at_best(2.0)[2..].concat().iter().map(|v| v[2]).collect();
-        assert_eq!(more.len(), 2, "{more:?}");
-        assert!((more[0] - 0.9).abs() < 1e-12 && (more[1] - 2.7).abs() < 1e-12);
+        let want = [0.9, 2.7, 8.1];
+        assert!(more.iter().zip(want).all(|(m, w)| (m - w).abs() < 1e-12), "{more:?}");
+        assert_eq!(more.len(), 3, "{more:?}");
         // Down from 0.1 in the ratio of the lowest two that are above zero.
         assert_eq!(
             at_best(0.05)[2].iter().map(|v| (v[2] * 1e3).round()).collect::<Vec<_>>(),

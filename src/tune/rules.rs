@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Place, Vertex, VertexState, quantile};
-use crate::fit::stats;
 
 /// N and D of the tuning cells rise together beyond this correlation of their logarithms.
 const COLLINEAR: f64 = 0.95;
@@ -17,10 +16,8 @@ pub struct Term {
     pub name: String,
     /// Least squares.
     pub value: f64,
-    /// Lower end of its interval.
-    pub lo: f64,
-    /// Upper end of its interval.
-    pub hi: f64,
+    /// Its interval; none with as many numbers as cells, or where the value is 0.
+    pub interval: Option<[f64; 2]>,
 }
 
 /// `value * (N / params_ref)^params_exponent * (D / tokens_ref)^tokens_exponent`, fitted to vertices.
@@ -80,13 +77,14 @@ impl FittedRule {
 /// Three significant digits, as TOML reads them.
 fn digits(v: f64) -> String {
     let text = format!("{v:.2e}");
-    text.parse::<f64>()
-        .map_or(text, |v| if (1e-3..1e4).contains(&v) { v.to_string() } else { format!("{v:e}") })
+    let plain = |v: f64| v == 0.0 || (1e-3..1e4).contains(&v);
+    text.parse::<f64>().map_or(text, |v| if plain(v) { v.to_string() } else { format!("{v:e}") })
 }
 
 /// Least squares of ln value on what the resolved cells determine.
 pub(super) fn fit(name: &str, at: &[(Place, Vertex)]) -> FittedRule {
     let searched = at.len();
+    let zero = at.iter().filter(|(_, v)| v.state == VertexState::Zero).count();
     let at: Vec<&(Place, Vertex)> =
         at.iter().filter(|(_, v)| v.state == VertexState::Resolved).collect();
     let mean = |of: &dyn Fn(&Place) -> f64| {
@@ -103,6 +101,14 @@ pub(super) fn fit(name: &str, at: &[(Place, Vertex)]) -> FittedRule {
         residual_sd: None,
         note: None,
     };
+    if zero > 0 {
+        // A power law has no zero: where zero is the answer somewhere, what the other cells say is no rule.
+        rule.note = Some(format!("0 was best at {zero} of {searched} cells"));
+        if zero == searched {
+            rule.terms = vec![Term { name: "value".to_owned(), value: 0.0, interval: None }];
+        }
+        return rule;
+    }
     if at.is_empty() {
         rule.note = Some("no vertex is resolved".to_owned());
         return rule;
@@ -151,18 +157,15 @@ pub(super) fn fit(name: &str, at: &[(Place, Vertex)]) -> FittedRule {
     let own = at.iter().map(|(_, v)| v.se.map_or(0.0, |s| s * s)).sum::<f64>() / y.len() as f64;
     let variance = if dof > 0 { (rss / dof as f64).max(own) } else { own };
     rule.residual_sd = (dof > 0).then(|| (rss / dof as f64).sqrt());
-    let half = if dof > 0 { quantile(dof as f64) } else { f64::INFINITY };
     let names = ["value", "params_exponent", "tokens_exponent"];
     rule.terms = columns
         .iter()
         .enumerate()
         .map(|(k, c)| {
-            let width = half * (variance * inverse[k][k]).sqrt();
-            // No degree of freedom: the fit is exact and its interval is not known.
-            let width = if width.is_finite() { width } else { f64::MAX.ln() / 2.0 };
+            let width = quantile(dof as f64) * (variance * inverse[k][k]).sqrt();
             let ends = [theta[k] - width, theta[k], theta[k] + width];
             let [lo, value, hi] = if *c == 0 { ends.map(f64::exp) } else { ends };
-            Term { name: names[*c].to_owned(), value, lo, hi }
+            Term { name: names[*c].to_owned(), value, interval: (dof > 0).then_some([lo, hi]) }
         })
         .collect();
     if dof == 0 {
@@ -211,43 +214,55 @@ fn least_squares(
 }
 
 /// Drift of the best learning rate with N at equal D: near 0 is what a width parametrisation promises.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Transfer {
     /// Exponent of N of the best rate, as `optim.learning_rate` means it [-].
     pub exponent: f64,
-    /// Its interval; none with two cells.
+    /// Its interval; none with as many numbers as cells.
     pub interval: Option<[f64; 2]>,
-    /// The cells' D [tokens].
-    pub tokens: f64,
+    /// The D at which sizes were compared [tokens].
+    pub tokens: Vec<f64>,
     /// Least and largest N [parameters].
     pub params: [f64; 2],
     /// Cells.
     pub cells: usize,
 }
 
-/// From the largest group of resolved cells of equal D.
+/// From all resolved cells that share their D with another size: a level for each D, one slope.
 pub(super) fn transfer(at: &[(Place, Vertex)]) -> Option<Transfer> {
-    let resolved: Vec<&(Place, Vertex)> =
+    let mut resolved: Vec<&(Place, Vertex)> =
         at.iter().filter(|(_, v)| v.state == VertexState::Resolved).collect();
-    let group = |d: f64| -> Vec<(f64, f64)> {
-        let near = resolved.iter().filter(|(p, _)| (p.tokens / d - 1.0).abs() < 0.02);
-        near.map(|(p, v)| (p.params.ln(), v.value.ln())).collect()
-    };
-    let of = |l: &&&(Place, Vertex)| group(l.0.tokens).len();
-    let tokens = resolved.iter().max_by_key(of)?.0.tokens;
-    let points = group(tokens);
-    let line = stats::line(&points)?;
-    let mean = points.iter().map(|p| p.0).sum::<f64>() / points.len() as f64;
-    let spread: f64 = points.iter().map(|p| (p.0 - mean).powi(2)).sum();
-    let rss: f64 = points.iter().map(|p| (p.1 - line.intercept - line.slope * p.0).powi(2)).sum();
-    let dof = points.len().checked_sub(2)? as f64;
-    let half = quantile(dof) * (rss / dof / spread).sqrt();
-    let (lo, hi) = points.iter().fold((f64::MAX, f64::MIN), |e, p| (e.0.min(p.0), e.1.max(p.0)));
+    resolved.sort_by(|l, r| l.0.tokens.total_cmp(&r.0.tokens));
+    let groups: Vec<_> = resolved
+        .chunk_by(|l, r| r.0.tokens / l.0.tokens < 1.02)
+        .filter(|group| group.iter().any(|c| c.0.params != group[0].0.params))
+        .collect();
+    // Each about the mean of its D.
+    let (mut points, mut own) = (Vec::new(), 0.0);
+    for group in &groups {
+        let mean = |of: &dyn Fn(&(Place, Vertex)) -> f64| {
+            group.iter().map(|c| of(c)).sum::<f64>() / group.len() as f64
+        };
+        let (n, v) = (mean(&|c| c.0.params.ln()), mean(&|c| c.1.value.ln()));
+        for cell in *group {
+            points.push((cell.0.params.ln() - n, cell.1.value.ln() - v));
+            own += cell.1.se.map_or(0.0, |se| se * se);
+        }
+    }
+    let spread: f64 = points.iter().map(|p| p.0 * p.0).sum();
+    let exponent = points.iter().map(|p| p.0 * p.1).sum::<f64>() / spread;
+    let rss: f64 = points.iter().map(|p| (p.1 - exponent * p.0).powi(2)).sum();
+    let dof = points.len().checked_sub(groups.len() + 1)? as f64;
+    // Never less than what the vertices' own errors make.
+    let variance = (rss / dof).max(own / points.len() as f64);
+    let half = quantile(dof) * (variance / spread).sqrt();
+    let sizes = groups.iter().flat_map(|g| g.iter()).map(|c| c.0.params);
+    let ends = sizes.fold([f64::MAX, 0.0_f64], |e, n| [e[0].min(n), e[1].max(n)]);
     Some(Transfer {
-        exponent: line.slope,
-        interval: (dof > 0.0).then_some([line.slope - half, line.slope + half]),
-        tokens,
-        params: [lo.exp(), hi.exp()],
+        exponent,
+        interval: (dof > 0.0).then_some([exponent - half, exponent + half]),
+        tokens: groups.iter().map(|g| g[0].0.tokens).collect(),
+        params: ends,
         cells: points.len(),
     })
 }
@@ -262,6 +277,7 @@ mod tests {
             interval: None,
             se: Some(0.01),
             loss: 2.0,
+            loss_se: None,
             curvature: Some(0.05),
             points: 5,
             state: VertexState::Resolved,
@@ -286,8 +302,8 @@ mod tests {
         let read: crate::spec::Rule = parsed["learning_rate"].clone().try_into().unwrap();
         assert!((read.at(3e4, 3e6) / law(3e4, 3e6) - 1.0).abs() < 1e-3);
         // The vertices' own errors of 1% leave each exponent an interval although the fit is exact.
-        let term = &rule.terms[1];
-        assert!(term.hi - term.lo > 0.01 && term.hi - term.lo < 0.2, "{term:?}");
+        let [lo, hi] = rule.terms[1].interval.unwrap();
+        assert!(hi - lo > 0.01 && hi - lo < 0.2, "{lo} {hi}");
     }
 
     #[test]
@@ -301,8 +317,45 @@ mod tests {
         let rule = fit("learning_rate", &at);
         assert_eq!((rule.resolved, rule.searched, rule.terms.len()), (2, 3, 2));
         assert!(rule.note.unwrap().contains("no interval is known"));
+        assert!(rule.terms.iter().all(|t| t.interval.is_none()));
         assert_eq!(fit("x", &at[1..2]).terms.len(), 0);
         let t = transfer(&at).unwrap();
         assert!(t.exponent.abs() < 1e-12 && t.interval.is_none() && t.cells == 2);
+    }
+    /// Zero at every cell is the rule 0; zero at one forbids a power law through the others.
+    #[test]
+    fn zero_is_an_answer_and_no_power_law() {
+        let zero = Vertex { value: 0.0, state: VertexState::Zero, ..vertex(1.0) };
+        let all = [(place(1e4, 1e6), zero), (place(4e4, 1e6), zero)];
+        let rule = fit("weight_decay", &all);
+        assert_eq!(rule.toml().as_deref(), Some("weight_decay = 0"));
+        assert_eq!(rule.at(3e4, 1e6), Some(0.0));
+        let some = [all[0], (place(4e4, 1e6), vertex(0.1)), (place(8e4, 1e6), vertex(0.2))];
+        let rule = fit("weight_decay", &some);
+        assert_eq!((rule.toml(), rule.terms.len()), (None, 0));
+        assert!(rule.note.unwrap().contains("1 of 3"));
+    }
+
+    /// Two horizons with other levels and one slope; against the textbook's within-group slope.
+    #[test]
+    fn every_horizon_has_its_level_and_all_one_slope() {
+        let miss = [0.01, -0.02, 0.01, -0.01, 0.01, 0.5_f64];
+        let cells = [(1e4, 5e5), (2e4, 5e5), (4e4, 5e5), (1e4, 2e6), (4e4, 2e6), (2e4, 1e6)];
+        let law = |n: f64, d: f64| 0.01 * (n / 1e4).powf(-0.4) * (d / 5e5).powf(-0.3);
+        let at: Vec<_> = cells
+            .iter()
+            .enumerate()
+            .map(|(i, &(n, d))| (place(n, d), vertex(law(n, d) * miss[i].exp())))
+            .collect();
+        let t = transfer(&at).unwrap();
+        assert_eq!((t.cells, t.tokens.as_slice()), (5, &[5e5, 2e6][..]), "{t:?}");
+        assert_eq!(t.params, [1e4, 4e4]);
+        // Sum of x y within the groups over sum of x^2, x = ln N about the group: (-a, 0, a), (-a, a), a = ln 2.
+        let a = 2_f64.ln();
+        let slope = (a * (0.01 - 0.01) + a * (0.01 + 0.01)) / (4.0 * a * a);
+        assert!((t.exponent - (slope - 0.4)).abs() < 1e-9, "{t:?}");
+        let [lo, hi] = t.interval.unwrap();
+        assert!(lo < -0.4 && -0.4 < hi && hi - lo < 0.2, "{t:?}");
+        assert_eq!(transfer(&at[4..]), None);
     }
 }

@@ -22,6 +22,8 @@ pub enum VertexState {
     NotConvex,
     /// Fewer than three points.
     TooFew,
+    /// Zero was tried and nothing above it was better: the value is 0.
+    Zero,
 }
 
 impl VertexState {
@@ -32,6 +34,7 @@ impl VertexState {
             Self::AtEdge => "at the edge",
             Self::NotConvex => "not convex",
             Self::TooFew => "too few points",
+            Self::Zero => "none helped",
         }
     }
 }
@@ -47,6 +50,8 @@ pub struct Vertex {
     pub se: Option<f64>,
     /// Loss there [nats/token].
     pub loss: f64,
+    /// Standard error of ln loss; less than the scatter of one run, for several make the parabola.
+    pub loss_se: Option<f64>,
     /// ln L rises by this times the square of ln(value / best).
     pub curvature: Option<f64>,
     /// Points that were tried.
@@ -83,10 +88,10 @@ fn parabola(points: &[(f64, f64)], centre: f64) -> Option<Parabola> {
     for (x, y) in points {
         let u = x - centre;
         for (k, sum) in sums.iter_mut().enumerate() {
-            *sum += u.powi(k as i32);
+            *sum += u.powf(k as f64);
         }
         for (k, sum) in right.iter_mut().enumerate() {
-            *sum += y * u.powi(k as i32);
+            *sum += y * u.powf(k as f64);
         }
     }
     let m = [0, 1, 2].map(|i| [sums[i], sums[i + 1], sums[i + 2]]);
@@ -110,10 +115,8 @@ fn inverse(m: &[[f64; 3]; 3]) -> Option<[[f64; 3]; 3]> {
     };
     let det: f64 = (0..3).map(|j| m[0][j] * minor(0, j)).sum();
     let scale: f64 = (0..3).map(|i| m[i][i]).product();
-    if !(det.abs() > 1e-12 * scale.abs()) {
-        return None;
-    }
-    Some([0, 1, 2].map(|i| [0, 1, 2].map(|j| minor(j, i) / det)))
+    (det.abs() > 1e-12 * scale.abs())
+        .then(|| [0, 1, 2].map(|i| [0, 1, 2].map(|j| minor(j, i) / det)))
 }
 
 /// Sum of squares that a parabola misses by, and its degrees of freedom, where it has any.
@@ -132,6 +135,7 @@ pub(super) fn of(line: &[(f64, f64)], noise: Option<&Noise>) -> Option<Vertex> {
         interval: None,
         se: None,
         loss: least.exp(),
+        loss_se: noise.map(|noise| noise.sd),
         curvature: None,
         points: line.len(),
         state,
@@ -152,13 +156,12 @@ pub(super) fn of(line: &[(f64, f64)], noise: Option<&Noise>) -> Option<Vertex> {
     if !(ends.0..=ends.1).contains(&x) {
         return Some(tried(VertexState::AtEdge));
     }
-    let se = noise.map(|noise| {
-        // d u / d c1 and d u / d c2.
-        let d = [-0.5 / c2, c1 / (2.0 * c2 * c2)];
-        let v = &p.inverse;
-        let variance = d[0] * d[0] * v[1][1] + 2.0 * d[0] * d[1] * v[1][2] + d[1] * d[1] * v[2][2];
-        noise.sd * variance.max(0.0).sqrt()
-    });
+    let error = |gradient: [f64; 3]| {
+        let pairs = (0..3).flat_map(|i| (0..3).map(move |j| (i, j)));
+        let variance: f64 = pairs.map(|(i, j)| gradient[i] * p.inverse[i][j] * gradient[j]).sum();
+        noise.map(|noise| noise.sd * variance.max(0.0).sqrt())
+    };
+    let se = error([0.0, -0.5 / c2, c1 / (2.0 * c2 * c2)]);
     let interval = noise.zip(se).map(|(noise, se)| {
         let half = quantile(noise.dof) * se;
         [(x - half).exp(), (x + half).exp()]
@@ -168,6 +171,8 @@ pub(super) fn of(line: &[(f64, f64)], noise: Option<&Noise>) -> Option<Vertex> {
         interval,
         se,
         loss: (c0 + c1 * u + c2 * u * u).exp(),
+        // The loss does not change with u at the vertex.
+        loss_se: error([1.0, u, u * u]),
         curvature: Some(c2),
         points: line.len(),
         state: VertexState::Resolved,
@@ -213,6 +218,20 @@ mod tests {
         );
         assert!(of(&bump, None).is_some());
         assert_eq!(of(&[], None), None);
+    }
+
+    /// Against the spread of the losses themselves over many noisy bowls.
+    #[test]
+    fn the_error_of_a_vertex_loss_is_its_spread() {
+        let noise = Noise { sd: 1e-3, dof: 10.0, from_seeds: true };
+        let vertices: Vec<Vertex> =
+            (0..400).filter_map(|seed| of(&line(0.1, 1e-3, seed), Some(&noise))).collect();
+        let n = vertices.len() as f64;
+        let mean = vertices.iter().map(|v| v.loss.ln()).sum::<f64>() / n;
+        let spread = vertices.iter().map(|v| (v.loss.ln() - mean).powi(2)).sum::<f64>() / n;
+        let said = vertices.iter().map(|v| v.loss_se.unwrap()).sum::<f64>() / n;
+        assert!((said / spread.sqrt() - 1.0).abs() < 0.15, "{said} {}", spread.sqrt());
+        assert!(said < 0.8e-3, "{said}");
     }
 
     /// 90% intervals over 400 noisy bowls; the scatter is estimated from the same bowls, five at a time.
