@@ -138,7 +138,9 @@ fn a_fork_that_is_damaged_or_lost_costs_time_and_nothing_else() {
         match fault {
             "flipped" => forks.iter().for_each(|f| flip(&f.join("state.bin"))),
             "half made" => {
-                forks.iter().for_each(|f| fs::remove_file(f.join("manifest.json")).unwrap())
+                for fork in forks {
+                    fs::remove_file(fork.join("manifest.json")).unwrap();
+                }
             }
             _ => fs::remove_dir_all(trunk.parent().unwrap()).unwrap(),
         }

@@ -237,7 +237,7 @@ mod tests {
     fn rates_are_written_with_their_own_digits() {
         let axis = |lo, hi| labels(Scale { lo, hi, log: true }, Label::Each, 600.0);
         assert_eq!(axis(0.0028, 0.022), ["0.005", "0.01", "0.02"]);
-        assert_eq!(axis(0.0015, 0.12).join(" "), "0.002 0.005 0.01 0.02 0.05 0.1");
+        assert_eq!(axis(0.0015, 0.12).join(" "), "0.003 0.01 0.03 0.1");
     }
 
     fn labels(scale: Scale, label: Label, length: f64) -> Vec<String> {
