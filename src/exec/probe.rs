@@ -1,7 +1,7 @@
 //! What a study will take on this device, found out by training a little of some of its cells.
 //!
-//! Three looks, each only as long as the one before allows: one step of the largest cell, which bounds
-//! everything; a few cells for each way to divide the cores, where nobody said how; then as many cells as
+//! Three looks, each only as long as the one before allows: a few steps of the smallest and the largest cell,
+//! which bound everything; a few cells for each way to divide the cores, where nobody said how; then as many cells as
 //! time allows with that many side by side, in rounds, because a machine is not equally fast all the time.
 //!
 //! Reads: `train`, `plan`, `data`. Read by: `cli`.
@@ -70,7 +70,10 @@ pub fn price(job: Job<'_>, left: &[Left<'_>], ask: Ask) -> Option<Found> {
     let largest = pairs.last().copied()?;
     let most = left.len().min(job.device.most_workers).max(1);
     let asked = ask.workers.map(|w| w.clamp(1, left.len()));
-    let glance = Probe::new(&sample(job, 1, &[largest], GLANCE, 0))?;
+    // Small models do less in a second: both ends.
+    let ends = [pairs[0], largest];
+    let ends = if pairs.len() > 1 { &ends[..] } else { &ends[1..] };
+    let glance = Probe::new(&sample(job, 1, ends, GLANCE, 0))?;
     let rough = Price::new(&glance, left, job.eval_times, 1).seconds;
     if rough < ask.worth {
         return None;
