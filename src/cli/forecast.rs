@@ -198,9 +198,12 @@ fn belongs(analysis: &Analysis, ledger: &Path, cell: &Cell) -> Result<(), Failur
         let values = numbers.iter().map(|i| row[*i].parse().ok()).collect();
         completed.insert(row[id].to_owned(), values);
     }
-    if completed.len() != analysis.points.len() {
-        let (n, m) = (analysis.points.len(), completed.len());
-        return Err(refuse(format!("{n} runs in the fit, {m} completed in the ledger")).into());
+    // A completed run is fitted, or left out by a rule that the fit names.
+    let left_out = analysis.excluded.iter().filter(|e| completed.contains_key(&e.id)).count();
+    if completed.len() != analysis.points.len() + left_out {
+        let (n, m) = (analysis.points.len() + left_out, completed.len());
+        let told = format!("{n} runs in the fit or left out by it, {m} completed in the ledger");
+        return Err(refuse(told).into());
     }
     for point in &analysis.points {
         let values = [point.params, point.tokens, point.flops, point.loss].map(Some);

@@ -1,9 +1,9 @@
 //! Whether a run's loss curve is one that a law may be fitted to.
 //!
-//! A final loss is evidence of N and D only if the run got there undisturbed. Three rules, stated here
+//! A final loss is evidence of N and D only if the run got there undisturbed. Four rules, stated here
 //! before any run is seen, find the runs that did not: a spike they had not got over, a learning rate that
-//! was still high, a loss that rose at the end. A run that breaks a rule of the sweep's `[fit] exclude`
-//! is left out of the fit by name. A fourth look, the collapse of normalised curves, warns only.
+//! was still high, a loss that rose at the end, a warmup that was most of the run. A run that breaks a rule of the sweep's `[fit] exclude`
+//! is left out of the fit by name. A fifth look, the collapse of normalised curves, warns only.
 //!
 //! Pure functions of slices. Reads: `points`, `units`. Read by: `spec`, `ledger`, `fit`, `figure`,
 //! `report`, `cli`.
@@ -28,6 +28,9 @@ pub const MIN_STEPS: usize = 50;
 const END: f64 = 0.1;
 /// Highest last learning rate of a decayed run, as a share of the peak.
 const DECAYED: f64 = 0.3;
+/// Longest warmup, as a share of the run: beyond it the loss says more of warmup than of scale
+/// (Porian et al. 2024, 2406.19146, section 3.2).
+const WARMUP: f64 = 0.5;
 
 /// A rule for the loss curve of a run whose final loss is fitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +42,14 @@ pub enum Rule {
     Undecayed,
     /// The loss of the last tenth lies above that of the tenth before it.
     RisingEnd,
+    /// Most of the run was warmup.
+    LongWarmup,
 }
 
 impl Rule {
     /// Every rule; the default of `[fit] exclude`.
-    pub const ALL: [Self; 3] = [Self::UnhealedSpike, Self::Undecayed, Self::RisingEnd];
+    pub const ALL: [Self; 4] =
+        [Self::UnhealedSpike, Self::Undecayed, Self::RisingEnd, Self::LongWarmup];
 
     /// The rule in full, with its constants.
     pub fn text(self) -> &'static str {
@@ -57,6 +63,7 @@ impl Rule {
                 "the mean loss of the last tenth may not exceed that of the tenth before by both 5 standard errors \
                  and 0.2%"
             }
+            Self::LongWarmup => "the warmup may be at most half of the run",
         }
     }
 }
@@ -68,6 +75,7 @@ impl fmt::Display for Rule {
             Self::UnhealedSpike => "unhealed spike",
             Self::Undecayed => "undecayed end",
             Self::RisingEnd => "rising end",
+            Self::LongWarmup => "long warmup",
         })
     }
 }
@@ -83,6 +91,8 @@ pub struct Run {
     pub losses: Vec<f32>,
     /// Learning rate of the last step over the peak [0, 1].
     pub last_rate: f64,
+    /// Steps of the warmup over those of the run [-].
+    pub warmup: f64,
 }
 
 /// What was found in the loss curves of a sweep: `health` in `fit.json`.
@@ -157,6 +167,10 @@ pub fn check(runs: &[Run], exclude: &[Rule]) -> Health {
         if run.last_rate > DECAYED {
             let told = format!("the last learning rate is {:.2} of the peak", run.last_rate);
             found.push((Rule::Undecayed, told));
+        }
+        if run.warmup > WARMUP {
+            let told = format!("the warmup takes {:.2} of the run's steps", run.warmup);
+            found.push((Rule::LongWarmup, told));
         }
         health.broken.extend(found.into_iter().map(|(rule, told)| Broken {
             id: run.id.clone(),

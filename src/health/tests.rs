@@ -24,7 +24,7 @@ fn heavy(stream: Stream, t: u64) -> f64 {
 }
 
 fn run(id: &str, losses: Vec<f32>) -> Run {
-    Run { id: id.into(), params: 1e4, losses, last_rate: 0.02 }
+    Run { id: id.into(), params: 1e4, losses, last_rate: 0.02, warmup: 0.1 }
 }
 
 #[test]
@@ -109,6 +109,13 @@ fn a_rise_at_the_end_is_found_and_a_fall_is_none() {
 #[test]
 fn a_rate_that_has_not_decayed_excludes_a_run_of_any_length() {
     let high = Run { last_rate: 0.31, ..run("high", vec![2.0; 10]) };
+    let slow = Run { warmup: 0.51, ..run("slow", vec![2.0; 10]) };
+    let left_out = check(&[slow.clone(), Run { warmup: 0.5, ..slow.clone() }], &Rule::ALL).broken;
+    assert_eq!(
+        (left_out.len(), left_out[0].rule, left_out[0].excluded),
+        (1, Rule::LongWarmup, true)
+    );
+    assert!(!check(&[slow], &[Rule::Undecayed]).broken[0].excluded);
     let low = Run { last_rate: 0.30, ..run("low", vec![2.0; 10]) };
     let health = check(&[high, low], &Rule::ALL);
     assert_eq!((health.checked, health.short, health.broken.len()), (0, 2, 1));

@@ -208,6 +208,7 @@ pub fn runs(ledger: &Ledger) -> Vec<health::Run> {
                 params: cell.params(),
                 losses: log::read_losses(dir),
                 last_rate: last_rate(&cell.recipe),
+                warmup: cell.recipe.warmup_steps() as f64 / cell.recipe.steps as f64,
             })
         })
         .collect()

@@ -96,7 +96,7 @@ impl Recipe {
         Some(Self { steps: 0, eval_tokens: 0, schedule, ..self.clone() }.id())
     }
 
-    /// Steps of the warmup.
+    /// Steps of the warmup; under a trunk schedule possibly more than the run has.
     pub fn warmup_steps(&self) -> u64 {
         let steps = match self.schedule {
             Schedule::Cosine { warmup, .. } | Schedule::Wsd { warmup, .. } => {
@@ -106,18 +106,20 @@ impl Recipe {
                 warmup * self.shape.counts().matmul / self.batch_tokens() as f64
             }
         };
-        (steps.round() as u64).min(self.steps)
+        steps.round() as u64
     }
 
-    /// Steps before the rate begins to fall to its end.
+    /// Steps before the rate begins to fall to its end. Under a trunk schedule a run that is shorter than the
+    /// warmup cools down from as far as it got, so that every branch has a cooldown.
     pub fn stable_steps(&self) -> u64 {
-        let warm = self.warmup_steps();
+        let before = |decay: f64| {
+            let cooldown = (decay * self.steps as f64).round() as u64;
+            self.steps.saturating_sub(cooldown)
+        };
         match self.schedule {
-            Schedule::Cosine { .. } => warm,
-            Schedule::Wsd { decay, .. } | Schedule::Trunk { decay, .. } => {
-                let cooldown = (decay * self.steps as f64).round() as u64;
-                self.steps.saturating_sub(cooldown).max(warm)
-            }
+            Schedule::Cosine { .. } => self.warmup_steps(),
+            Schedule::Wsd { decay, .. } => before(decay).max(self.warmup_steps()),
+            Schedule::Trunk { decay, .. } => before(decay).min(self.steps.saturating_sub(1)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Designs that cannot answer the question, said before the compute is spent.
 
 use crate::plan::{Cell, DataFacts};
-use crate::spec::{Grid, Spec};
+use crate::spec::{Grid, Schedule, Spec};
 use crate::units::{count, flops};
 
 /// Below this many budgets the frontier's exponent has no residual to judge it by.
@@ -36,6 +36,16 @@ pub(super) fn warnings(spec: &Spec, data: &DataFacts, cells: &[Cell]) -> Vec<Str
     if starved > 0 {
         out.push(format!(
             "{starved} cells have fewer than {MIN_STEPS} steps: lower optim.batch_tokens, or their loss says more about warmup than about scale"
+        ));
+    }
+    let short = cells
+        .iter()
+        .filter(|c| matches!(c.recipe.schedule, Schedule::Trunk { .. }))
+        .filter(|c| c.recipe.warmup_steps() > c.recipe.stable_steps())
+        .count();
+    if short > 0 {
+        out.push(format!(
+            "{short} cells cool down before their warmup is over: lower schedule.trunk.warmup, or their loss says more about warmup than about scale"
         ));
     }
     if let Some(unique) = data.train_tokens {

@@ -94,20 +94,17 @@ pub(super) fn learning_rate(recipe: &Recipe, step: u64) -> f64 {
     let tokens = (at * recipe.batch_tokens()) as f64;
     let peak = recipe.learning_rate
         * recipe.horizon.map_or(1.0, |h| (tokens / h.tokens).max(1.0).powf(h.exponent));
-    let warm = recipe.warmup_steps();
-    if at <= warm {
-        return peak * at as f64 / warm as f64;
-    }
-    let stable = recipe.stable_steps();
+    let (warm, stable) = (recipe.warmup_steps(), recipe.stable_steps());
+    let warmed = |at: u64| if at < warm { at as f64 / warm as f64 } else { 1.0 };
     if at <= stable {
-        return peak;
+        return peak * warmed(at);
     }
     let gone = (at - stable) as f64 / (recipe.steps - stable) as f64;
     let (end, left) = match recipe.schedule {
         Schedule::Cosine { end, .. } => (end, 0.5 * (1.0 + (std::f64::consts::PI * gone).cos())),
         Schedule::Wsd { end, .. } | Schedule::Trunk { end, .. } => (end, 1.0 - gone.sqrt()),
     };
-    peak * (end + (1.0 - end) * left)
+    peak * warmed(stable) * (end + (1.0 - end) * left)
 }
 
 #[cfg(test)]
@@ -168,6 +165,17 @@ mod tests {
             assert!((0..1200).all(same) && !same(1200));
             assert_eq!(learning_rate(&short, 1499), 0.0);
         }
+        // Shorter than its warmup: the way up is that of any longer run, and it cools down from where it got.
+        let slow = Schedule::Trunk { warmup: 10.0, decay: 0.2, end: 0.0 };
+        let long = recipe(slow.clone(), 1.0, 100_000);
+        let warm = long.warmup_steps();
+        let brief = recipe(slow, 1.0, warm / 2);
+        let stable = brief.stable_steps();
+        assert!(warm > 100 && stable == warm / 2 - (0.2 * (warm / 2) as f64).round() as u64);
+        assert!((0..stable).all(|s| learning_rate(&brief, s) == learning_rate(&long, s)));
+        assert!((learning_rate(&brief, stable - 1) - stable as f64 / warm as f64).abs() < 1e-12);
+        assert!(learning_rate(&brief, stable) < learning_rate(&long, stable - 1));
+        assert_eq!(learning_rate(&brief, warm / 2 - 1), 0.0);
         let falling = Recipe {
             horizon: Some(Horizon { tokens: 1e6, exponent: -0.3 }),
             ..recipe(schedule, 2.0, 10_000)
