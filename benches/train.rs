@@ -126,7 +126,7 @@ impl Job {
             eval_tokens: 0,
             horizon: None,
             init_seed: 0,
-            order_seed: 0,
+            order_seed: None,
         };
         let batches = (0..BATCHES).map(|i| batch(&shape, sequences, i as u64)).collect();
         Ok(Self { kind, recipe, batches })

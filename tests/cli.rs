@@ -340,12 +340,15 @@ fn a_plan_is_priced_and_says_what_to_leave_out() {
     assert_eq!(plan["fit_in"]["fits"], true);
     assert_eq!(plan["usd"], plan["seconds"], "a dollar a second");
     assert_eq!(plan["seconds_left"], plan["seconds"], "nothing is trained yet");
-    // A grid without budgets can lose its second seed and nothing else.
+    // A grid without budgets can lose its second seed and nothing else, and that only where the clock of this
+    // machine sees a saving; `plan::fit_in` tests the choice on times that are given.
     let plan = bench.json(&[&args[..], &["0.0001s"]].concat());
     let drops = plan["fit_in"]["drops"].as_array().unwrap();
-    assert_eq!((drops.len(), &plan["fit_in"]["fits"]), (1, &Value::Bool(false)));
-    assert_eq!(drops[0]["cells"].as_array().unwrap().len(), 9);
-    assert!(drops[0]["params_wider"].as_f64().unwrap() > 0.2, "half the runs: {plan}");
+    assert!(drops.len() <= 1 && plan["fit_in"]["fits"] == Value::Bool(false), "{plan}");
+    for drop in drops {
+        assert_eq!(drop["cells"].as_array().unwrap().len(), 9);
+        assert!(drop["params_wider"].as_f64().unwrap() > 0.2, "half the runs: {plan}");
+    }
     assert!(!bench.path("results").exists(), "a plan writes nothing");
 }
 

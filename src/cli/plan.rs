@@ -14,6 +14,7 @@ use crate::plan::fit_in::{self, Proposal};
 use crate::plan::{Cell, Plan};
 use crate::points::Counts;
 use crate::shape::FlopsPerToken;
+use crate::spec::DeviceKind;
 use crate::units::{bytes, count, duration, flops};
 
 /// Time that a probe may take even where a tenth of the study is less [s].
@@ -79,7 +80,11 @@ struct OutputCell<'a> {
 pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
     let study = Study::open(&args.sweep, None)?;
     let kind = args.device.unwrap_or(study.spec.device.kind);
-    let device = device::choose(kind)?;
+    // Without a probe nothing runs, and the device need not be here.
+    let device = match kind {
+        _ if args.no_probe => device::choose(DeviceKind::Cpu)?,
+        kind => device::choose(kind)?,
+    };
     let cells = &study.plan.cells;
     let asked = asked(&study, args.workers);
     let job = Job {

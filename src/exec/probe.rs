@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::local::{Job, in_parallel};
 use super::memory;
+use crate::ops::Kernels;
 use crate::plan::Cell;
 use crate::plan::cost::{self, Left, Price, Probe, Timing};
 use crate::train::{self, Timed};
@@ -30,6 +31,9 @@ const ROUNDS: usize = 3;
 const SLICE: f64 = 1.0;
 /// The first look [s].
 const GLANCE: f64 = 0.03;
+
+/// A step of more FLOPs may take a CPU longer than all of a probe: such cells are not timed [FLOP].
+const LONG_STEP: f64 = 1e12;
 
 /// What a probe is to find out.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,11 +67,16 @@ impl Found {
 }
 
 /// Prices what is `left`. `None` where nothing is left, where it is not worth the probe, or where no cell
-/// can be trained.
+/// can be trained or a step is too long to be tried.
 pub fn price(job: Job<'_>, left: &[Left<'_>], ask: Ask) -> Option<Found> {
     let begin = Instant::now();
     let pairs = pairs(job, left);
     let largest = pairs.last().copied()?;
+    let slow = matches!(job.device.place.kernels, Kernels::Fused);
+    let step = largest.recipe.flops() / largest.recipe.steps as f64;
+    if slow && step > LONG_STEP {
+        return None;
+    }
     let most = left.len().min(job.device.most_workers).max(1);
     let asked = ask.workers.map(|w| w.clamp(1, left.len()));
     // Small models do less in a second: both ends.

@@ -73,7 +73,7 @@ fn row(cell: &Cell, state: &State, bytes_per_token: Option<f64>) -> Row {
         id: cell.id.clone(),
         state: state.name().to_owned(),
         init_seed: recipe.init_seed,
-        order_seed: recipe.order_seed,
+        order_seed: recipe.order(),
         budget: cell.budget,
         params: n.matmul,
         params_total: n.total,

@@ -7,7 +7,7 @@ use crate::shape::Shape;
 use crate::spec::{Parametrization, Schedule, Source, Tokenizer};
 
 /// Raised when the same recipe would train differently: old results are then no longer reused.
-const RECIPE_VERSION: u32 = 2;
+const RECIPE_VERSION: u32 = 1;
 
 /// Everything that determines the weights and the loss of a run. Two equal recipes give the same bits on
 /// one machine with one binary; where the run happens and how often it is evaluated are not part of it.
@@ -55,10 +55,12 @@ pub struct Recipe {
     pub horizon: Option<Horizon>,
     /// Held-out tokens of the evaluation.
     pub eval_tokens: u64,
-    /// Seed of the initial weights.
+    /// Seed of the initial weights. Its name in the record is from when it was that of the order too.
+    #[serde(rename = "seed")]
     pub init_seed: u64,
-    /// Seed of the data order.
-    pub order_seed: u64,
+    /// Seed of the data order, where it is not that of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_seed: Option<u64>,
 }
 
 /// The stable rate of a trunk after `tokens`: it follows (tokens so far / `tokens`)^`exponent`, so that a
@@ -121,6 +123,11 @@ impl Recipe {
             Schedule::Wsd { decay, .. } => before(decay).max(self.warmup_steps()),
             Schedule::Trunk { decay, .. } => before(decay).min(self.steps.saturating_sub(1)),
         }
+    }
+
+    /// Seed of the data order.
+    pub fn order(&self) -> u64 {
+        self.order_seed.unwrap_or(self.init_seed)
     }
 
     /// Training tokens of one step [tokens/step].

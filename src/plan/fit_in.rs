@@ -140,7 +140,7 @@ fn candidates(cells: &[Cell]) -> Vec<(String, BTreeSet<String>)> {
 }
 
 fn seeds(cell: &Cell) -> (u64, u64) {
-    (cell.recipe.init_seed, cell.recipe.order_seed)
+    (cell.recipe.init_seed, cell.recipe.order())
 }
 
 /// L = E + a exp(-alpha u) + b exp(-beta v) with u and v the logarithms of N and D over those of the

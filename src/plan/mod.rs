@@ -258,7 +258,7 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
             horizon,
             eval_tokens: eval.max(window),
             init_seed: seeds.0,
-            order_seed: seeds.1,
+            order_seed: (seeds.1 != seeds.0).then_some(seeds.1),
         },
     )
 }
@@ -342,12 +342,12 @@ end = 0.02
         let plan = Plan::new(&spec, &facts());
         for want in &plan.cells {
             let (n, c) = (want.params(), want.budget.unwrap());
-            let seeds = (want.recipe.init_seed, want.recipe.order_seed);
+            let seeds = (want.recipe.init_seed, want.recipe.order());
             assert_eq!(Plan::cell_at(&spec, &facts(), n, c, seeds), *want);
         }
         let ten = Plan::cell_at(&spec, &facts(), 2e5, 1e13, (7, 8));
         assert!((ten.recipe.flops() / 1e13 - 1.0).abs() < 0.01, "the exact budget");
-        assert!((ten.params() / 2e5 - 1.0).abs() < 0.2 && ten.recipe.order_seed == 8);
+        assert!((ten.params() / 2e5 - 1.0).abs() < 0.2 && ten.recipe.order() == 8);
         assert!(!plan.cells.iter().any(|c| c.id == ten.id));
     }
 

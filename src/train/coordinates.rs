@@ -25,7 +25,7 @@ pub struct Coordinates {
 
 /// Takes `steps` steps of a recipe and measures on a batch that was not trained on.
 pub fn coordinates(recipe: &Recipe, data: &Dataset, place: &Place, steps: u64) -> Coordinates {
-    let batch = |step| data.batch(recipe.order_seed, step, recipe.batch_sequences as usize);
+    let batch = |step| data.batch(recipe.order(), step, recipe.batch_sequences as usize);
     let probe = batch(steps);
     let mut trainer = Trainer::new(recipe, place);
     let before = trainer.model.activations(&probe);
@@ -113,7 +113,7 @@ mod tests {
             .flat_map(|seed| shapes.map(|(width, layers)| (seed, width, layers)))
             .map(|(seed, width, layers)| {
                 let recipe = of(&base, parametrization, width, layers);
-                let recipe = Recipe { init_seed: seed, order_seed: seed, ..recipe };
+                let recipe = Recipe { init_seed: seed, ..recipe };
                 let c = coordinates(&recipe, &data, &place, 8);
                 assert_eq!((c.stream.len(), c.stream_change.len()), (layers, layers));
                 let last = layers - 1;

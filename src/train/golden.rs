@@ -111,7 +111,7 @@ fn check(name: &str, kernels: Kernels) {
         eval_tokens: 20,
         horizon: None,
         init_seed: 0,
-        order_seed: 0,
+        order_seed: None,
     };
     let device = Device::flex();
     let mut model = Transformer::new(shape, Scaling::of(&recipe), 0, &device, kernels);

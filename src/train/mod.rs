@@ -218,7 +218,7 @@ pub fn train<O: Observer>(
     }
     for step in first..steps {
         let started = Instant::now();
-        let batch = data.batch(recipe.order_seed, step, recipe.batch_sequences as usize);
+        let batch = data.batch(recipe.order(), step, recipe.batch_sequences as usize);
         let (loss, grad_norm) = trainer.step(&batch, step);
         seconds += started.elapsed().as_secs_f64();
         observer.progress(Progress::Step {
