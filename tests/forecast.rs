@@ -62,7 +62,7 @@ fn what_is_locked_is_run_scored_and_reported() {
     assert!(told.contains("--forecast"), "{told}");
     // The cell is real: its own N and D, its compute that which was asked for.
     assert!((forecast["flops"].as_f64().unwrap() / 3e10 - 1.0).abs() < 0.02);
-    assert_eq!(forecast["cell"]["recipe"]["init_seed"], 0);
+    assert_eq!(forecast["cell"]["recipe"]["seed"], 0);
 
     // What is predicted is what `predict` says of that run.
     let number = |name: &str| forecast[name].as_f64().unwrap().to_string();
