@@ -15,11 +15,11 @@ use crate::error::exit;
 use crate::fit::{Analysis, Code, Warning};
 use crate::plan::{Cell, hex};
 use crate::predict::{
-    Estimate, LawLoss, MethodLoss, PredictError, at_flops, by_law, by_method, chosen,
+    Estimate, FormShare, LawLoss, MethodLoss, PredictError, at_flops, by_law, by_method, chosen,
 };
 
 /// Version of the file. Raised when a field changes its meaning.
-pub const FORECAST_VERSION: u32 = 1;
+pub const FORECAST_VERSION: u32 = 2;
 
 /// The compute-optimal run at the compute that was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,13 +54,16 @@ pub struct Forecast {
     pub flops: f64,
     /// D/N [tokens/parameter].
     pub tokens_per_param: f64,
-    /// Loss: a prediction interval of one run (parameters and residual noise) [nats/token].
+    /// Loss: a prediction interval of one run (form, parameters and residual noise) [nats/token].
     pub loss: Estimate,
     /// Standard deviation of ln L that goes with it [-].
     pub sd: f64,
+    /// The forms of law that it is averaged over, the weightiest first; none where `method` speaks alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<FormShare>,
     /// Level of every interval [0, 1].
     pub level: f64,
-    /// Method of the leading values.
+    /// Method of N* and D*.
     pub method: String,
     /// C over the largest compute that was fitted [-].
     pub extrapolation: f64,
@@ -164,7 +167,6 @@ pub fn lock(basis: Basis<'_>, cell: &Cell) -> Result<Forecast, PredictError> {
     let run = chosen(analysis, params, tokens)?;
     let best = at_flops(analysis, asked)?;
     let methods = by_method(analysis, params, tokens)?;
-    let sd = methods.iter().find(|m| m.method == run.method).map_or(0.0, |m| m.sd);
     let unique = basis.train_tokens.map(|u| (u as f64).min(tokens));
     let mut warnings = run.warnings;
     let told: Vec<Code> = warnings.iter().map(|w| w.code).collect();
@@ -182,7 +184,8 @@ pub fn lock(basis: Basis<'_>, cell: &Cell) -> Result<Forecast, PredictError> {
         flops,
         tokens_per_param: tokens / params,
         loss: run.loss,
-        sd,
+        sd: run.sd,
+        forms: run.forms,
         level: run.level,
         method: run.method,
         extrapolation: flops / largest,
@@ -412,6 +415,7 @@ pub(crate) mod tests {
             tokens_per_param: cell.recipe.tokens() as f64 / cell.params(),
             loss,
             sd: 0.05,
+            forms: Vec::new(),
             level: 0.9,
             method: "lse-huber".into(),
             extrapolation: 10.0,
@@ -524,7 +528,7 @@ pub(crate) mod tests {
         assert!(sealed(&|_| {}).is_ok());
         let other = sealed(&|v| v["cell"]["recipe"]["steps"] = json!(1));
         assert!(matches!(other, Err(ForecastError::Damaged(_))), "{other:?}");
-        assert_eq!(sealed(&|v| v["version"] = json!(2)), Err(ForecastError::Newer(2)));
+        assert_eq!(sealed(&|v| v["version"] = json!(9)), Err(ForecastError::Newer(9)));
         // An edit with a hash of its own is another forecast, and no attempt names it.
         let better = sealed(&|v| v["loss"]["value"] = json!(2.4)).unwrap();
         let first = forecast().sha256;

@@ -6,7 +6,8 @@ use super::show::table;
 use crate::fit::Warning;
 use crate::predict::hardware::{DEFAULT_MFU, DEVICES};
 use crate::predict::{
-    Chosen, Cost, Estimate, Fixed, Inverse, Limited, Prediction, Quality, Repetition, Serving,
+    Chosen, Cost, Estimate, Fixed, FormShare, Inverse, Limited, Prediction, Quality, Repetition,
+    Serving,
 };
 use crate::units::{count, digits3, flops};
 
@@ -20,8 +21,9 @@ pub(super) fn prediction(p: &Prediction) -> String {
     out += &line("N*", &estimate(p.params, count));
     out += &line("D*", &estimate(p.tokens, count));
     out += &line("D*/N*", &estimate(p.tokens_per_param, digits3));
-    let run = "prediction interval of one run: parameters, scatter, seed";
+    let run = "prediction interval of one run: form, parameters, scatter, seed";
     out += &line("loss", &format!("{}  {run}", estimate(p.loss, loss)));
+    out += &forms(&p.forms);
     for (what, regret, wasted) in [
         ("half N*", p.regret_half, p.deadweight_half),
         ("twice N*", p.regret_twice, p.deadweight_twice),
@@ -51,6 +53,15 @@ pub(super) fn prediction(p: &Prediction) -> String {
         out += CORRECTED;
     }
     out + &close(p.cost.as_ref(), &p.warnings)
+}
+
+/// The forms of law behind an averaged loss, by their share of the evidence.
+fn forms(forms: &[FormShare]) -> String {
+    if forms.is_empty() {
+        return String::new();
+    }
+    let one = |f: &FormShare| format!("{} {:.0}% {}", f.law, 100.0 * f.weight, loss(f.loss));
+    line("by form", &forms.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
 /// The compute at which something is optimal.
@@ -98,6 +109,7 @@ pub(super) fn chosen(p: &Chosen) -> String {
     );
     out += &line("D/N", &digits3(p.tokens_per_param));
     out += &line("loss", &estimate(p.loss, loss));
+    out += &forms(&p.forms);
     out += &line("wasted", &format!("{} of C", estimate(p.deadweight, share)));
     out += &line(
         "optimal",

@@ -6,13 +6,14 @@ use std::path::Path;
 use crate::exec::device::Chosen;
 use crate::exec::probe::Found;
 use crate::fs::Os;
+use crate::ledger::checkpoint::has_fork;
 use crate::ledger::price::{CellPrice, Prices, Ratios, Sitting};
 use crate::ledger::{Ledger, State};
 use crate::plan::Cell;
 use crate::plan::cost::Left;
 use crate::units::{digits3, duration};
 
-/// Where the training of each of `todo` is to begin. A branch is paid from its fork on if its trunk is
+/// Where the training of each of `todo` is to begin. A branch is paid from its fork on if the fork is
 /// there or will be.
 pub(super) fn left<'a>(todo: &[&'a Cell], before: Option<&Ledger>) -> Vec<Left<'a>> {
     let states: BTreeMap<&str, &State> = before
@@ -26,7 +27,10 @@ pub(super) fn left<'a>(todo: &[&'a Cell], before: Option<&Ledger>) -> Vec<Left<'
         };
         let forked = cell.trunk.as_ref().is_some_and(|trunk| {
             let trunk = trunk.as_str();
-            let there = matches!(states.get(trunk), Some(State::Completed { .. }));
+            let there = match states.get(trunk) {
+                Some(State::Completed { dir, .. }) => has_fork(&Os, dir, Left::all(cell).first),
+                _ => false,
+            };
             there || comes.contains(trunk)
         });
         let fork = if forked { Left::all(cell).first } else { 0 };
@@ -85,7 +89,7 @@ impl<'a> Quote<'a> {
         Self { results, prices, predicted }
     }
 
-    /// Keeps what came of it; in words, where both are of one thing.
+    /// Keeps what came of it, in words.
     pub(super) fn close(mut self, taken: &Taken) -> Option<String> {
         for (id, seconds) in &taken.cells {
             if let Some(cell) = self.prices.cells.get_mut(id) {
@@ -99,13 +103,13 @@ impl<'a> Quote<'a> {
             let predicted = &self.predicted;
             let ratio = |(id, seconds): (&String, &f64)| Some(seconds / predicted.get(id)?);
             let ratios = Ratios::of(taken.cells.iter().filter_map(ratio));
-            said = taken.whole.then(|| {
-                format!(
-                    "{}{}.",
-                    against(sitting.predicted, taken.seconds),
-                    ratios.map_or_else(String::new, |r| format!("; {}", each(r)))
-                )
-            });
+            let compared = if taken.whole {
+                against(sitting.predicted, taken.seconds)
+            } else {
+                unlike(sitting, taken.seconds)
+            };
+            let of_cells = ratios.map_or_else(String::new, |r| format!("; {}", each(r)));
+            said = Some(format!("{compared}{of_cells}."));
         }
         keep(&self.prices, self.results);
         said
@@ -125,6 +129,17 @@ fn against(predicted: f64, actual: f64) -> String {
     format!("Predicted {}, took {} ({off:+.0}%)", duration(predicted), duration(actual))
 }
 
+/// A sitting in which not every cell was completed: its times are of two things, and no ratio is given.
+fn unlike(s: &Sitting, actual: f64) -> String {
+    format!(
+        "{} of {} cells were completed in {}; all were predicted to take {}",
+        s.completed,
+        s.cells,
+        duration(actual),
+        duration(s.predicted)
+    )
+}
+
 /// Actual over predicted of single cells.
 fn each(ratios: Ratios) -> String {
     format!(
@@ -141,14 +156,7 @@ pub(super) fn sittings(prices: &Prices) -> String {
         Some(actual) if s.whole => {
             format!("  {}  {} cells: {}.\n", s.began, s.cells, against(s.predicted, actual))
         }
-        Some(actual) => format!(
-            "  {}  {} of {} cells were completed in {}; all were predicted to take {}.\n",
-            s.began,
-            s.completed,
-            s.cells,
-            duration(actual),
-            duration(s.predicted)
-        ),
+        Some(actual) => format!("  {}  {}.\n", s.began, unlike(s, actual)),
         None => format!(
             "  {}  {} cells: predicted {}; no end recorded.\n",
             s.began,

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use crate::fit::{Analysis, Fit, Opinion, SensitivityRow, SizeNoise};
 use crate::ledger::{Ledger, State};
-use crate::plan::{Cell, cost};
+use crate::plan::{Cell, Recipe, cost};
 use crate::units::{bytes, count, digits3, duration, flops};
 
 /// A table with a header; columns from `left` on are numbers and sit right.
@@ -32,6 +32,7 @@ pub(super) fn warnings<T: std::fmt::Display>(warnings: &[T]) -> String {
 }
 
 /// Every planned cell, smallest budget first, with times if they are known, and costs if seconds have some.
+/// Cells that differ by their seeds alone are one row, with the id of the first and the time of one.
 pub(super) fn plan(
     cells: &[Cell],
     seconds: &dyn Fn(&Cell) -> Option<f64>,
@@ -42,7 +43,19 @@ pub(super) fn plan(
         let key = |c: &Cell| c.budget.unwrap_or_else(|| c.recipe.flops());
         key(l).total_cmp(&key(r)).then(l.params().total_cmp(&r.params()))
     });
-    let rows = cells.iter().map(|cell| {
+    let mut groups: Vec<(&Cell, Recipe, usize)> = Vec::new();
+    for cell in cells {
+        let unseeded = Recipe { init_seed: 0, order_seed: None, ..cell.recipe.clone() };
+        match groups
+            .iter_mut()
+            .find(|(c, recipe, _)| c.budget == cell.budget && *recipe == unseeded)
+        {
+            Some((.., seeds)) => *seeds += 1,
+            None => groups.push((cell, unseeded, 1)),
+        }
+    }
+    let seeded = groups.iter().any(|(.., seeds)| *seeds > 1);
+    let rows = groups.iter().map(|(cell, _, seeds)| {
         let (recipe, shape) = (&cell.recipe, &cell.recipe.shape);
         let (n, per_token) = (shape.counts(), shape.flops_per_token());
         let share = |part: f64| format!("{:.0}%", 100.0 * part / per_token.total());
@@ -65,6 +78,9 @@ pub(super) fn plan(
             bytes(cost::memory_bytes(cell)),
             seconds(cell).map_or_else(|| "-".to_owned(), duration),
         ];
+        if seeded {
+            row.insert(2, seeds.to_string());
+        }
         if let Some(usd) = usd {
             row.push(seconds(cell).map_or_else(|| "-".to_owned(), |s| dollars(usd(s))));
         }
@@ -89,6 +105,9 @@ pub(super) fn plan(
         "memory",
         "time",
     ];
+    if seeded {
+        header.insert(2, "seeds");
+    }
     if usd.is_some() {
         header.push("cost");
     }

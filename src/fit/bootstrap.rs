@@ -137,21 +137,56 @@ impl Clusters {
         (n - sizes.iter().map(|m| m * m).sum::<f64>() / n) / (k - 1.0)
     }
 
-    /// Degrees of freedom that five parameters leave of the runs that these are worth: n over the design
-    /// effect 1 + (size - 1) rho (Kish 1965). At least 1.
-    pub(super) fn dof(&self, shared: f64) -> f64 {
-        (self.of.len() as f64 / (1.0 + (self.size() - 1.0) * shared) - 5.0).max(1.0)
+    /// How many independent runs these are worth: n over the design effect 1 + (size - 1) rho (Kish 1965).
+    pub(super) fn worth(&self, shared: f64) -> f64 {
+        self.of.len() as f64 / (1.0 + (self.size() - 1.0) * shared)
     }
 
-    /// The scatter that a draw repeats: its standard deviation, the share of its variance in common to a
-    /// cluster, and the degrees of freedom behind it. Runs that move together hide more of their scatter
-    /// in the five parameters than independent ones.
-    fn noise(&self, residuals: &[f64]) -> (f64, f64, f64) {
-        let shared = self.shared(residuals);
-        let (dof, n) = (self.dof(shared), residuals.len() as f64);
-        let squares = residuals.iter().map(|r| r * r).sum::<f64>();
-        ((squares / n * (dof + 5.0) / dof).sqrt(), shared, dof)
+    /// Degrees of freedom that `parameters` leave of what the runs are worth. At least 1.
+    pub(super) fn dof(&self, shared: f64, parameters: usize) -> f64 {
+        (self.worth(shared) - parameters as f64).max(1.0)
     }
+
+    /// The scatter that a draw repeats, from the residuals of a law of so many parameters. Runs that move
+    /// together hide more of their scatter in the parameters than independent ones.
+    pub(super) fn noise(&self, residuals: &[f64], parameters: usize) -> Noise {
+        let shared = self.shared(residuals);
+        let (dof, n) = (self.dof(shared, parameters), residuals.len() as f64);
+        let squares = residuals.iter().map(|r| r * r).sum::<f64>();
+        let sd = (squares / n * (dof + parameters as f64) / dof).sqrt();
+        Noise { sd, shared, dof: dof as usize }
+    }
+
+    /// New normal noise for every run, as `noise` says; for `noises` at once, which then differ by their
+    /// size and by how much of it is in common, but not by their luck.
+    pub(super) fn draw<const K: usize>(
+        &self,
+        noises: [Noise; K],
+        random: &mut Random,
+    ) -> [Vec<f64>; K] {
+        let common: Vec<f64> = (0..self.count).map(|_| random.normal()).collect();
+        let own: Vec<f64> = (0..self.of.len()).map(|_| random.normal()).collect();
+        let dof = noises.iter().map(|n| n.dof).min().unwrap_or(1);
+        let scale = random.scale(dof);
+        noises.map(|Noise { sd, shared, .. }| {
+            let of = |(cluster, own): (&usize, &f64)| {
+                let in_common: f64 = common[*cluster];
+                scale * sd * (shared.sqrt() * in_common + (1.0 - shared).sqrt() * own)
+            };
+            self.of.iter().zip(&own).map(of).collect()
+        })
+    }
+}
+
+/// The scatter of runs about a law.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Noise {
+    /// Standard deviation of ln L [-].
+    pub(super) sd: f64,
+    /// Share of its square that runs of a cluster have in common [0, 1].
+    pub(super) shared: f64,
+    /// Degrees of freedom behind `sd`.
+    pub(super) dof: usize,
 }
 
 /// Clusters from which on whole cases are resampled: the fewest at which they hold every nominal level
@@ -173,9 +208,8 @@ pub(super) fn surfaces(
     delta: f64,
     (count, seed, scheme): (usize, u64, Scheme),
 ) -> Refits {
-    let noise = |fit: &SurfaceFit| clusters.noise(&sample.residuals(&fit.surface));
-    let noises = (noise(lse_fit), noise(varpro_fit));
-    let dof = noises.0.2.min(noises.1.2) as usize;
+    let noises =
+        [lse_fit, varpro_fit].map(|fit| clusters.noise(&sample.residuals(&fit.surface), 5));
     let (lse, varpro) = (0..count)
         .into_par_iter()
         .map(|draw| {
@@ -189,22 +223,12 @@ pub(super) fn surfaces(
                     (drawn.clone(), drawn)
                 }
                 Scheme::Noise => {
-                    let common: Vec<f64> = (0..clusters.count).map(|_| random.normal()).collect();
-                    let own: Vec<f64> = (0..sample.len()).map(|_| random.normal()).collect();
-                    let scale = random.scale(dof);
-                    let draw = |fit: &SurfaceFit, (sd, shared, _): (f64, f64, f64)| {
-                        let logs = (0..sample.len())
-                            .map(|i| {
-                                sample.log_law(&fit.surface, i)
-                                    + scale
-                                        * sd
-                                        * (shared.sqrt() * common[clusters.of[i]]
-                                            + (1.0 - shared).sqrt() * own[i])
-                            })
-                            .collect();
-                        sample.with_log_loss(logs)
+                    let [by_log, by_loss] = clusters.draw(noises, &mut random);
+                    let drawn = |fit: &SurfaceFit, noise: Vec<f64>| {
+                        let law = |(i, e): (usize, f64)| sample.log_law(&fit.surface, i) + e;
+                        sample.with_log_loss(noise.into_iter().enumerate().map(law).collect())
                     };
-                    (draw(lse_fit, noises.0), draw(varpro_fit, noises.1))
+                    (drawn(lse_fit, by_log), drawn(varpro_fit, by_loss))
                 }
             };
             let by_squares = varpro::refit(&by_loss, &varpro_fit.surface);
@@ -268,12 +292,12 @@ mod tests {
     fn runs_that_move_together_are_worth_fewer() {
         let names: Vec<String> = (0..16).map(|i| (i / 2).to_string()).collect();
         let pairs = Clusters::new(names.iter().map(String::as_str));
-        assert_eq!((pairs.dof(0.0), pairs.dof(1.0)), (16.0 - 5.0, 8.0 - 5.0));
+        assert_eq!((pairs.dof(0.0, 5), pairs.dof(1.0, 5)), (16.0 - 5.0, 8.0 - 5.0));
         let agree: Vec<f64> = (0..16).map(|i| [1.0, -1.0][i / 2 % 2]).collect();
-        let (sd, shared, dof) = pairs.noise(&agree);
+        let Noise { sd, shared, dof } = pairs.noise(&agree, 5);
         // Eight independent squares of 1, less five.
-        assert!((sd - (8.0_f64 / 3.0).sqrt()).abs() < 1e-12 && shared == 1.0 && dof == 3.0);
+        assert!((sd - (8.0_f64 / 3.0).sqrt()).abs() < 1e-12 && shared == 1.0 && dof == 3);
         let alone = Clusters::new(["a", "b", "c", "d", "e", "f", "g"].into_iter());
-        assert!((alone.noise(&[1.0; 7]).0 - (7.0_f64 / 2.0).sqrt()).abs() < 1e-12);
+        assert!((alone.noise(&[1.0; 7], 5).sd - (7.0_f64 / 2.0).sqrt()).abs() < 1e-12);
     }
 }

@@ -6,30 +6,51 @@
 //!
 //! AICc needs a likelihood, and that is normal errors of ln L with one standard deviation: so the
 //! objective is the sum of squares here, where the leading fit uses Huber's function. Values of the
-//! Chinchilla law therefore differ a little from those of `lse`.
+//! Chinchilla law therefore differ a little from those of `lse`. Runs of one cluster count for what they are
+//! worth, by the share of the best form's scatter that they have in common.
 //!
-//! Limits: AICc takes runs as independent, which branches of one trunk are not; a parameter at a bound
-//! counts like any other. Read by: `analyse`.
+//! What the runs leave open is said by weights: exp(-delta/2) of each form's AICc, which is its share of the
+//! evidence (Burnham & Anderson 2002, section 2.9). `predict` averages the loss of a run over them, so that
+//! its interval holds the choice of the form; for that every form with a weight is drawn anew, as a surface
+//! is in `bootstrap`.
+//!
+//! Limits: the average is over the forms of [`LAWS`], and the truth may be none of them; a parameter at a
+//! bound counts like any other; refits of a draw start from the fit alone. Read by: `analyse`.
 
 use rayon::prelude::*;
 
+use crate::fit::bootstrap::{Clusters, Scheme};
 use crate::fit::groups::{self, Group};
 use crate::fit::law::{self, Fitted, LAWS, Law, Run, Scale};
 use crate::fit::result::{
     Ahead, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
 };
-use crate::fit::{Code, Fit, Options, Warning, ahead, holdout, stats};
+use crate::fit::stats::{self, Random};
+use crate::fit::{Code, Fit, Options, Warning, ahead, holdout};
 use crate::points::Point;
 
 /// A difference of AICc beyond which the worse form has no support (Burnham & Anderson 2002, "Model
 /// selection and multimodel inference", section 2.6) [-].
 const CLEAR: f64 = 10.0;
 
+/// A form whose share of the evidence is below this is not drawn: it would move no end of an interval.
+const HEARD: f64 = 0.01;
+
+/// Most draws of one form. Fewer than of the leading surface: they refine the ends of its interval.
+const DRAWS: usize = 200;
+
+/// A law on the runs that it speaks of.
+struct Tried {
+    fitted: Fitted,
+    rows: Vec<usize>,
+}
+
 /// Fits every law to `points`, which must be sorted by compute. Laws come in the order of [`LAWS`]; what
 /// cannot be fitted is named with its reason.
 pub(super) fn compare(
     points: &[Point],
     groups: &[Group],
+    clusters: &Clusters,
     compute: &Compute,
     options: &Options,
 ) -> (Vec<LawFit>, Vec<LawMissing>) {
@@ -37,20 +58,32 @@ pub(super) fn compare(
         0 => None,
         budgets => holdout::split(points, groups, budgets).ok(),
     };
-    let (mut fits, mut missing) = (Vec::new(), Vec::new());
+    let (mut tried, mut missing) = (Vec::new(), Vec::new());
     // Collected in the order of the laws, so the number of threads changes nothing.
-    let all: Vec<Result<LawFit, String>> =
-        LAWS.par_iter().map(|law| one(law, points, groups, compute, kept)).collect();
-    for (law, fit) in LAWS.iter().zip(all) {
-        match fit {
-            Ok(fit) => fits.push(fit),
+    let all: Vec<Result<Tried, String>> =
+        LAWS.par_iter().map(|law| try_on(law, points, groups)).collect();
+    for (law, outcome) in LAWS.iter().zip(all) {
+        match outcome {
+            Ok(form) => tried.push(form),
             Err(reason) => missing.push(LawMissing { law: law.name.into(), reason }),
         }
     }
+    let worth = worth(&tried, points, clusters);
+    let mut fits: Vec<LawFit> =
+        tried.par_iter().map(|form| dress(form, points, compute, kept, worth)).collect();
     let rivals = fits.iter().filter(|f| is_surface(f)).filter_map(|f| f.aicc);
     let best = rivals.fold(f64::INFINITY, f64::min);
     for fit in &mut fits {
         fit.delta_aicc = fit.aicc.filter(|_| is_surface(fit)).map(|aicc| aicc - best);
+    }
+    let evidence = |delta: f64| (-0.5 * delta).exp();
+    let total: f64 = fits.iter().filter_map(|f| f.delta_aicc).map(evidence).sum();
+    for (form, fit) in tried.iter().zip(&mut fits) {
+        fit.weight = fit.delta_aicc.map(|delta| evidence(delta) / total);
+        // Chinchilla's form has the draws of the leading fit.
+        if fit.weight.is_some_and(|w| w >= HEARD) && fit.law != "chinchilla" {
+            fit.draws = draw(form, points, clusters, options);
+        }
     }
     (fits, missing)
 }
@@ -60,16 +93,35 @@ fn is_surface(fit: &LawFit) -> bool {
     Law::named(&fit.law).is_some_and(|law| law.surface)
 }
 
-fn one(
-    law: &'static Law,
-    points: &[Point],
-    groups: &[Group],
-    compute: &Compute,
-    kept: Option<usize>,
-) -> Result<LawFit, String> {
+fn try_on(law: &'static Law, points: &[Point], groups: &[Group]) -> Result<Tried, String> {
     let rows = law.rows(points, groups);
     let fitted = law::fit(law, &pick(points, &rows), Scale::Log)?;
-    let solution = &fitted.solution;
+    Ok(Tried { fitted, rows })
+}
+
+/// Independent runs that all runs are worth, by the form that comes nearest to them.
+fn worth(tried: &[Tried], points: &[Point], clusters: &Clusters) -> f64 {
+    let surfaces = tried.iter().filter(|t| t.fitted.law.surface);
+    let best = surfaces.min_by(|l, r| l.fitted.solution.rss.total_cmp(&r.fitted.solution.rss));
+    best.map_or(points.len() as f64, |t| clusters.worth(clusters.shared(&residuals(t, points))))
+}
+
+/// ln fitted - ln measured of every run that the form speaks of.
+fn residuals(form: &Tried, points: &[Point]) -> Vec<f64> {
+    let of = |row: &usize| form.fitted.ln_loss(&Run::of(&points[*row])) - points[*row].loss.ln();
+    form.rows.iter().map(of).collect()
+}
+
+/// A fit as a reader gets it. `worth`: of all runs, for a law that speaks of them all.
+fn dress(
+    form: &Tried,
+    points: &[Point],
+    compute: &Compute,
+    kept: Option<usize>,
+    worth: f64,
+) -> LawFit {
+    let Tried { fitted, rows } = form;
+    let (law, solution) = (fitted.law, &fitted.solution);
     let (n, k) = (rows.len(), law.free);
     let values = law.values.iter().zip(fitted.values()).map(|(v, (value, sd))| LawValue {
         name: v.name.into(),
@@ -77,17 +129,20 @@ fn one(
         unit: v.unit.into(),
         sd,
     });
-    Ok(LawFit {
+    let worth = if law.surface { worth } else { n as f64 };
+    LawFit {
         law: law.name.into(),
         equation: law.equation.into(),
         source: law.source.into(),
         params: values.collect(),
         k,
         n,
+        worth,
         rss: solution.rss,
         residual_sd: (solution.rss / (n - k) as f64).sqrt(),
-        aicc: aicc(solution.rss, n, k),
+        aicc: aicc(solution.rss / n as f64, worth, k),
         delta_aicc: None,
+        weight: None,
         certificate: Certificate {
             starts: solution.starts,
             starts_at_best: solution.starts_at_best,
@@ -96,25 +151,56 @@ fn one(
             iterations: solution.iterations,
             at_bound: fitted.at_bound().into_iter().map(Into::into).collect(),
         },
-        heldout: kept.and_then(|kept| heldout(&fitted, points, &rows, kept)),
-        ahead: ahead::of(&fitted, compute, points),
-    })
+        heldout: kept.and_then(|kept| heldout(fitted, points, rows, kept)),
+        ahead: ahead::of(fitted, compute, points),
+        draws: Vec::new(),
+    }
+}
+
+/// The form on other data of the same kind, as `bootstrap` makes them: the fitted values of each draw.
+fn draw(form: &Tried, points: &[Point], clusters: &Clusters, options: &Options) -> Vec<Vec<f64>> {
+    let (fitted, free) = (&form.fitted, form.fitted.law.free);
+    let noise = clusters.noise(&residuals(form, points), free);
+    let laws: Vec<f64> = points.iter().map(|p| fitted.ln_loss(&Run::of(p))).collect();
+    let seed = options.seed ^ 0x0005;
+    let one = |draw: usize| {
+        let mut random = Random::new(seed, draw as u64);
+        let drawn: Vec<Point> = match clusters.scheme() {
+            Scheme::Cases => {
+                let times = clusters.resample(&mut random);
+                let again = |(p, times): (&Point, f64)| vec![p.clone(); times as usize];
+                points.iter().zip(times).flat_map(again).collect()
+            }
+            Scheme::Noise => {
+                let [noise] = clusters.draw([noise], &mut random);
+                let moved = |((p, law), e): ((&Point, &f64), f64)| Point {
+                    loss: (law + e).exp(),
+                    ..p.clone()
+                };
+                points.iter().zip(&laws).zip(noise).map(moved).collect()
+            }
+        };
+        let values = law::again(fitted, &drawn, Scale::Log).ok()?.values();
+        Some(values.into_iter().take(free).map(|(value, _)| value).collect())
+    };
+    (0..options.bootstrap.min(DRAWS)).into_par_iter().filter_map(one).collect()
 }
 
 fn pick(points: &[Point], rows: &[usize]) -> Vec<Point> {
     rows.iter().map(|i| points[*i].clone()).collect()
 }
 
-/// n ln(RSS/n) + 2K + 2K(K+1)/(n-K-1), K counting the scatter besides the `k` parameters. Nothing where
-/// the correction has no meaning, and for an exact fit.
-fn aicc(rss: f64, n: usize, k: usize) -> Option<f64> {
-    let (rows, all) = (n as f64, k as f64 + 1.0);
-    let left = rows - all - 1.0;
+/// m ln(variance) + 2K + 2K(K+1)/(m-K-1), K counting the scatter besides the `k` parameters and m being
+/// the independent runs that all are worth. Nothing where the correction has no meaning, and for an exact
+/// fit.
+fn aicc(variance: f64, worth: f64, k: usize) -> Option<f64> {
+    let all = k as f64 + 1.0;
+    let left = worth - all - 1.0;
     // Below this the residuals are rounding.
-    if left <= 0.0 || rss <= 1e-24 * rows {
+    if left <= 0.0 || variance <= 1e-24 {
         return None;
     }
-    Some(rows * (rss / rows).ln() + 2.0 * all + 2.0 * all * (all + 1.0) / left)
+    Some(worth * variance.ln() + 2.0 * all + 2.0 * all * (all + 1.0) / left)
 }
 
 /// The law refitted to the first `kept` points, and its errors on those of `rows` beyond.
@@ -273,8 +359,8 @@ mod tests {
     #[test]
     fn aicc_counts_the_scatter_and_has_its_limits() {
         let by_hand = 10.0 * 0.1_f64.ln() + 6.0 + 4.0;
-        assert!((aicc(1.0, 10, 2).unwrap() - by_hand).abs() < 1e-12);
-        assert_eq!((aicc(1.0, 4, 2), aicc(0.0, 10, 2)), (None, None));
+        assert!((aicc(0.1, 10.0, 2).unwrap() - by_hand).abs() < 1e-12);
+        assert_eq!((aicc(0.25, 4.0, 2), aicc(0.0, 10.0, 2)), (None, None));
     }
 
     /// Runs on a law whose exponent of the data falls with size: no sum of two powers.
@@ -332,7 +418,7 @@ mod tests {
         let ahead = analysis.laws[0].ahead.as_ref().unwrap();
         let truth = 1.7 + 900.0 * ahead.flops.powf(-0.15);
         assert!((ahead.loss / truth - 1.0).abs() < 2e-3 && ahead.params.is_none(), "{ahead:?}");
-        assert_eq!(analysis.laws_missing.len(), 5);
+        assert_eq!(analysis.laws_missing.len(), 7);
         let why =
             |name: &str| &analysis.laws_missing.iter().find(|m| m.law == name).unwrap().reason;
         assert!(why("chinchilla").contains("D is a power of N"), "{}", why("chinchilla"));

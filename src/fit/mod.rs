@@ -268,7 +268,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         .map_or_else(Vec::new, |l| profile::intervals(l, &points, &compute, options.level));
     profile::warnings(&profile, &fits, &compute, &mut warnings);
     let noise = noise::estimate(&points, likelihood.as_ref(), &mut warnings);
-    let (laws, laws_missing) = forms::compare(&points, &groups, &compute, options);
+    let (laws, laws_missing) = forms::compare(&points, &groups, &clusters, &compute, options);
     let lead = fits.iter().find(|fit| fit.params.is_some());
     forms::verdicts(&laws, lead, &compute, &mut warnings);
     let mut analysis = Analysis {

@@ -12,7 +12,7 @@ use crate::health::Health;
 use crate::points::{Convention, Exclusion, Point};
 
 /// Version of `fit.json`. Raised when a field changes its meaning.
-pub const FIT_VERSION: u32 = 2;
+pub const FIT_VERSION: u32 = 3;
 
 /// Everything `fit` found out about one table: the content of `fit.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -420,7 +420,7 @@ pub struct SensitivityRow {
 /// One form of law fitted by least squares in ln L.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LawFit {
-    /// Name of the law: `chinchilla`, `shared`, `kaplan`, `farseer`, `repetition` or `compute`.
+    /// Name of the law: `chinchilla`, `shared`, `coupled`, `interaction`, `kaplan`, `farseer`, `repetition` or `compute`.
     pub law: String,
     /// The formula.
     pub equation: String,
@@ -432,16 +432,23 @@ pub struct LawFit {
     pub k: usize,
     /// Runs in the fit.
     pub n: usize,
+    /// Independent runs that they are worth: fewer where runs of a cluster miss alike [-].
+    #[serde(default)]
+    pub worth: f64,
     /// Sum of squares of ln fitted - ln measured [-].
     pub rss: f64,
     /// sqrt(rss / (n - k)): standard deviation of ln(measured / fitted) [-].
     pub residual_sd: f64,
-    /// Corrected Akaike criterion under normal errors of ln L with one unknown standard deviation, which
-    /// counts as a parameter besides the k; up to a constant of the runs. Nothing for too few runs and
-    /// for an exact fit.
+    /// Corrected Akaike criterion of as many runs as these are worth, under normal errors of ln L with one
+    /// unknown standard deviation, which counts as a parameter besides the k; up to a constant of the
+    /// runs. Nothing for too few runs and for an exact fit.
     pub aicc: Option<f64>,
     /// AICc less that of the best form on the same runs. Nothing for a form of other runs (`compute`).
     pub delta_aicc: Option<f64>,
+    /// Share of the evidence among the forms with an AICc on the same runs: exp(-delta/2), the shares of
+    /// all adding up to 1 [0, 1]. `predict` averages the loss of a run with it.
+    #[serde(default)]
+    pub weight: Option<f64>,
     /// How far the optimum can be trusted.
     pub certificate: Certificate,
     /// Errors on the largest budget when the form is fitted to the runs below it.
@@ -449,6 +456,10 @@ pub struct LawFit {
     /// What the form says at ten times the largest compute, on fresh data. Nothing when it has no
     /// interior compute-optimal size there.
     pub ahead: Option<Ahead>,
+    /// The fitted values of bootstrap refits; none for Chinchilla's form, which the leading fit draws, and
+    /// for a form of hardly any weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draws: Vec<Vec<f64>>,
 }
 
 /// One parameter of a fitted form.

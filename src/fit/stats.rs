@@ -112,23 +112,43 @@ pub(crate) fn noisy_interval(
     if !(sd.is_finite() && sd > 0.0) {
         return Some(plain);
     }
-    let logs: Vec<f64> =
-        centres.iter().filter(|c| c.is_finite() && **c > 0.0).map(|c| c.ln()).collect();
-    if logs.len() < 20 {
+    let parts: Vec<Part> = centres
+        .iter()
+        .filter(|c| c.is_finite() && **c > 0.0)
+        .map(|c| Part { centre: c.ln(), sd, weight: 1.0 })
+        .collect();
+    if parts.len() < 20 {
         return None;
     }
+    Some(mixture_interval(&parts, student, level).map(f64::exp))
+}
+
+/// One part of a mixture: centre + sd t, t from Student's distribution.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) centre: f64,
+    /// Above 0.
+    pub(crate) sd: f64,
+    /// How much it counts, above 0. Weights need not add up to one.
+    pub(crate) weight: f64,
+}
+
+/// The central interval at `level` of a mixture of at least one part: its exact quantiles.
+pub(crate) fn mixture_interval(parts: &[Part], student: &Student, level: f64) -> [f64; 2] {
+    let total: f64 = parts.iter().map(|part| part.weight).sum();
     let mixture = |x: f64| {
-        let (below, density) = logs.iter().fold((0.0, 0.0), |sum, m| {
-            let (below, density) = student.at((x - m) / sd);
-            (sum.0 + below, sum.1 + density)
+        let (below, density) = parts.iter().fold((0.0, 0.0), |sum, part| {
+            let (below, density) = student.at((x - part.centre) / part.sd);
+            (sum.0 + part.weight * below, sum.1 + part.weight * density / part.sd)
         });
-        let n = logs.len() as f64;
-        (below / n, density / (n * sd))
+        (below / total, density / total)
     };
-    let (least, most) = logs.iter().fold((f64::MAX, f64::MIN), |(l, m), v| (l.min(*v), m.max(*v)));
+    let (least, most, widest) = parts.iter().fold((f64::MAX, f64::MIN, 0.0_f64), |(l, m, w), p| {
+        (l.min(p.centre), m.max(p.centre), w.max(p.sd))
+    });
     // Newton's method between bounds that every step tightens.
     let solve = |p: f64| {
-        let (mut lo, mut hi) = (least - 100.0 * sd, most + 100.0 * sd);
+        let (mut lo, mut hi) = (least - 100.0 * widest, most + 100.0 * widest);
         let mut x = 0.5 * (least + most);
         for _ in 0..100 {
             let (below, density) = mixture(x);
@@ -145,10 +165,10 @@ pub(crate) fn noisy_interval(
                 break;
             }
         }
-        x.exp()
+        x
     };
     let tail = 0.5 * (1.0 - level);
-    Some([solve(tail), solve(1.0 - tail)])
+    [solve(tail), solve(1.0 - tail)]
 }
 
 /// Quantile `p` of Student's distribution.
@@ -279,6 +299,23 @@ mod tests {
                 assert!((got - want).abs() < 1e-9, "{spread} {level}: {got}");
             }
         }
+    }
+
+    /// The definition again, for parts of unequal weight and width.
+    #[test]
+    fn a_mixture_has_its_level_between_its_ends() {
+        let student = Student::new(9.0).unwrap();
+        let part = |centre, sd, weight| Part { centre, sd, weight };
+        let parts = [part(0.0, 0.01, 6.0), part(0.2, 0.03, 3.0), part(-0.5, 0.2, 1.0)];
+        let below = |x: f64| {
+            parts.iter().map(|p| 0.1 * p.weight * student.at((x - p.centre) / p.sd).0).sum::<f64>()
+        };
+        let [lo, hi] = mixture_interval(&parts, &student, 0.9);
+        assert!((below(lo) - 0.05).abs() < 1e-9 && (below(hi) - 0.95).abs() < 1e-9);
+        assert_eq!(
+            mixture_interval(&parts[..1], &student, 0.9),
+            mixture_interval(&[part(0.0, 0.01, 0.3); 4], &student, 0.9)
+        );
     }
 
     #[test]

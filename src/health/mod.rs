@@ -87,7 +87,8 @@ pub struct Run {
     pub id: String,
     /// Model size N [parameters].
     pub params: f64,
-    /// Training loss of every step's batch, before its update [nats/token].
+    /// Training loss of every step's batch, before its update [nats/token]. Empty where a completed run's
+    /// steps are not kept.
     pub losses: Vec<f32>,
     /// Learning rate of the last step over the peak [0, 1].
     pub last_rate: f64,
@@ -102,6 +103,9 @@ pub struct Health {
     pub checked: usize,
     /// Runs of fewer than [`MIN_STEPS`] recorded steps, of which the learning rate alone was looked at.
     pub short: usize,
+    /// Runs whose steps are not kept: judged like the short ones.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub archived: usize,
     /// The rules of `[fit] exclude`.
     pub exclude: Vec<Rule>,
     /// Runs with spikes, healed or not.
@@ -111,6 +115,12 @@ pub struct Health {
     /// How well normalised curves collapse. Nothing without E, or with too few comparable runs.
     #[serde(default)]
     pub collapse: Option<Collapse>,
+}
+
+// By reference, as serde asks for.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// The spikes of one run.
@@ -142,9 +152,11 @@ pub struct Broken {
 pub fn check(runs: &[Run], exclude: &[Rule]) -> Health {
     let long = |run: &&Run| run.losses.len() >= MIN_STEPS;
     let checked = runs.iter().filter(long).count();
+    let archived = runs.iter().filter(|run| run.losses.is_empty()).count();
     let mut health = Health {
         checked,
-        short: runs.len() - checked,
+        short: runs.len() - checked - archived,
+        archived,
         exclude: Rule::ALL.into_iter().filter(|r| exclude.contains(r)).collect(),
         spikes: Vec::new(),
         broken: Vec::new(),
@@ -206,8 +218,11 @@ impl Health {
         if self.short > 0 {
             parts.push(format!("{} too short to judge", self.short));
         }
+        if self.archived > 0 {
+            parts.push(format!("{} whose steps are not kept", self.archived));
+        }
         match self.spikes.iter().filter(|s| s.spikes.healed()).count() {
-            0 if self.spikes.is_empty() => parts.push("no spikes".to_owned()),
+            0 if self.spikes.is_empty() && self.checked > 0 => parts.push("no spikes".to_owned()),
             0 => {}
             n => parts.push(format!("{n} with spikes (healed)")),
         }

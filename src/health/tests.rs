@@ -120,8 +120,18 @@ fn a_rate_that_has_not_decayed_excludes_a_run_of_any_length() {
     let health = check(&[high, low], &Rule::ALL);
     assert_eq!((health.checked, health.short, health.broken.len()), (0, 2, 1));
     assert!(health.excludes("high") && !health.excludes("low"));
-    let line =
-        "Curves: 0 checked, 2 too short to judge, no spikes, 1 excluded: high (undecayed end)";
+    let line = "Curves: 0 checked, 2 too short to judge, 1 excluded: high (undecayed end)";
+    assert_eq!(health.line(), line);
+}
+
+/// A published study has losses without curves: the rules that need none still hold.
+#[test]
+fn a_run_whose_steps_are_gone_is_counted_and_judged_by_its_recipe() {
+    let high = Run { last_rate: 0.31, ..run("high", Vec::new()) };
+    let health = check(&[high, run("gone", Vec::new()), run("brief", vec![2.0; 9])], &Rule::ALL);
+    assert_eq!((health.checked, health.short, health.archived), (0, 1, 2));
+    let line = "Curves: 0 checked, 1 too short to judge, 2 whose steps are not kept, \
+                1 excluded: high (undecayed end)";
     assert_eq!(health.line(), line);
 }
 

@@ -149,6 +149,9 @@ pub struct Attempt {
     pub damage: Option<String>,
     /// Contents of `steps.f32`.
     pub steps: Vec<u8>,
+    /// Completed, and its `steps.f32` is not there: a study that was published by its logs alone. The
+    /// loss stands, the curve is gone.
+    pub archived: bool,
 }
 
 impl Attempt {
@@ -226,22 +229,19 @@ pub fn read_attempts(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<Attempt>, F
 fn read(disk: &dyn Disk, number: u32, dir: PathBuf) -> Result<Attempt, FileError> {
     let path = dir.join(LOG);
     let bytes = |name: &str, most| match disk.read(&dir.join(name), most) {
-        // Claimed, then cut before the first event.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Ok(Vec::new())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Ok(None)),
         Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
             Ok(Err(format!("{}: {e}", dir.join(name).display())))
         }
         Err(e) => Err(FileError::new("read", dir.join(name))(e)),
-        Ok(bytes) => Ok(Ok(bytes)),
+        Ok(bytes) => Ok(Ok(Some(bytes))),
     };
     let (log, steps) = (bytes(LOG, MAX_LOG)?, bytes(STEPS, MAX_STEPS)?);
-    let (log, steps, damage) = match (log, steps) {
-        (Ok(log), Ok(steps)) => (log, steps, None),
-        (log, steps) => {
-            let damage = log.as_ref().err().or(steps.as_ref().err()).cloned();
-            (log.unwrap_or_default(), steps.unwrap_or_default(), damage)
-        }
-    };
+    let damage = log.as_ref().err().or(steps.as_ref().err()).cloned();
+    let gone = matches!(steps, Ok(None));
+    // Without a log: claimed, then cut before the first event.
+    let (log, steps) = (log.ok().flatten().unwrap_or_default(), steps.ok().flatten());
+    let steps = steps.unwrap_or_default();
     let (mut events, mut torn, mut damage) = (Vec::new(), false, damage);
     let lines: Vec<&[u8]> = log.split_inclusive(|b| *b == b'\n').collect();
     for (i, raw) in lines.iter().enumerate() {
@@ -255,13 +255,15 @@ fn read(disk: &dyn Disk, number: u32, dir: PathBuf) -> Result<Attempt, FileError
             }
         }
     }
-    if damage.is_none() {
+    let completed = matches!(events.last(), Some(Event::Completed { .. }));
+    let archived = completed && gone;
+    if damage.is_none() && !archived {
         damage = events
             .iter()
             .find_map(|event| unrecorded(event, &steps))
             .map(|what| format!("{}: {what}", dir.join(STEPS).display()));
     }
-    Ok(Attempt { number, dir, events, torn, damage, steps })
+    Ok(Attempt { number, dir, events, torn, damage, steps, archived })
 }
 
 /// One line, with its checksum, its version and its place in the sequence.
@@ -377,6 +379,40 @@ mod tests {
             std::fs::write(&path, edited).unwrap();
             assert!(read_attempts(&Os, dir.path()).unwrap()[0].damage.is_some(), "{order:?}");
         }
+    }
+
+    /// A study is published by its logs: a loss needs no curve. A curve that is there must be whole, and
+    /// a run that is not completed needs its own.
+    #[test]
+    fn a_completed_run_without_its_steps_is_archived_and_no_other() {
+        let completed = |ended: bool| {
+            let dir = tempfile::tempdir().unwrap();
+            let attempt = dir.path().join("attempt-0001");
+            Os.create_dirs(&attempt).unwrap();
+            let clock = || "now".to_owned();
+            let mut log =
+                AttemptLog::start(&Os, &attempt, eval(0), &History::default(), &clock).unwrap();
+            log.step(1.0, 0.5).unwrap();
+            let (_, steps_crc) = log.sync_steps().unwrap();
+            log.event(Event::Checkpoint { step: 1, steps_crc }, clock()).unwrap();
+            let (loss, loss_se, seconds, tokens_per_second) = (2.0, 0.0, 1.0, 1.0);
+            let steps_crc = Some(steps_crc);
+            let done = Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc };
+            if ended {
+                log.event(done, clock()).unwrap();
+            }
+            let read = || {
+                let found = read_attempts(&Os, dir.path()).unwrap().remove(0);
+                (found.archived, found.damage.is_some())
+            };
+            let whole = read();
+            std::fs::write(attempt.join(STEPS), b"").unwrap();
+            let emptied = read();
+            std::fs::remove_file(attempt.join(STEPS)).unwrap();
+            [whole, emptied, read()]
+        };
+        assert_eq!(completed(true), [(false, false), (false, true), (true, false)]);
+        assert_eq!(completed(false), [(false, false), (false, true), (false, true)]);
     }
 
     #[test]

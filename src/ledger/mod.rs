@@ -299,7 +299,8 @@ fn dispute(left: &Attempt, right: &Attempt) -> Option<String> {
     let (l, r) = (loss(left), loss(right));
     let same = origin(left).is_some() && origin(left) == origin(right);
     let agree = if same {
-        l.to_bits() == r.to_bits() && left.steps == right.steps
+        let unseen = left.archived || right.archived;
+        l.to_bits() == r.to_bits() && (unseen || left.steps == right.steps)
     } else {
         (l - r).abs() <= AGREES * l.abs()
     };
@@ -315,7 +316,7 @@ mod tests {
     fn attempt(events: Vec<Event>, damage: Option<&str>) -> Attempt {
         let damage = damage.map(str::to_owned);
         let dir = PathBuf::from("a");
-        Attempt { number: 1, dir, events, torn: false, damage, steps: Vec::new() }
+        Attempt { number: 1, dir, events, torn: false, damage, steps: Vec::new(), archived: false }
     }
 
     fn completed_at(loss: f64) -> Event {

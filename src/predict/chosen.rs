@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::voice::Lead;
-use super::{Cost, Estimate, Fixed, PredictError, Run, path, positive};
+use super::{Cost, Estimate, Fixed, FormShare, PredictError, Run, panel, path, positive};
 use crate::fit::{Analysis, Compute, Surface, Warning, bisect};
 
 /// One run, wherever it lies.
@@ -19,8 +19,15 @@ pub struct Chosen {
     pub flops: f64,
     /// D/N [tokens/parameter].
     pub tokens_per_param: f64,
-    /// Loss of that run: a prediction interval (parameters and residual noise) [nats/token].
+    /// Loss of that run, averaged over the forms of law: a prediction interval (form, parameters and
+    /// residual noise) [nats/token].
     pub loss: Estimate,
+    /// Standard deviation of ln L that goes with it [-].
+    pub sd: f64,
+    /// The forms that the loss is averaged over, the weightiest first; none where the leading surface
+    /// speaks alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<FormShare>,
     /// Loss over that of the compute-optimal run of the same compute, minus one [-].
     pub regret: Estimate,
     /// Compute wasted, as a share of C [-]: the optimal run reaches the same loss with that much less.
@@ -66,12 +73,15 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
     };
     let mut warnings = lead.doubts(flops);
     warnings.extend(lead.unusual_ratio(tokens / params));
+    let averaged = panel::loss(&lead, params, tokens).ok_or_else(no_optimum)?;
     Ok(Chosen {
         params,
         tokens,
         flops,
         tokens_per_param: tokens / params,
-        loss: lead.voice.loss((params, tokens)).ok_or_else(no_optimum)?,
+        loss: averaged.loss,
+        sd: averaged.sd,
+        forms: averaged.forms,
         regret: lead.estimate(regret).ok_or_else(no_optimum)?,
         deadweight: lead.estimate(wasted).ok_or_else(no_optimum)?,
         optimal: Run { params: best.0, tokens: best.1, flops },

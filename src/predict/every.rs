@@ -55,7 +55,7 @@ pub fn by_method(
             })
             .collect();
         let spread = stats::log_sd(&centres).unwrap_or(0.0);
-        let sd = spread.hypot(voice.fit.residual_sd.unwrap_or(0.0));
+        let sd = spread.hypot(voice.scatter);
         Some(MethodLoss { method: voice.fit.method.clone(), loss, sd })
     };
     let all: Vec<MethodLoss> = Voice::all(analysis).into_iter().filter_map(of).collect();
@@ -87,16 +87,16 @@ pub fn by_law(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{chosen, sample};
+    use super::super::{at_flops, sample};
     use super::*;
 
     #[test]
     fn the_first_method_is_the_one_that_leads() {
         let analysis = sample::analysis(60);
-        let (n, d) = (3e9, 1e11);
+        let lead = at_flops(&analysis, 1e21).unwrap();
+        let (n, d) = (lead.params.value, lead.tokens.value);
         let all = by_method(&analysis, n, d).unwrap();
-        let lead = chosen(&analysis, n, d).unwrap();
-        assert_eq!((&all[0].method, all[0].loss), (&lead.method, lead.loss));
+        assert_eq!((&all[0].method, Some(all[0].loss)), (&lead.method, lead.methods[0].loss));
         assert_eq!(
             all.iter().map(|m| m.method.as_str()).collect::<Vec<_>>(),
             ["lse-huber", "varpro"]

@@ -10,7 +10,8 @@
 //!
 //! The first surface fit leads every answer; `voice` says which law speaks. Intervals are percentiles of
 //! its bootstrap draws and hold for the form of the law: its error is what the warnings and the spread of
-//! the methods are for. Without draws an interval's ends repeat the value, and a warning says so.
+//! the methods are for. The loss of a run is the exception: all forms that the runs leave open speak
+//! (`panel`). Without draws an interval's ends repeat the value, and a warning says so.
 //!
 //! Pure: numbers in, numbers out. Reads `fit`'s result; read by `figure`, `report`, `cli`.
 
@@ -20,6 +21,7 @@ pub mod hardware;
 mod inverse;
 mod limited;
 mod optimum;
+mod panel;
 mod path;
 #[cfg(test)]
 mod sample;
@@ -32,6 +34,7 @@ pub use hardware::Cost;
 pub use inverse::{Inverse, MethodInverse, optimal_with};
 pub use limited::{Limited, Repetition, RepetitionSource, limited};
 pub use optimum::{Deadweight, MethodPrediction, Prediction, at_flops};
+pub use panel::FormShare;
 pub use serving::{Demand, Quality, Serving, serving};
 pub use voice::Fixed;
 

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::voice::{Lead, Voice, silent};
-use super::{Cost, Estimate, Fixed, PredictError, path, positive};
+use super::{Cost, Estimate, Fixed, FormShare, PredictError, panel, path, positive};
 use crate::fit::{Analysis, Code, Compute, Warning, stats};
 
 /// What one method says about one compute.
@@ -51,8 +51,13 @@ pub struct Prediction {
     pub tokens: Estimate,
     /// D*/N* [tokens/parameter].
     pub tokens_per_param: Estimate,
-    /// Loss of that run: a prediction interval (parameters and residual noise) [nats/token].
+    /// Loss of that run, averaged over the forms of law: a prediction interval (form, parameters and
+    /// residual noise) [nats/token].
     pub loss: Estimate,
+    /// The forms that the loss is averaged over, the weightiest first; none where the leading surface
+    /// speaks alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<FormShare>,
     /// Level of every interval [0, 1].
     pub level: f64,
     /// Method of the leading values.
@@ -81,9 +86,9 @@ pub struct Prediction {
 /// The compute-optimal run at compute `flops` [FLOP], by the leading method and by all others.
 ///
 /// The first surface fit leads. Intervals of N*, D* and D*/N* are percentiles of the bootstrap draws at
-/// the fit's level. The interval of the loss is a prediction interval for **one run at the leading
-/// (N*, D*)**: the draws' losses there, times a run's own scatter with Student's tails. Neither holds
-/// the error of the form itself, which the warnings and the spread of the methods are for.
+/// the fit's level, and do not hold the error of the form itself, which the warnings and the spread of
+/// the methods are for. The loss is that of **one run at the leading (N*, D*)**, averaged over the forms
+/// of law that the runs leave open; its prediction interval holds form, parameters and a run's own scatter.
 ///
 /// Without draws (no bootstrap) the parameters' intervals are the value itself, and a warning says so.
 ///
@@ -99,12 +104,13 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
         Voice::all(analysis).iter().filter_map(|v| by_method(v, compute, flops)).collect();
     let leading =
         methods.iter().find(|m| m.method == lead.method()).cloned().ok_or_else(no_optimum)?;
-    let loss = leading.loss.ok_or_else(no_optimum)?;
     let (params, tokens) = (leading.params.value, leading.tokens.value);
+    let averaged = panel::loss(&lead, params, tokens).ok_or_else(no_optimum)?;
+    let least = lead.surface.loss(params, tokens);
     let beside = |ratio: f64| (ratio * params, flops / compute.per_token(ratio * params));
     let regret = |ratio: f64| {
         let (n, d) = beside(ratio);
-        lead.surface.loss(n, d) / loss.value - 1.0
+        lead.surface.loss(n, d) / least - 1.0
     };
     let deadweight = |ratio: f64| {
         let (n, d) = beside(ratio);
@@ -120,7 +126,8 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
         params: leading.params,
         tokens: leading.tokens,
         tokens_per_param: leading.tokens_per_param,
-        loss,
+        loss: averaged.loss,
+        forms: averaged.forms,
         level: lead.level(),
         method: lead.method(),
         extrapolation: lead.extrapolation(flops),

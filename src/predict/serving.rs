@@ -275,7 +275,8 @@ mod tests {
         let (best, optimal) = (at_flops(&analysis, 1e21).unwrap(), p.optimal);
         assert!((optimal.params / best.params.value - 1.0).abs() < 1e-12);
         // The same quality, named by its loss.
-        let q = serving(&analysis, Quality::Loss(best.loss.value), demand(1e13)).unwrap();
+        let loss = best.methods[0].loss.unwrap().value;
+        let q = serving(&analysis, Quality::Loss(loss), demand(1e13)).unwrap();
         assert!((q.params.value / p.params.value - 1.0).abs() < 1e-9);
         let small = serving(&analysis, Quality::OptimalAt(1e21), demand(1e9)).unwrap();
         assert!(small.warnings.is_empty(), "{:?}", small.warnings);

@@ -92,7 +92,9 @@ pub(super) struct Voice<'a> {
     pub(super) draws: Vec<Law>,
     /// Standard deviation of ln L of one run about the law: the residuals', but not less than the seeds',
     /// which a law that goes too close by its runs would hide [-].
-    scatter: f64,
+    pub(super) scatter: f64,
+    /// The seeds' alone; 0 where no runs differ by their seed only [-].
+    pub(super) seeds: f64,
     /// Whether the bias of approach 2 was taken off.
     pub(super) corrected: bool,
 }
@@ -120,7 +122,7 @@ impl<'a> Voice<'a> {
         };
         let seeds = analysis.noise.as_ref().map_or(0.0, |noise| noise.sd);
         let scatter = fit.residual_sd.unwrap_or(0.0).max(seeds);
-        Self { fit, law, draws, scatter, corrected: bias.is_some() }
+        Self { fit, law, draws, scatter, seeds, corrected: bias.is_some() }
     }
 
     /// The optimal run that `fixed` names, and the draws' answers; draws without one are left out.

@@ -123,12 +123,18 @@ fn tiles(analysis: &Analysis, p: &Prediction) -> Markup {
             (tile(&format!("loss [{}]", analysis.convention.loss_unit()), loss(p.loss.value), ends(&p.loss).map(|e| e.map(loss))))
         }
         p.note {
-            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval, for the loss that of one run (parameters, scatter and seed); by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
+            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval, for the loss that of one run (form of law, parameters, scatter and seed); by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
             (percent(p.regret_half)) " or " (percent(p.regret_twice)) " in loss, which wastes "
             (share(p.deadweight_half.value)) " or " (share(p.deadweight_twice.value)) " of the compute. "
             @if let Some(d) = &p.deadweight {
                 "If a bootstrap draw of the law is the truth, this run wastes " (share(d.median))
                 " in the median and under " (share(d.upper)) " in " (format!("{:.0}%", 100.0 * p.level)) " of the draws. "
+            }
+            @if !p.forms.is_empty() {
+                "The loss is averaged over the forms of law by what the runs say for each: "
+                @for (i, f) in p.forms.iter().enumerate() {
+                    @if i > 0 { ", " } (f.law) " " (format!("{:.0}%", 100.0 * f.weight)) " (" (loss(f.loss)) ")"
+                } ". "
             }
             "N counts " (params_in_words(&analysis.convention.params)) "."
         }

@@ -14,6 +14,9 @@ pub(super) fn curves(health: &Health) -> Markup {
             } @else {
                 (health.line()) "."
             }
+            @if calm && health.checked > 0 && health.archived > 0 {
+                " " (runs(health.archived)) " have no steps in the record and could not be."
+            }
             @if calm && health.short > 0 {
                 " " (runs(health.short)) " of fewer than " (MIN_STEPS) " steps could not be judged."
             }

@@ -21,7 +21,7 @@ pub use design::Design;
 pub use tally::{Coverage, Verdict};
 
 use crate::fit::{self, Analysis, Draws, FitError, Frontier, Method, Surface, analyse, stats};
-use crate::predict::{Estimate, at_flops};
+use crate::predict::{Estimate, Prediction, at_flops};
 use crate::random::Stream;
 use tally::Trial;
 
@@ -29,9 +29,10 @@ use tally::Trial;
 const AHEAD: f64 = 10.0;
 
 /// What is measured, in the order of the table.
-const ROWS: [(&str, &[&str]); 5] = [
+const ROWS: [(&str, &[&str]); 6] = [
     ("lse-huber", &["a", "E", "alpha", "beta", "N*", "D*", "loss"]),
     ("varpro", &["a", "E", "alpha", "beta", "N*", "D*", "loss"]),
+    ("forms", &["loss"]),
     ("profile", &["a", "E", "D*/N*"]),
     ("isoflop", &["a", "N*"]),
     ("isoflop corrected", &["a", "N*"]),
@@ -214,15 +215,27 @@ fn options(plan: &Plan, seed: u64) -> fit::Options {
 /// - `noise`: that of the new run, in ln L [-].
 fn entries(analysis: &Analysis, truth: &Truth, noise: f64) -> Vec<Entry> {
     let mut entries = Vec::new();
-    surfaces(analysis, truth, noise, &mut entries);
+    let ahead = at_flops(analysis, truth.flops).ok();
+    surfaces(analysis, (truth, noise), ahead.as_ref(), &mut entries);
     profiles(analysis, truth, &mut entries);
     lines(analysis, truth, &mut entries);
     entries
 }
 
 /// The surface fits: parameters, and what `predict` says of the run ahead.
-fn surfaces(analysis: &Analysis, truth: &Truth, noise: f64, out: &mut Vec<Entry>) {
-    let ahead = at_flops(analysis, truth.flops).map_or_else(|_| Vec::new(), |p| p.methods);
+fn surfaces(
+    analysis: &Analysis,
+    (truth, noise): (&Truth, f64),
+    ahead: Option<&Prediction>,
+    out: &mut Vec<Entry>,
+) {
+    // A new run at the size and the tokens that somebody recommends: the interval must hold the run
+    // with its noise, its centre is held against the law.
+    let new_run = |(n, d): (f64, f64), loss: &Estimate| {
+        let law = truth.surface.loss(n, d);
+        let held = (loss.lo..=loss.hi).contains(&(law * noise.exp()));
+        Trial { held, ..Trial::of("loss", loss.value, [loss.lo, loss.hi], law) }
+    };
     for fit in &analysis.fits {
         let (Some(method), Some(surface)) =
             (ROWS[..2].iter().map(|r| r.0).find(|m| *m == fit.method), fit.params)
@@ -239,18 +252,17 @@ fn surfaces(analysis: &Analysis, truth: &Truth, noise: f64, out: &mut Vec<Entry>
         push("E", surface.e, named("E"), truth.surface.e);
         push("alpha", surface.alpha, named("alpha"), truth.surface.alpha);
         push("beta", surface.beta, named("beta"), truth.surface.beta);
-        let Some(m) = ahead.iter().find(|m| m.method == method) else { continue };
+        let of_method = |p: &Prediction| p.methods.iter().find(|m| m.method == method).cloned();
+        let Some(m) = ahead.and_then(of_method) else { continue };
         let ends = |e: &Estimate| Some([e.lo, e.hi]).filter(|_| e.lo < e.hi);
         push("N*", m.params.value, ends(&m.params), truth.optimum.0);
         push("D*", m.tokens.value, ends(&m.tokens), truth.optimum.1);
         if let Some(loss) = &m.loss {
-            // A new run at the size and the tokens that this method recommends: its interval must hold
-            // the run with its noise, its centre is held against the law.
-            let law = truth.surface.loss(m.params.value, m.tokens.value);
-            let trial = Trial::of("loss", loss.value, [loss.lo, loss.hi], law);
-            let held = (loss.lo..=loss.hi).contains(&(law * noise.exp()));
-            out.push((method, "loss", Trial { held, ..trial }));
+            out.push((method, "loss", new_run((m.params.value, m.tokens.value), loss)));
         }
+    }
+    if let Some(p) = ahead {
+        out.push(("forms", "loss", new_run((p.params.value, p.tokens.value), &p.loss)));
     }
 }
 

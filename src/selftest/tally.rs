@@ -74,7 +74,8 @@ impl Verdict {
 /// The measured coverage of one interval of one method.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Coverage {
-    /// `lse-huber`, `varpro`, `profile`, `isoflop` or `isoflop corrected`.
+    /// `lse-huber`, `varpro`, `forms` (the average that `predict` gives), `profile`, `isoflop` or
+    /// `isoflop corrected`.
     pub method: String,
     /// `a`, `E`, `alpha`, `beta`, `N*`, `D*`, `D*/N*` or `loss`; the last four at ten times the largest
     /// compute.

@@ -80,11 +80,32 @@ pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, 
     descend(fitted.law, &runs, scale, vec![fitted.solution.theta.clone()], 2)
 }
 
+/// The same law on other losses of the same runs: from where it was and from nowhere else.
+///
+/// # Errors
+///
+/// As for [`fit`].
+pub fn again(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
+    let runs = Runs::new(points, Some(fitted.centre));
+    follow(fitted.law, &runs, scale, &[fitted.solution.theta.clone()], 1)
+}
+
 fn descend(
     law: &'static Law,
     runs: &Runs,
     scale: Scale,
     mut starts: Vec<Vec<f64>>,
+    keep: usize,
+) -> Result<Fitted, String> {
+    starts.extend((law.starts)(runs));
+    follow(law, runs, scale, &starts, keep)
+}
+
+fn follow(
+    law: &'static Law,
+    runs: &Runs,
+    scale: Scale,
+    starts: &[Vec<f64>],
     keep: usize,
 ) -> Result<Fitted, String> {
     let rows = runs.rows.len();
@@ -94,9 +115,8 @@ fn descend(
     if let Some(reason) = (law.lacks)(runs) {
         return Err(reason);
     }
-    starts.extend((law.starts)(runs));
     let problem = Problem { law, runs, scale };
-    let solution = least::best(&problem, &starts, keep, &(law.bounds)(runs))
+    let solution = least::best(&problem, starts, keep, &(law.bounds)(runs))
         .ok_or("no start has a finite loss at every run")?;
     let fitted = Fitted { law, solution, centre: runs.centre, ln_least: runs.log_range().0 };
     if fitted.values().iter().any(|(value, _)| !value.is_finite()) {

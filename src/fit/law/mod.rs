@@ -9,13 +9,15 @@
 
 mod chinchilla;
 mod compute;
+mod coupled;
 mod farseer;
 mod fitted;
+mod interaction;
 mod kaplan;
 mod repetition;
 mod shared;
 
-pub use fitted::{Fitted, Scale, fit, refit};
+pub use fitted::{Fitted, Scale, again, fit, refit};
 
 use crate::fit::dual::{Dual, Number};
 use crate::fit::grid;
@@ -24,8 +26,16 @@ use crate::fit::sample::{MAX_EXPONENT, MIN_EXPONENT, Sample};
 use crate::points::Point;
 
 /// Every law, in the order in which they are reported.
-pub static LAWS: [&Law; 6] =
-    [&chinchilla::LAW, &shared::LAW, &kaplan::LAW, &farseer::LAW, &repetition::LAW, &compute::LAW];
+pub static LAWS: [&Law; 8] = [
+    &chinchilla::LAW,
+    &shared::LAW,
+    &coupled::LAW,
+    &interaction::LAW,
+    &kaplan::LAW,
+    &farseer::LAW,
+    &repetition::LAW,
+    &compute::LAW,
+];
 
 /// A law: what it says, and what it takes to fit it.
 #[derive(Debug)]

@@ -63,7 +63,7 @@ impl Likelihood {
         let residuals = sample.residuals(&surface);
         let squares = residuals.iter().map(|r| r * r).sum();
         let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
-        let dof = clusters.dof(clusters.shared(&residuals));
+        let dof = clusters.dof(clusters.shared(&residuals), 5);
         let scatters = squares > 1e-20 * sample.len() as f64;
         if !is_law(&surface) || !scatters || sample.len() <= P {
             return None;

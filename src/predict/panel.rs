@@ -1,0 +1,195 @@
+//! What all forms of law together say of one run's loss.
+//!
+//! Several forms may fit the same runs and part beyond them, and the interval of any one of them knows
+//! nothing of that. So the predicted loss is an average: every form counts with its share of the evidence
+//! (`weight` of a [`LawFit`]), the value being the weighted mean of ln L, and the interval the exact
+//! quantiles of the mixture of the forms' own predictive distributions, draws and scatter together (Burnham &
+//! Anderson 2002, chapter 4). Where the runs leave one form alone this is that form's own interval.
+//!
+//! Limits: the truth may be none of the forms, and they may all be wrong alike; N* and D* stay those of
+//! the leading surface. Read by: `chosen`, `optimum`, `forecast` through them.
+
+use serde::{Deserialize, Serialize};
+
+use super::Estimate;
+use super::path;
+use super::voice::Lead;
+use crate::fit::law::{Law, Run};
+use crate::fit::stats::{self, Part, Student};
+use crate::fit::{Analysis, LawFit};
+
+/// The form whose surface leads.
+const LEAD: &str = "chinchilla";
+
+/// One form's part in an average.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FormShare {
+    /// Name of the law, as among the `laws` of a fit.
+    pub law: String,
+    /// Its share of the evidence [0, 1].
+    pub weight: f64,
+    /// Loss of the run under it alone [nats/token].
+    pub loss: f64,
+}
+
+/// The loss of one run by all forms.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Averaged {
+    /// Weighted mean of ln L, and the mixture's interval [nats/token].
+    pub(super) loss: Estimate,
+    /// Standard deviation of ln L of the mixture [-].
+    pub(super) sd: f64,
+    /// Who was heard, the weightiest first. Empty where the leading surface speaks alone.
+    pub(super) forms: Vec<FormShare>,
+}
+
+/// One form at one run.
+struct Opinion {
+    share: FormShare,
+    /// ln L by its draws; the value alone where it has none.
+    drawn: Vec<f64>,
+    /// Standard deviation of ln L of one run about it [-].
+    scatter: f64,
+}
+
+/// The loss of a run of `params` parameters on `tokens` fresh tokens. Nothing where the leading surface
+/// says nothing of it.
+pub(super) fn loss(lead: &Lead<'_>, params: f64, tokens: f64) -> Option<Averaged> {
+    let alone = lead.voice.loss((params, tokens))?;
+    let mut opinions: Vec<Opinion> =
+        heard(lead.analysis).filter_map(|form| opinion(lead, form, (params, tokens))).collect();
+    let total: f64 = opinions.iter().map(|o| o.share.weight).sum();
+    let student = Student::new(lead.voice.fit.n as f64 - 5.0)?;
+    if opinions.is_empty() || (opinions.len() == 1 && opinions[0].share.law == LEAD) {
+        let drawn = lead.drawn(|s| Some(s.loss(params, tokens)));
+        let sd = stats::log_sd(&drawn).unwrap_or(0.0).hypot(lead.voice.scatter);
+        return Some(Averaged { loss: alone, sd, forms: Vec::new() });
+    }
+    for opinion in &mut opinions {
+        opinion.share.weight /= total;
+    }
+    opinions.sort_by(|l, r| r.share.weight.total_cmp(&l.share.weight));
+    let mean = |of: &dyn Fn(&Opinion) -> f64| -> f64 {
+        opinions.iter().map(|o| o.share.weight * of(o)).sum()
+    };
+    let centre = mean(&|o| o.share.loss.ln());
+    let variance = mean(&|o| {
+        let about = o.drawn.iter().map(|l| (l - centre).powi(2)).sum::<f64>();
+        about / o.drawn.len() as f64 + o.scatter.powi(2)
+    });
+    let parts: Vec<Part> = opinions
+        .iter()
+        .flat_map(|o| {
+            let weight = o.share.weight / o.drawn.len() as f64;
+            o.drawn.iter().map(move |centre| Part { centre: *centre, sd: o.scatter, weight })
+        })
+        .collect();
+    let [lo, hi] = stats::mixture_interval(&parts, &student, lead.level()).map(f64::exp);
+    Some(Averaged {
+        loss: Estimate { value: centre.exp(), lo, hi },
+        sd: variance.sqrt(),
+        forms: opinions.into_iter().map(|o| o.share).collect(),
+    })
+}
+
+/// The forms that have a say: those with draws, and that of the leading surface.
+fn heard(analysis: &Analysis) -> impl Iterator<Item = &LawFit> {
+    let heard = |form: &&LawFit| form.law == LEAD || !form.draws.is_empty();
+    analysis.laws.iter().filter(|form| form.weight.is_some_and(|w| w > 0.0)).filter(heard)
+}
+
+fn opinion(lead: &Lead<'_>, form: &LawFit, (params, tokens): (f64, f64)) -> Option<Opinion> {
+    let (value, drawn): (f64, Vec<f64>) = if form.law == LEAD {
+        let drawn = lead.drawn(|s| Some(s.loss(params, tokens)));
+        (lead.surface.loss(params, tokens), drawn)
+    } else {
+        let law = Law::named(&form.law)?;
+        let run = Run::new(params, tokens).flops(lead.analysis.compute.per_token(params) * tokens);
+        let values: Vec<f64> = form.params.iter().take(law.free).map(|p| p.value).collect();
+        let drawn = form.draws.iter().filter_map(|draw| law.loss(draw, &run));
+        (law.loss(&values, &run)?, drawn.collect())
+    };
+    let loss = path::sound(value)?;
+    let mut drawn: Vec<f64> = drawn.into_iter().filter_map(path::sound).map(f64::ln).collect();
+    if drawn.is_empty() {
+        drawn.push(loss.ln());
+    }
+    // A law that fits exactly has no scatter, and a mixture needs some.
+    let scatter = form.residual_sd.max(lead.voice.seeds).max(1e-9);
+    let share = FormShare { law: form.law.clone(), weight: form.weight?, loss };
+    Some(Opinion { share, drawn, scatter })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{chosen, sample};
+    use super::*;
+
+    /// Runs of another law than the leading surface's, which the forms know.
+    fn told(weights: &[(&str, f64)]) -> Analysis {
+        let mut analysis = sample::analysis(60);
+        for form in &mut analysis.laws {
+            form.weight = weights.iter().find(|(law, _)| *law == form.law).map(|(_, w)| *w);
+            let free = Law::named(&form.law).unwrap().free;
+            let values: Vec<f64> = form.params.iter().take(free).map(|p| p.value).collect();
+            form.draws = vec![values; 30];
+        }
+        analysis
+    }
+
+    #[test]
+    fn one_form_that_is_left_is_the_leading_surface_alone() {
+        let analysis = told(&[("chinchilla", 1.0)]);
+        let lead = Lead::of(&analysis).unwrap();
+        let (n, d) = (3e9, 1e11);
+        let averaged = loss(&lead, n, d).unwrap();
+        assert_eq!(averaged.loss, lead.voice.loss((n, d)).unwrap());
+        assert!(averaged.forms.is_empty() && averaged.sd > 0.0);
+        let older = told(&[]);
+        let lead = Lead::of(&older).unwrap();
+        assert_eq!(loss(&lead, n, d).unwrap().loss, averaged.loss);
+    }
+
+    /// By hand: two forms of 3:1 at their weighted geometric mean; the interval reaches both, and the
+    /// standard deviation holds the distance between them.
+    #[test]
+    fn forms_count_by_their_share() {
+        let mut analysis = told(&[("chinchilla", 0.3), ("kaplan", 0.1), ("shared", 0.0)]);
+        let (n, d) = (3e9, 1e11);
+        let run = Run::new(n, d);
+        for form in analysis.laws.iter_mut().filter(|f| f.law == "kaplan") {
+            // Nc and Dc a hundredfold: a form far below the other.
+            form.params[0].value *= 1e-2;
+            form.params[1].value *= 1e-2;
+            let values: Vec<f64> = form.params.iter().take(4).map(|p| p.value).collect();
+            form.draws = vec![values; 30];
+            form.residual_sd = 1e-3;
+        }
+        let c = chosen(&analysis, n, d).unwrap();
+        let lead = Lead::of(&analysis).unwrap();
+        let kaplan = analysis.laws.iter().find(|f| f.law == "kaplan").unwrap();
+        let other = Law::named("kaplan").unwrap().loss(&kaplan.draws[0], &run).unwrap();
+        let own = lead.surface.loss(n, d);
+        let want = (0.75 * own.ln() + 0.25 * other.ln()).exp();
+        assert!((c.loss.value / want - 1.0).abs() < 1e-12, "{c:?} {want}");
+        assert!((own / other).ln().abs() > 0.1, "{own} {other}");
+        assert!(c.loss.lo < own.min(other) && own.max(other) < c.loss.hi, "{c:?}");
+        // Between the forms alone: sqrt(3/16) of their distance.
+        let between = (3.0_f64 / 16.0).sqrt() * (own / other).ln().abs();
+        assert!(c.sd > between && c.sd < 1.1 * between, "{} {between}", c.sd);
+        let named: Vec<(&str, f64)> = c.forms.iter().map(|f| (f.law.as_str(), f.weight)).collect();
+        assert_eq!(named, [("chinchilla", 0.3 / 0.4), ("kaplan", 0.1 / 0.4)]);
+    }
+
+    /// On runs of Chinchilla's law the richer forms agree with it, and the average with the lead.
+    #[test]
+    fn where_the_law_holds_the_average_is_its_own() {
+        let analysis = sample::analysis(60);
+        let lead = Lead::of(&analysis).unwrap();
+        let c = chosen(&analysis, 3e9, 1e11).unwrap();
+        let alone = lead.voice.loss((3e9, 1e11)).unwrap();
+        assert!((c.loss.value / alone.value).ln().abs() < 0.3 * c.sd, "{c:?} {alone:?}");
+        let width = |e: Estimate| (e.hi / e.lo).ln();
+        assert!((0.9..1.5).contains(&(width(c.loss) / width(alone))), "{c:?} {alone:?}");
+    }
+}
