@@ -13,6 +13,7 @@ use crate::fs::{Disk as _, Os};
 use crate::ledger::event::Event;
 use crate::ledger::log::Attempt;
 use crate::ledger::{self, FAILURES, State, cell_dir};
+use crate::predict::FormShare;
 use crate::units::{count, digits3, flops};
 
 /// Longest forecast that is read [bytes].
@@ -122,7 +123,7 @@ pub(super) fn show(
         print(&format!("  measured  not yet: {why}\n  run it    {command}\n"));
         return Ok(code);
     };
-    print(&(foretold(forecast) + &beside(&score)));
+    print(&(foretold(forecast) + &beside(forecast, &score)));
     Ok(code)
 }
 
@@ -137,7 +138,7 @@ fn scored(forecast: &Forecast, state: &State) -> Option<Score> {
 pub(super) fn foretold(f: &Forecast) -> String {
     format!(
         "Forecast {} of {}, locked {}\n  run       {}  {} FLOP, N {}, D {}, D/N {}\n  predicted {:.4} nats/token \
-         ({:.4}..{:.4}, {:.0}%), by {}\n  reach     {} times the largest compute that was fitted\n",
+         ({:.4}..{:.4}, {:.0}%), {}\n  reach     {} times the largest compute that was fitted\n",
         &f.sha256[..8],
         f.sweep,
         f.locked,
@@ -150,12 +151,23 @@ pub(super) fn foretold(f: &Forecast) -> String {
         f.loss.lo,
         f.loss.hi,
         100.0 * f.level,
-        f.method,
+        by(f),
         digits3(f.extrapolation)
     )
 }
 
-fn beside(score: &Score) -> String {
+/// Who foretold: one surface, or the average of several forms.
+fn by(f: &Forecast) -> String {
+    if f.forms.is_empty() {
+        return format!("by {}", f.method);
+    }
+    let one = |s: &FormShare| format!("{} {:.0}%", s.law, 100.0 * s.weight);
+    // What rounds to nothing was not heard.
+    let heard = f.forms.iter().filter(|s| s.weight >= 0.005);
+    format!("averaged over {}", heard.map(one).collect::<Vec<_>>().join(", "))
+}
+
+fn beside(f: &Forecast, score: &Score) -> String {
     let percent = |share: f64| format!("{}%", super::show::signed(100.0 * share, 2));
     let z = score.z.map_or_else(|| "-".to_owned(), |z| super::show::signed(z, 2));
     let place = if score.inside { "inside" } else { "outside" };
@@ -165,12 +177,16 @@ fn beside(score: &Score) -> String {
         score.measured_se,
         percent(score.error)
     );
-    let rows = score.methods.iter().map(|s| ("method", s));
-    let rows = rows.chain(score.laws.iter().map(|s| ("law", s)));
-    let rows = rows.map(|(kind, s)| {
-        vec![kind.to_owned(), s.by.clone(), format!("{:.4}", s.predicted), percent(s.error)]
+    let share = |law: &str| {
+        let form = f.forms.iter().find(|form| form.law == law);
+        form.map_or_else(String::new, |form| format!("{:.0}%", 100.0 * form.weight))
+    };
+    let rows = score.methods.iter().map(|s| ("method", s, String::new()));
+    let rows = rows.chain(score.laws.iter().map(|s| ("law", s, share(&s.by))));
+    let rows = rows.map(|(kind, s, share)| {
+        vec![kind.to_owned(), s.by.clone(), format!("{:.4}", s.predicted), percent(s.error), share]
     });
-    out += &super::show::table(&["", "by", "predicted", "error"], 2, rows.collect());
+    out += &super::show::table(&["", "by", "predicted", "error", "share"], 2, rows.collect());
     out + "  Errors are predicted over measured, minus one; z is ln(measured / predicted)\n  in predicted standard deviations.\n"
 }
 

@@ -33,8 +33,9 @@ use crate::points::Point;
 /// selection and multimodel inference", section 2.6) [-].
 const CLEAR: f64 = 10.0;
 
-/// A form whose share of the evidence is below this is not drawn: it would move no end of an interval.
-const HEARD: f64 = 0.01;
+/// A form whose share of the evidence is below this is neither drawn nor averaged: it would move no end of
+/// an interval.
+pub(crate) const HEARD: f64 = 0.01;
 
 /// Most draws of one form. Fewer than of the leading surface: they refine the ends of its interval.
 const DRAWS: usize = 200;
@@ -423,6 +424,31 @@ mod tests {
             |name: &str| &analysis.laws_missing.iter().find(|m| m.law == name).unwrap().reason;
         assert!(why("chinchilla").contains("D is a power of N"), "{}", why("chinchilla"));
         assert!(why("repetition").contains("unique_tokens"), "{}", why("repetition"));
+    }
+
+    /// Every run twice, and both of one cluster: nothing new is known, and nothing more is claimed.
+    #[test]
+    fn copies_of_one_cluster_are_worth_one_run() {
+        let once = analyse(&table(five_budgets()), Compute::SixNd, &options()).unwrap();
+        let mut points = five_budgets();
+        let copies = points.clone();
+        points.extend(copies.into_iter().map(|p| Point { id: format!("{}'", p.id), ..p }));
+        let twice = |apart: bool| {
+            let mut points = points.clone();
+            points.iter_mut().filter(|_| apart).for_each(|p| p.cluster.clone_from(&p.id));
+            analyse(&table(points), Compute::SixNd, &options()).unwrap()
+        };
+        let delta = |a: &Analysis| named(&a.laws, "kaplan").delta_aicc.unwrap();
+        let worth = |a: &Analysis| named(&a.laws, "kaplan").worth;
+        let (together, apart) = (twice(false), twice(true));
+        assert!((worth(&once) - 40.0).abs() < 1e-9 && (worth(&apart) - 80.0).abs() < 1e-9);
+        assert!((worth(&together) - 40.0).abs() < 1e-6, "{}", worth(&together));
+        assert!((delta(&together) / delta(&once) - 1.0).abs() < 1e-6);
+        assert!(delta(&apart) > 1.8 * delta(&once), "{} {}", delta(&apart), delta(&once));
+        let total: f64 = together.laws.iter().filter_map(|l| l.weight).sum();
+        assert!((total - 1.0).abs() < 1e-12);
+        let drawn = |law: &str| named(&once.laws, law).draws.len();
+        assert_eq!((drawn("chinchilla"), drawn("kaplan"), drawn("coupled")), (0, 0, 40));
     }
 
     #[test]

@@ -34,7 +34,7 @@ mod lse;
 mod newton;
 mod noise;
 mod profile;
-mod qr;
+pub(crate) mod qr;
 pub mod result;
 mod sample;
 mod sensitivity;
@@ -52,6 +52,7 @@ use crate::points::{Point, Table};
 use bootstrap::Clusters;
 use sample::{Sample, SurfaceFit};
 
+pub(crate) use forms::HEARD;
 pub use lse::objective;
 pub(crate) use surface::bisect;
 

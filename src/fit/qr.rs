@@ -4,7 +4,7 @@
 //! Columns are scaled to unit length first, so that the units of the parameters do not matter
 //! (van der Sluis 1969, doi:10.1007/BF02165096). Algorithms 5.2.1 and 5.1.3 of Golub & Van Loan 2013.
 //!
-//! Read by: `least`.
+//! Read by: `least`, and [`ordinary`] by `tune`.
 
 use crate::fit::dual::MAX;
 
@@ -29,6 +29,19 @@ pub(super) struct Factor {
     explained: Vector,
     /// Length of each column; 1 for a column of zeros.
     pub(super) length: Vector,
+}
+
+/// Ordinary least squares: the coefficients with which `columns` come nearest to `y`, and (X'X)^-1. Nothing
+/// where the columns, at most [`MAX`], are dependent or more than the rows.
+pub(crate) fn ordinary(columns: Vec<Vec<f64>>, y: &[f64]) -> Option<(Vec<f64>, Vec<Vec<f64>>)> {
+    let p = columns.len();
+    if y.len() < p {
+        return None;
+    }
+    let factor = factor(columns, y);
+    let (theta, covariance) = (factor.step(&[0.0; MAX])?, factor.covariance()?);
+    let square = covariance[..p].iter().map(|row| row[..p].to_vec()).collect();
+    Some((theta[..p].to_vec(), square))
 }
 
 /// Factors the matrix of `columns` (each of the length of `b`, at most [`MAX`]).

@@ -18,6 +18,11 @@ pub(super) const ATTENTION: Compute = Compute::Attention { k: 300.0, q: 0.6, max
 /// IsoFLOP runs on [`EPOCH`] at four budgets, 1e18 to 1e21 FLOP, six sizes each. Without a bootstrap the
 /// runs are free of noise and the fit is [`EPOCH`]; with one they scatter by about 0.2%.
 pub(super) fn analysis(bootstrap: usize) -> Analysis {
+    on(&|n, d| EPOCH.loss(n, d), bootstrap)
+}
+
+/// The same runs on another law of (N, D).
+pub(super) fn on(law: &dyn Fn(f64, f64) -> f64, bootstrap: usize) -> Analysis {
     let mut points = Vec::new();
     for c in [1e18, 1e19, 1e20, 1e21] {
         let (best, _) = EPOCH.optimum(&Compute::SixNd, c).unwrap();
@@ -31,7 +36,7 @@ pub(super) fn analysis(bootstrap: usize) -> Analysis {
                 params,
                 tokens,
                 flops: c,
-                loss: EPOCH.loss(params, tokens) * (1.0 + if bootstrap > 0 { noise } else { 0.0 }),
+                loss: law(params, tokens) * (1.0 + if bootstrap > 0 { noise } else { 0.0 }),
                 budget: Some(c),
                 unique_tokens: None,
                 counts: None,

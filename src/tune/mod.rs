@@ -146,7 +146,7 @@ impl Tuning {
             .filter_map(|(name, of)| {
                 let at: Vec<(Place, Vertex)> =
                     found.iter().filter_map(|f| Some((f.place, *of(f)?))).collect();
-                (!at.is_empty()).then(|| rules::fit(name, &at))
+                (!at.is_empty()).then(|| rules::fit(name, &at, noise.as_ref()))
             })
             .collect();
         let rates: Vec<(Place, Vertex)> =
@@ -155,7 +155,7 @@ impl Tuning {
             version: TUNE_VERSION,
             sweep: sweep.to_owned(),
             level: LEVEL,
-            transfer: rules::transfer(&rates),
+            transfer: rules::transfer(&rates, noise.as_ref()),
             runs,
             found,
             noise,

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Place, Vertex, VertexState, quantile};
+use super::{Noise, Place, Vertex, VertexState, quantile};
+use crate::fit::qr::ordinary;
 
 /// N and D of the tuning cells rise together beyond this correlation of their logarithms.
 const COLLINEAR: f64 = 0.95;
@@ -82,7 +83,7 @@ fn digits(v: f64) -> String {
 }
 
 /// Least squares of ln value on what the resolved cells determine.
-pub(super) fn fit(name: &str, at: &[(Place, Vertex)]) -> FittedRule {
+pub(super) fn fit(name: &str, at: &[(Place, Vertex)], noise: Option<&Noise>) -> FittedRule {
     let searched = at.len();
     let zero = at.iter().filter(|(_, v)| v.state == VertexState::Zero).count();
     let at: Vec<&(Place, Vertex)> =
@@ -144,7 +145,8 @@ pub(super) fn fit(name: &str, at: &[(Place, Vertex)]) -> FittedRule {
         rule.note = Some(format!("{} resolved cells determine no more exponents", at.len()));
     }
     let y: Vec<f64> = at.iter().map(|(_, v)| v.value.ln()).collect();
-    let Some((theta, inverse)) = least_squares(&rows, &columns, &y) else {
+    let chosen = columns.iter().map(|c| rows.iter().map(|r| r[*c]).collect()).collect();
+    let Some((theta, inverse)) = ordinary(chosen, &y) else {
         rule.note = Some("the cells do not determine a rule".to_owned());
         return rule;
     };
@@ -153,64 +155,42 @@ pub(super) fn fit(name: &str, at: &[(Place, Vertex)]) -> FittedRule {
     };
     let rss: f64 = (0..y.len()).map(|i| miss(i).powi(2)).sum();
     let dof = y.len() - columns.len();
-    // Never less than what the vertices' own errors make.
     let own = at.iter().map(|(_, v)| v.se.map_or(0.0, |s| s * s)).sum::<f64>() / y.len() as f64;
-    let variance = if dof > 0 { (rss / dof as f64).max(own) } else { own };
+    let about = about(rss, dof, own, noise);
     rule.residual_sd = (dof > 0).then(|| (rss / dof as f64).sqrt());
     let names = ["value", "params_exponent", "tokens_exponent"];
     rule.terms = columns
         .iter()
         .enumerate()
         .map(|(k, c)| {
-            let width = quantile(dof as f64) * (variance * inverse[k][k]).sqrt();
+            let width = about.map_or(0.0, |(v, quantile)| quantile * (v * inverse[k][k]).sqrt());
             let ends = [theta[k] - width, theta[k], theta[k] + width];
             let [lo, value, hi] = if *c == 0 { ends.map(f64::exp) } else { ends };
-            Term { name: names[*c].to_owned(), value, interval: (dof > 0).then_some([lo, hi]) }
+            Term { name: names[*c].to_owned(), value, interval: about.map(|_| [lo, hi]) }
         })
         .collect();
     if dof == 0 {
-        let note = "as many cells as numbers: no interval is known";
+        let note = match about {
+            Some(_) => {
+                "as many cells as numbers: the intervals hold the vertices' own errors alone"
+            }
+            None => "as many cells as numbers: no interval is known",
+        };
         rule.note = Some(rule.note.map_or(note.to_owned(), |n| format!("{n}; {note}")));
     }
     rule
 }
 
-/// Solution and (X'X)^-1 by elimination, for at most three columns.
-fn least_squares(
-    rows: &[[f64; 3]],
-    columns: &[usize],
-    y: &[f64],
-) -> Option<(Vec<f64>, Vec<Vec<f64>>)> {
-    let k = columns.len();
-    // [X'X | 1]
-    let mut m: Vec<Vec<f64>> = (0..k)
-        .map(|i| {
-            let product =
-                |j: usize| rows.iter().map(|r| r[columns[i]] * r[columns[j]]).sum::<f64>();
-            let identity = (0..k).map(|j| f64::from(u8::from(i == j)));
-            (0..k).map(product).chain(identity).collect()
-        })
-        .collect();
-    for i in 0..k {
-        let pivot = (i..k).max_by(|l, r| m[*l][i].abs().total_cmp(&m[*r][i].abs()))?;
-        m.swap(i, pivot);
-        let head = m[i][i];
-        if head.abs() < 1e-12 {
-            return None;
+/// Variance of ln vertices about a rule that misses them by `rss` on `dof` degrees of freedom, and how many
+/// standard deviations an interval takes. The vertices' `own` variance where it explains the misses, known as well
+/// as the `noise` behind it; else the misses, known by their few degrees of freedom. Nothing where neither is.
+fn about(rss: f64, dof: usize, own: f64, noise: Option<&Noise>) -> Option<(f64, f64)> {
+    match noise {
+        Some(noise) if own > 0.0 && rss <= own * dof.max(1) as f64 => {
+            Some((own, quantile(noise.dof)))
         }
-        m[i].iter_mut().for_each(|v| *v /= head);
-        for other in (0..k).filter(|o| *o != i) {
-            let factor = m[other][i];
-            let row = m[i].clone();
-            m[other].iter_mut().zip(row).for_each(|(v, r)| *v -= factor * r);
-        }
+        _ => (dof > 0).then(|| ((rss / dof as f64).max(own), quantile(dof as f64))),
     }
-    let inverse: Vec<Vec<f64>> = m.into_iter().map(|row| row[k..].to_vec()).collect();
-    let right: Vec<f64> =
-        columns.iter().map(|c| rows.iter().zip(y).map(|(r, y)| r[*c] * y).sum()).collect();
-    let theta =
-        inverse.iter().map(|row| row.iter().zip(&right).map(|(a, b)| a * b).sum()).collect();
-    Some((theta, inverse))
 }
 
 /// Drift of the best learning rate with N at equal D: near 0 is what a width parametrisation promises.
@@ -229,7 +209,7 @@ pub struct Transfer {
 }
 
 /// From all resolved cells that share their D with another size: a level for each D, one slope.
-pub(super) fn transfer(at: &[(Place, Vertex)]) -> Option<Transfer> {
+pub(super) fn transfer(at: &[(Place, Vertex)], noise: Option<&Noise>) -> Option<Transfer> {
     let mut resolved: Vec<&(Place, Vertex)> =
         at.iter().filter(|(_, v)| v.state == VertexState::Resolved).collect();
     resolved.sort_by(|l, r| l.0.tokens.total_cmp(&r.0.tokens));
@@ -252,15 +232,14 @@ pub(super) fn transfer(at: &[(Place, Vertex)]) -> Option<Transfer> {
     let spread: f64 = points.iter().map(|p| p.0 * p.0).sum();
     let exponent = points.iter().map(|p| p.0 * p.1).sum::<f64>() / spread;
     let rss: f64 = points.iter().map(|p| (p.1 - exponent * p.0).powi(2)).sum();
-    let dof = points.len().checked_sub(groups.len() + 1)? as f64;
-    // Never less than what the vertices' own errors make.
-    let variance = (rss / dof).max(own / points.len() as f64);
-    let half = quantile(dof) * (variance / spread).sqrt();
+    let dof = points.len().checked_sub(groups.len() + 1)?;
+    let about = about(rss, dof, own / points.len() as f64, noise);
+    let half = about.map(|(variance, quantile)| quantile * (variance / spread).sqrt());
     let sizes = groups.iter().flat_map(|g| g.iter()).map(|c| c.0.params);
     let ends = sizes.fold([f64::MAX, 0.0_f64], |e, n| [e[0].min(n), e[1].max(n)]);
     Some(Transfer {
         exponent,
-        interval: (dof > 0.0).then_some([exponent - half, exponent + half]),
+        interval: half.map(|half| [exponent - half, exponent + half]),
         tokens: groups.iter().map(|g| g[0].0.tokens).collect(),
         params: ends,
         cells: points.len(),
@@ -293,7 +272,7 @@ mod tests {
         let law = |n: f64, d: f64| 0.0123 * (n / 2e4).powf(-0.25) * (d / 1e6).powf(0.31);
         let cells = [(1e4, 5e5), (1e4, 2e6), (4e4, 5e5), (4e4, 2e6), (2e4, 1e6)];
         let at: Vec<_> = cells.map(|(n, d)| (place(n, d), vertex(law(n, d)))).into();
-        let rule = fit("learning_rate", &at);
+        let rule = fit("learning_rate", &at, None);
         assert!((rule.at(3e4, 3e6).unwrap() / law(3e4, 3e6) - 1.0).abs() < 1e-10);
         let line = rule.toml().unwrap();
         let want = "learning_rate = { value = 0.0123, params_exponent = -0.250, params_ref = 2e4, tokens_exponent = 0.310, tokens_ref = 1e6 }";
@@ -314,24 +293,49 @@ mod tests {
             (place(4e4, 1e6), edge),
             (place(8e4, 1e6), vertex(0.01)),
         ];
-        let rule = fit("learning_rate", &at);
+        let rule = fit("learning_rate", &at, None);
         assert_eq!((rule.resolved, rule.searched, rule.terms.len()), (2, 3, 2));
         assert!(rule.note.unwrap().contains("no interval is known"));
         assert!(rule.terms.iter().all(|t| t.interval.is_none()));
-        assert_eq!(fit("x", &at[1..2]).terms.len(), 0);
-        let t = transfer(&at).unwrap();
+        assert_eq!(fit("x", &at[1..2], None).terms.len(), 0);
+        let t = transfer(&at, None).unwrap();
         assert!(t.exponent.abs() < 1e-12 && t.interval.is_none() && t.cells == 2);
     }
+
+    /// A known noise that explains what a rule misses is worth its own degrees of freedom; one that does not
+    /// leaves the misses with theirs. 1% about a line through four sizes two apart: 1.645 · 0.01 / sqrt(5 ln²2).
+    #[test]
+    fn the_errors_of_the_vertices_count_where_they_explain_the_misses() {
+        let noise = Noise { sd: 0.01, dof: 1e6, from_seeds: true };
+        let width = |miss: f64, noise: Option<&Noise>| {
+            let sizes = [1e4, 2e4, 4e4, 8e4];
+            let sign = [1.0, -1.0, -1.0, 1.0];
+            let at: Vec<_> = sizes
+                .iter()
+                .zip(sign)
+                .map(|(n, s)| (place(*n, 1e6), vertex(0.01 * (s * miss).exp())))
+                .collect();
+            let [lo, hi] = transfer(&at, noise).unwrap().interval.unwrap();
+            let [a, b] = fit("x", &at, noise).terms[1].interval.unwrap();
+            assert!(((b - a) / (hi - lo) - 1.0).abs() < 1e-9);
+            hi - lo
+        };
+        let known = 2.0 * 1.6449 * 0.01 / (5.0_f64 * 2.0_f64.ln().powi(2)).sqrt();
+        assert!((width(0.001, Some(&noise)) / known - 1.0).abs() < 1e-3);
+        assert!(width(0.001, None) > 1.5 * known);
+        assert!((width(0.1, Some(&noise)) / width(0.1, None) - 1.0).abs() < 1e-12);
+    }
+
     /// Zero at every cell is the rule 0; zero at one forbids a power law through the others.
     #[test]
     fn zero_is_an_answer_and_no_power_law() {
         let zero = Vertex { value: 0.0, state: VertexState::Zero, ..vertex(1.0) };
         let all = [(place(1e4, 1e6), zero), (place(4e4, 1e6), zero)];
-        let rule = fit("weight_decay", &all);
+        let rule = fit("weight_decay", &all, None);
         assert_eq!(rule.toml().as_deref(), Some("weight_decay = 0"));
         assert_eq!(rule.at(3e4, 1e6), Some(0.0));
         let some = [all[0], (place(4e4, 1e6), vertex(0.1)), (place(8e4, 1e6), vertex(0.2))];
-        let rule = fit("weight_decay", &some);
+        let rule = fit("weight_decay", &some, None);
         assert_eq!((rule.toml(), rule.terms.len()), (None, 0));
         assert!(rule.note.unwrap().contains("1 of 3"));
     }
@@ -347,7 +351,7 @@ mod tests {
             .enumerate()
             .map(|(i, &(n, d))| (place(n, d), vertex(law(n, d) * miss[i].exp())))
             .collect();
-        let t = transfer(&at).unwrap();
+        let t = transfer(&at, None).unwrap();
         assert_eq!((t.cells, t.tokens.as_slice()), (5, &[5e5, 2e6][..]), "{t:?}");
         assert_eq!(t.params, [1e4, 4e4]);
         // Sum of x y within the groups over sum of x^2, x = ln N about the group: (-a, 0, a), (-a, a), a = ln 2.
@@ -356,6 +360,6 @@ mod tests {
         assert!((t.exponent - (slope - 0.4)).abs() < 1e-9, "{t:?}");
         let [lo, hi] = t.interval.unwrap();
         assert!(lo < -0.4 && -0.4 < hi && hi - lo < 0.2, "{t:?}");
-        assert_eq!(transfer(&at[4..]), None);
+        assert_eq!(transfer(&at[4..], None), None);
     }
 }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Noise, quantile};
+use crate::fit::qr::ordinary;
 
 /// Points of one parabola.
 const POINTS: usize = 5;
@@ -65,7 +66,7 @@ struct Parabola {
     centre: f64,
     c: [f64; 3],
     /// (X'X)^-1.
-    inverse: [[f64; 3]; 3],
+    inverse: Vec<Vec<f64>>,
     rss: f64,
     n: usize,
 }
@@ -83,40 +84,15 @@ fn parabola(points: &[(f64, f64)], centre: f64) -> Option<Parabola> {
     if points.len() < 3 {
         return None;
     }
-    let mut sums = [0.0; 5];
-    let mut right = [0.0; 3];
-    for (x, y) in points {
+    let power = |k: i32| points.iter().map(|(x, _)| (x - centre).powi(k)).collect::<Vec<f64>>();
+    let y: Vec<f64> = points.iter().map(|p| p.1).collect();
+    let (c, inverse) = ordinary(vec![power(0), power(1), power(2)], &y)?;
+    let miss = |(x, y): &(f64, f64)| {
         let u = x - centre;
-        for (k, sum) in sums.iter_mut().enumerate() {
-            *sum += u.powf(k as f64);
-        }
-        for (k, sum) in right.iter_mut().enumerate() {
-            *sum += y * u.powf(k as f64);
-        }
-    }
-    let m = [0, 1, 2].map(|i| [sums[i], sums[i + 1], sums[i + 2]]);
-    let inverse = inverse(&m)?;
-    let c: [f64; 3] = [0, 1, 2].map(|i| (0..3).map(|j| inverse[i][j] * right[j]).sum());
-    let rss = points
-        .iter()
-        .map(|(x, y)| {
-            let u = x - centre;
-            (y - c[0] - c[1] * u - c[2] * u * u).powi(2)
-        })
-        .sum();
-    Some(Parabola { centre, c, inverse, rss, n: points.len() })
-}
-
-/// By cofactors; none where the points do not determine a parabola.
-fn inverse(m: &[[f64; 3]; 3]) -> Option<[[f64; 3]; 3]> {
-    let minor = |i: usize, j: usize| {
-        let (r, c) = ([(i + 1) % 3, (i + 2) % 3], [(j + 1) % 3, (j + 2) % 3]);
-        m[r[0]][c[0]] * m[r[1]][c[1]] - m[r[0]][c[1]] * m[r[1]][c[0]]
+        y - c[0] - c[1] * u - c[2] * u * u
     };
-    let det: f64 = (0..3).map(|j| m[0][j] * minor(0, j)).sum();
-    let scale: f64 = (0..3).map(|i| m[i][i]).product();
-    (det.abs() > 1e-12 * scale.abs())
-        .then(|| [0, 1, 2].map(|i| [0, 1, 2].map(|j| minor(j, i) / det)))
+    let rss = points.iter().map(|p| miss(p).powi(2)).sum();
+    Some(Parabola { centre, c: [c[0], c[1], c[2]], inverse, rss, n: points.len() })
 }
 
 /// Sum of squares that a parabola misses by, and its degrees of freedom, where it has any.
