@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 use crate::fit::{Analysis, Fit, Opinion, SensitivityRow, SizeNoise};
 use crate::ledger::{Ledger, State};
 use crate::plan::{Cell, Recipe, cost};
+use crate::predict::{self, FormShare};
 use crate::units::{bytes, count, digits3, duration, flops};
 
 /// A table with a header; columns from `left` on are numbers and sit right.
@@ -232,15 +233,7 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     );
     out += &profile(analysis);
     out += &noise(analysis);
-    if let (Some(entropy), Some(p)) =
-        (analysis.entropy, analysis.fits.iter().find_map(|f| f.params))
-    {
-        out += &format!(
-            "  The data's exact entropy is {entropy:.4} nats/token; fitted E is {:.4} ({:+.1}%).\n",
-            p.e,
-            100.0 * (p.e / entropy - 1.0)
-        );
-    }
+    out += &irreducible(analysis);
     let edges: Vec<&_> = analysis.isoflop.iter().filter(|b| b.excluded.is_some()).collect();
     if !analysis.isoflop.is_empty() {
         out += &format!(
@@ -304,6 +297,35 @@ fn disagreement(analysis: &Analysis) -> String {
         factor(&spread.params_at_largest),
         factor(&spread.params_ahead)
     )
+}
+
+/// E by all forms, and what it should be where that is known.
+fn irreducible(analysis: &Analysis) -> String {
+    let averaged = predict::irreducible(analysis);
+    let mut out = String::new();
+    if let Some(i) = &averaged {
+        let one = |f: &FormShare| format!("{} {:.0}% {:.4}", f.law, 100.0 * f.weight, f.loss);
+        let forms: Vec<String> = i.forms.iter().map(one).collect();
+        out += &format!(
+            "  E averaged over the forms of law: {:.4} ({:.4}..{:.4}): {}.\n",
+            i.e.value,
+            i.e.lo,
+            i.e.hi,
+            forms.join(", ")
+        );
+    }
+    let Some(entropy) = analysis.entropy else { return out };
+    let off = |e: f64| format!("{:+.1}%", 100.0 * (e / entropy - 1.0));
+    out += &format!("  The data's exact entropy is {entropy:.4} nats/token");
+    if let Some(i) = &averaged {
+        let inside = (i.e.lo..=i.e.hi).contains(&entropy);
+        let place = if inside { "inside" } else { "outside" };
+        out += &format!("; the average is {} of it, which is {place} its interval", off(i.e.value));
+    }
+    if let Some((fit, s)) = analysis.fits.iter().find_map(|f| Some((f, f.params?))) {
+        out += &format!("; the E of {} alone is {:.4} ({})", fit.method, s.e, off(s.e));
+    }
+    out + ".\n"
 }
 
 /// Every law on the same runs, and why the others are missing.

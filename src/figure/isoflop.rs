@@ -8,6 +8,7 @@ use super::scale::{Label, Scale, between, power};
 use super::{Figure, law};
 use crate::fit::{Analysis, BudgetFit};
 use crate::points::Point;
+use crate::predict::mean_loss;
 
 pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     let title = "IsoFLOP curves".to_owned();
@@ -47,10 +48,13 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
 
     for budget in &budgets {
         let ends = ends(budget, &runs(budget));
-        if let (Some((_, surface)), Some([lo, hi])) = (law::lead(analysis), ends) {
+        if let Some([lo, hi]) = ends {
             let slice: Vec<_> = between(lo / 1.25, hi * 1.25, 80, true)
                 .into_iter()
-                .map(|n| (n, law::loss_at(surface, &analysis.compute, n, budget.flops)))
+                .filter_map(|n| {
+                    let tokens = budget.flops / analysis.compute.per_token(n);
+                    Some((n, mean_loss(analysis, n, tokens)?))
+                })
                 .collect();
             let stroke = Stroke::new(colour(budget), 1.3).dashed(1.5, 3.0);
             panel.line(&mut canvas, &slice, stroke);
@@ -113,8 +117,8 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     ];
     if law::lead(analysis).is_some() {
         notes.push(
-            "Dotted: the fitted surface at the same budget. Where dotted and solid part, the \
-                    two methods see different optima."
+            "Dotted: the fitted laws at the same budget, averaged over their forms. Where dotted and \
+             solid part, they see another optimum."
                 .to_owned(),
         );
     }

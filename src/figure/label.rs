@@ -7,12 +7,14 @@ use super::palette::Colour;
 pub(super) struct Labels {
     bounds: Rect,
     taken: Vec<Rect>,
+    /// The labels among them: no leader may run through one.
+    written: Vec<Rect>,
 }
 
 impl Labels {
     /// Labels have to stay within `bounds`.
     pub(super) fn new(bounds: Rect) -> Self {
-        Self { bounds, taken: Vec::new() }
+        Self { bounds, taken: Vec::new(), written: Vec::new() }
     }
 
     /// Keeps labels off a point.
@@ -98,14 +100,28 @@ impl Labels {
                         point.0.clamp(place.x, place.right()),
                         point.1.clamp(place.y, place.bottom()),
                     );
+                    if self.crossed(point, near) {
+                        continue;
+                    }
                     canvas.line(vec![point, near], Stroke::new(style.colour.fade(0.5), 0.8));
+                    self.avoid_line(&[point, near]);
                 }
                 canvas.text((x, y + 0.86 * h), text, Type { anchor: Anchor::Start, ..style });
                 self.taken.push(place);
+                self.written.push(place);
                 return true;
             }
         }
         false
+    }
+
+    /// Whether a leader would run through a label.
+    fn crossed(&self, from: (f64, f64), to: (f64, f64)) -> bool {
+        (0..=40).any(|i| {
+            let t = f64::from(i) / 40.0;
+            let (x, y) = (from.0 + t * (to.0 - from.0), from.1 + t * (to.1 - from.1));
+            self.written.iter().any(|r| r.meets(&Rect { x, y, w: 0.0, h: 0.0 }))
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Figure, foretold, key, law, reach};
 use crate::fit::Analysis;
 use crate::forecast::Entry;
 use crate::points::Curve;
-use crate::predict::Prediction;
+use crate::predict::{Prediction, mean_loss};
 
 pub(super) fn draw(
     analysis: &Analysis,
@@ -36,7 +36,7 @@ pub(super) fn draw(
     let fitted = |c: f64| {
         let s = surface?;
         let (params, tokens) = s.optimum(&analysis.compute, c)?;
-        Some(s.loss(params, tokens))
+        mean_loss(analysis, params, tokens)
     };
 
     // The axis starts where the first run ends, not where it starts: before that nothing compares.
@@ -144,8 +144,8 @@ pub(super) fn draw(
     }
     if surface.is_some() {
         notes.push(
-            "Orange: loss of the compute-optimal run under the leading surface fit, dashed \
-                    where no run was made."
+            "Orange: loss of the compute-optimal run of the leading surface, averaged over the forms \
+             of law; dashed where no run was made."
                 .to_owned(),
         );
     }

@@ -53,6 +53,37 @@ pub(crate) fn log_sd(values: &[f64]) -> Option<f64> {
     Some((logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt())
 }
 
+/// The central interval at `level` of values that count by their weights: linear between the middles of
+/// their weights, so that for equal weights it is Hazen's (type 5 of Hyndman & Fan 1996). Nothing under 20
+/// values.
+pub(crate) fn weighted_interval(values: &[(f64, f64)], level: f64) -> Option<[f64; 2]> {
+    let mut sorted: Vec<(f64, f64)> =
+        values.iter().copied().filter(|(v, w)| v.is_finite() && *w > 0.0).collect();
+    if sorted.len() < 20 {
+        return None;
+    }
+    sorted.sort_by(|l, r| l.0.total_cmp(&r.0));
+    let total: f64 = sorted.iter().map(|v| v.1).sum();
+    let mut below = 0.0;
+    let middles: Vec<(f64, f64)> = sorted
+        .iter()
+        .map(|(value, weight)| {
+            below += weight;
+            ((below - 0.5 * weight) / total, *value)
+        })
+        .collect();
+    let at = |p: f64| {
+        let next = middles.partition_point(|m| m.0 < p);
+        match (next.checked_sub(1).map(|i| middles[i]), middles.get(next)) {
+            (Some(l), Some(r)) => l.1 + (p - l.0) / (r.0 - l.0) * (r.1 - l.1),
+            (Some(end), None) => end.1,
+            (None, _) => middles[0].1,
+        }
+    };
+    let tail = 0.5 * (1.0 - level);
+    Some([at(tail), at(1.0 - tail)])
+}
+
 /// Quantile `p` of values that are sorted and not empty.
 pub(crate) fn quantile(sorted: &[f64], p: f64) -> f64 {
     let position = p.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
@@ -299,6 +330,19 @@ mod tests {
                 assert!((got - want).abs() < 1e-9, "{spread} {level}: {got}");
             }
         }
+    }
+
+    /// Hazen's quantiles of 1 to 20: p n + 1/2. A value of double weight counts as two of them.
+    #[test]
+    fn a_weighted_interval_is_hazens_for_equal_weights() {
+        let equal: Vec<(f64, f64)> = (1..=20).rev().map(|i| (f64::from(i), 0.3)).collect();
+        let [lo, hi] = weighted_interval(&equal, 0.9).unwrap();
+        assert!((lo - 1.5).abs() < 1e-12 && (hi - 19.5).abs() < 1e-12, "{lo} {hi}");
+        let heavy: Vec<(f64, f64)> =
+            (1..=30).map(|i| (f64::from(i), if i > 20 { 1e-9 } else { 1.0 })).collect();
+        let [lo, hi] = weighted_interval(&heavy, 0.9).unwrap();
+        assert!((lo - 1.5).abs() < 1e-6 && (hi - 19.5).abs() < 1e-6, "{lo} {hi}");
+        assert_eq!(weighted_interval(&equal[..19], 0.9), None);
     }
 
     /// The definition again, for parts of unequal weight and width.

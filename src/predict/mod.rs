@@ -34,7 +34,7 @@ pub use hardware::Cost;
 pub use inverse::{Inverse, MethodInverse, optimal_with};
 pub use limited::{Limited, Repetition, RepetitionSource, limited};
 pub use optimum::{Deadweight, MethodPrediction, Prediction, at_flops};
-pub use panel::FormShare;
+pub use panel::{FormShare, Irreducible, irreducible, mean_loss};
 pub use serving::{Demand, Quality, Serving, serving};
 pub use voice::Fixed;
 

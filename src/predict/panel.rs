@@ -7,7 +7,7 @@
 //! Anderson 2002, chapter 4). Where the runs leave one form alone this is that form's own interval.
 //!
 //! Limits: the truth may be none of the forms, and they may all be wrong alike; N* and D* stay those of
-//! the leading surface. Read by: `chosen`, `optimum`, `forecast` through them.
+//! the leading surface. Read by: `chosen`, `optimum`, `figure`.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use super::path;
 use super::voice::Lead;
 use crate::fit::law::{Law, Run};
 use crate::fit::stats::{self, Part, Student};
-use crate::fit::{Analysis, HEARD, LawFit};
+use crate::fit::{Analysis, Draws, HEARD, LawFit, Surface};
 
 /// The form whose surface leads.
 const LEAD: &str = "chinchilla";
@@ -28,7 +28,7 @@ pub struct FormShare {
     pub law: String,
     /// Its share of the evidence [0, 1].
     pub weight: f64,
-    /// Loss of the run under it alone [nats/token].
+    /// Loss of the run, or E, under it alone [nats/token].
     pub loss: f64,
 }
 
@@ -92,6 +92,83 @@ pub(super) fn loss(lead: &Lead<'_>, params: f64, tokens: f64) -> Option<Averaged
     })
 }
 
+/// The value of that average without its interval: the curve of a figure. Nothing without a surface.
+pub fn mean_loss(analysis: &Analysis, params: f64, tokens: f64) -> Option<f64> {
+    let lead = analysis.fits.iter().find_map(|fit| fit.params.as_ref())?;
+    let forms: Vec<(f64, f64)> = heard(analysis)
+        .filter_map(|form| Some((form.weight?, value(analysis, lead, form, (params, tokens))?)))
+        .collect();
+    let total: f64 = forms.iter().map(|(weight, _)| weight).sum();
+    if forms.is_empty() {
+        return path::sound(lead.loss(params, tokens));
+    }
+    Some((forms.iter().map(|(weight, loss)| weight * loss.ln()).sum::<f64>() / total).exp())
+}
+
+/// The loss of a run under one form; Chinchilla's speaks with the leading surface.
+fn value(
+    analysis: &Analysis,
+    lead: &Surface,
+    form: &LawFit,
+    (params, tokens): (f64, f64),
+) -> Option<f64> {
+    if form.law == LEAD {
+        return path::sound(lead.loss(params, tokens));
+    }
+    let law = Law::named(&form.law)?;
+    let values: Vec<f64> = form.params.iter().take(law.free).map(|p| p.value).collect();
+    path::sound(law.loss(&values, &run(analysis, params, tokens))?)
+}
+
+/// A run on fresh tokens, as the laws see it.
+fn run(analysis: &Analysis, params: f64, tokens: f64) -> Run {
+    Run::new(params, tokens).flops(analysis.compute.per_token(params) * tokens)
+}
+
+/// The loss that infinite N and D leave, averaged over the forms: their weighted mean, and the percentiles of
+/// their draws by weight [nats/token].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Irreducible {
+    /// E with its interval, of the parameter and not of a run [nats/token].
+    pub e: Estimate,
+    /// The forms, the weightiest first, with the E of each as its loss.
+    pub forms: Vec<FormShare>,
+}
+
+/// [`Irreducible`] of a fit; nothing where the leading surface speaks alone, whose E stands among its
+/// parameters.
+pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
+    let fit = analysis.fits.iter().find(|fit| fit.params.is_some())?;
+    let (mut forms, mut drawn) = (Vec::new(), Vec::new());
+    for form in heard(analysis) {
+        let law = Law::named(&form.law)?;
+        let values: Vec<f64> = form.params.iter().take(law.free).map(|p| p.value).collect();
+        let (loss, draws): (Option<f64>, Vec<f64>) = match &fit.draws {
+            Draws::Surfaces(draws) if form.law == LEAD => {
+                (fit.params.map(|s| s.e), draws.iter().map(|s| s.e).collect())
+            }
+            _ => (
+                (law.irreducible)(&values),
+                form.draws.iter().filter_map(|d| (law.irreducible)(d)).collect(),
+            ),
+        };
+        let Some(loss) = loss else { continue };
+        let weight = form.weight?;
+        let share = weight / draws.len().max(1) as f64;
+        drawn.extend(draws.into_iter().map(|e| (e, share)));
+        forms.push(FormShare { law: form.law.clone(), weight, loss });
+    }
+    if forms.iter().all(|f| f.law == LEAD) {
+        return None;
+    }
+    let total: f64 = forms.iter().map(|f| f.weight).sum();
+    forms.iter_mut().for_each(|f| f.weight /= total);
+    forms.sort_by(|l, r| r.weight.total_cmp(&l.weight));
+    let value = forms.iter().map(|f| f.weight * f.loss).sum();
+    let [lo, hi] = stats::weighted_interval(&drawn, fit.level).unwrap_or([value; 2]);
+    Some(Irreducible { e: Estimate { value, lo, hi }, forms })
+}
+
 /// The forms that have a say: those with draws, and that of the leading surface.
 fn heard(analysis: &Analysis) -> impl Iterator<Item = &LawFit> {
     let heard = |form: &&LawFit| form.law == LEAD || !form.draws.is_empty();
@@ -99,17 +176,13 @@ fn heard(analysis: &Analysis) -> impl Iterator<Item = &LawFit> {
 }
 
 fn opinion(lead: &Lead<'_>, form: &LawFit, (params, tokens): (f64, f64)) -> Option<Opinion> {
-    let (value, drawn): (f64, Vec<f64>) = if form.law == LEAD {
-        let drawn = lead.drawn(|s| Some(s.loss(params, tokens)));
-        (lead.surface.loss(params, tokens), drawn)
+    let loss = value(lead.analysis, &lead.surface, form, (params, tokens))?;
+    let drawn: Vec<f64> = if form.law == LEAD {
+        lead.drawn(|s| Some(s.loss(params, tokens)))
     } else {
-        let law = Law::named(&form.law)?;
-        let run = Run::new(params, tokens).flops(lead.analysis.compute.per_token(params) * tokens);
-        let values: Vec<f64> = form.params.iter().take(law.free).map(|p| p.value).collect();
-        let drawn = form.draws.iter().filter_map(|draw| law.loss(draw, &run));
-        (law.loss(&values, &run)?, drawn.collect())
+        let (law, run) = (Law::named(&form.law)?, run(lead.analysis, params, tokens));
+        form.draws.iter().filter_map(|draw| law.loss(draw, &run)).collect()
     };
-    let loss = path::sound(value)?;
     let mut drawn: Vec<f64> = drawn.into_iter().filter_map(path::sound).map(f64::ln).collect();
     if drawn.is_empty() {
         drawn.push(loss.ln());
@@ -144,6 +217,7 @@ mod tests {
         let (n, d) = (3e9, 1e11);
         let averaged = loss(&lead, n, d).unwrap();
         assert_eq!(averaged.loss, lead.voice.loss((n, d)).unwrap());
+        assert_eq!(mean_loss(&analysis, n, d), Some(averaged.loss.value));
         assert!(averaged.forms.is_empty() && averaged.sd > 0.0);
         let older = told(&[]);
         let lead = Lead::of(&older).unwrap();
@@ -172,6 +246,7 @@ mod tests {
         let own = lead.surface.loss(n, d);
         let want = (0.75 * own.ln() + 0.25 * other.ln()).exp();
         assert!((c.loss.value / want - 1.0).abs() < 1e-12, "{c:?} {want}");
+        assert!((mean_loss(&analysis, n, d).unwrap() / want - 1.0).abs() < 1e-12);
         assert!((own / other).ln().abs() > 0.1, "{own} {other}");
         assert!(c.loss.lo < own.min(other) && own.max(other) < c.loss.hi, "{c:?}");
         // Between the forms alone: sqrt(3/16) of their distance.
@@ -197,6 +272,22 @@ mod tests {
         assert!((averaged.lo..=averaged.hi).contains(&truth(n, d)), "{averaged:?}");
         assert!(off(averaged) < 0.3 * off(alone), "{averaged:?} {alone:?} {}", truth(n, d));
         assert!(width(averaged) < width(alone), "{averaged:?} {alone:?}");
+    }
+
+    /// The weighted mean of E, Kaplan's being 0, and percentiles of the draws by weight.
+    #[test]
+    fn the_irreducible_loss_is_averaged_like_the_loss() {
+        assert_eq!(irreducible(&told(&[("chinchilla", 1.0)])), None);
+        let analysis = told(&[("chinchilla", 0.9), ("kaplan", 0.3)]);
+        let i = irreducible(&analysis).unwrap();
+        let e = analysis.fits[0].params.unwrap().e;
+        assert!((i.e.value / (0.75 * e) - 1.0).abs() < 1e-12, "{i:?}");
+        assert!(i.e.lo == 0.0 && (i.e.hi / e - 1.0).abs() < 0.2, "{i:?}");
+        let shares: Vec<(&str, f64)> = i.forms.iter().map(|f| (f.law.as_str(), f.loss)).collect();
+        assert_eq!(shares, [("chinchilla", e), ("kaplan", 0.0)]);
+        let farseer = Law::named("farseer").unwrap().irreducible;
+        assert_eq!(farseer(&[0.5, 2.0, -0.3]), Some(0.5_f64.exp()));
+        assert_eq!((farseer(&[0.5, -2.0, 0.3]), farseer(&[0.5, 2.0, 0.3])), (Some(0.0), None));
     }
 
     /// On runs of Chinchilla's law the richer forms agree with it, and the average with the lead.

@@ -8,6 +8,7 @@ use super::Input;
 use super::number::{ends, percent, share, spoken};
 use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Fit};
+use crate::forecast::{Entry, Forecast, Outcome, Score};
 use crate::predict::{Estimate, Prediction};
 use crate::units::{count, digits3};
 
@@ -24,7 +25,30 @@ pub(super) fn answer(input: &Input) -> Markup {
                 "A law was fitted to " (runs(analysis.points.len())) "; nothing was predicted from it."
             },
         }
+        (came(input.forecasts, analysis.convention.loss_unit()))
         (exponents(analysis))
+    }
+}
+
+/// What was foretold and came, in a sentence: the last of them, and how many held.
+fn came(forecasts: &[Entry], unit: &str) -> Markup {
+    let scored: Vec<(&Forecast, &Score)> = forecasts
+        .iter()
+        .filter_map(|entry| match &entry.outcome {
+            Outcome::Scored(score) => Some((entry.forecast.as_ref()?, score)),
+            Outcome::Open(_) | Outcome::Void(_) => None,
+        })
+        .collect();
+    let held = scored.iter().filter(|(_, score)| score.inside).count();
+    html! {
+        @if let Some((f, score)) = scored.last() {
+            p.answer {
+                "A forecast locked before its run said " b { (format!("{:.3}", f.loss.value)) " " (unit) } " for "
+                (power(f.flops)) " FLOP, and " b { (format!("{:.3}", score.measured)) } " came: " (percent(score.error))
+                ", " @if score.inside { "inside" } @else { "outside" } " its interval."
+                @if scored.len() > 1 { " " (held) " of " (scored.len()) " forecasts held." }
+            }
+        }
     }
 }
 
@@ -189,4 +213,23 @@ pub(super) fn params_in_words(convention: &str) -> &str {
 
 fn runs(n: usize) -> String {
     if n == 1 { "1 run".to_owned() } else { format!("{n} runs") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::tests::forecast;
+
+    #[test]
+    fn the_first_screen_says_what_was_foretold_and_came_of_the_last() {
+        let entry = |outcome| Entry { file: "a".into(), forecast: Some(forecast()), outcome };
+        let scored = |measured| entry(Outcome::Scored(forecast().score(measured, 0.01)));
+        let page = |entries: &[Entry]| came(entries, "nats/token").into_string();
+        assert_eq!(page(&[entry(Outcome::Open("not yet".into()))]), "");
+        let one = page(&[scored(2.5)]);
+        assert!(one.contains("<b>2.000 nats/token</b>") && one.contains("<b>2.500</b>"), "{one}");
+        assert!(one.contains("−20.00%, outside its interval.") && !one.contains("held"), "{one}");
+        let two = page(&[scored(2.5), scored(1.95)]);
+        assert!(two.contains("+2.56%, inside its interval. 1 of 2 forecasts held."), "{two}");
+    }
 }

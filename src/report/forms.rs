@@ -6,6 +6,7 @@ use super::number::{difference, percent, with_interval};
 use super::tables::table;
 use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Disagreement, LawFit};
+use crate::predict::irreducible;
 use crate::units::{count, digits3};
 
 /// Every law on the same runs, by AICc and by its error on the largest budget.
@@ -48,6 +49,17 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
             "is fitted to other points and has none), and runs of one trunk count for what they are worth. Weight: the share "
             "of the evidence, exp(−Δ/2), with which each form enters the predicted loss. Held out: fitted without the largest budgets, which it then "
             "predicts. At 10×: the compute-optimal run at ten times the largest compute."
+        }
+        @if let Some(i) = irreducible(analysis) {
+            p {
+                "E averaged over the forms: " b { (format!("{:.4}", i.e.value)) } " (" (format!("{:.4}", i.e.lo)) " to "
+                (format!("{:.4}", i.e.hi)) ")"
+                @if let Some(entropy) = analysis.entropy {
+                    ", " (percent(i.e.value / entropy - 1.0)) " of the exact entropy " (format!("{entropy:.4}"))
+                    @if (i.e.lo..=i.e.hi).contains(&entropy) { ", which the interval holds" } @else { ", which the interval misses" }
+                }
+                "."
+            }
         }
         @if !analysis.laws_missing.is_empty() {
             p.note { "Not fitted: " @for (i, m) in analysis.laws_missing.iter().enumerate() {

@@ -179,7 +179,10 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
         @for p in predictions {
             tr.lead.group {
                 td.n { b { (power(p.flops)) } small { (digits3(p.extrapolation)) "× the runs" } }
-                td { b { (method_name(&p.method)) } small { "leads" } }
+                td {
+                    b { (method_name(&p.method)) }
+                    small { @if p.forms.is_empty() { "leads" } @else { "leads; loss by all forms" } }
+                }
                 td.n { (counted(&p.params)) }
                 td.n { (counted(&p.tokens)) }
                 td.n { (number(&p.tokens_per_param)) }
@@ -221,8 +224,8 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
         (table(&heads, &rows))
         p.note {
             "Second line: for N*, D* and D*/N* the interval of the parameter, for the loss a prediction interval "
-            "of one run (parameters, scatter about the law and seed). Neither holds the error of the form: compare the "
-            "methods. Waste: the compute-optimal run reaches the same loss with that much less (deadweight compute "
+            "of one run (parameters, scatter about the law and seed). The first loss is averaged over the forms of law and "
+            "holds their spread; all else holds for one form: compare the methods. Waste: the compute-optimal run reaches the same loss with that much less (deadweight compute "
             "loss)."
         }
     }

@@ -26,6 +26,7 @@ pub(super) static LAW: Law = Law {
     choose: law::every,
     terms: &[0, 1, 2],
     surface: true,
+    irreducible: law::first,
 };
 
 fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {

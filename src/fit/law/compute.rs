@@ -34,6 +34,7 @@ pub(super) static LAW: Law = Law {
     choose: frontier,
     terms: &[0, 1],
     surface: false,
+    irreducible: law::first,
 };
 
 fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {

@@ -43,7 +43,17 @@ pub(super) static LAW: Law = Law {
     choose: law::every,
     terms: &[0, 3],
     surface: true,
+    irreducible: irreducible,
 };
+
+/// What is left of exp(s N^q + S) for ever larger N; the other term vanishes with D.
+fn irreducible(values: &[f64]) -> Option<f64> {
+    match (values.first()?, values.get(1)?, values.get(2)?) {
+        (floor, _, q) if *q < 0.0 => Some(floor.exp()),
+        (_, s, q) if *q > 0.0 && *s < 0.0 => Some(0.0),
+        _ => None,
+    }
+}
 
 /// Level, slope and exponent of ln of the data's coefficient, as in the formula: the working ones are
 /// those of ln of the whole data term at the centre of D.

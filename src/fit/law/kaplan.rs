@@ -31,6 +31,7 @@ pub(super) static LAW: Law = Law {
     choose: law::every,
     terms: &[],
     surface: true,
+    irreducible: |_| Some(0.0),
 };
 
 fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {

@@ -68,6 +68,8 @@ pub struct Law {
     terms: &'static [usize],
     /// Whether N and D enter apart from each other, so that there is a compute-optimal size.
     pub surface: bool,
+    /// The loss that infinite N and D leave, of the fitted values [nats/token]; nothing where it has no limit.
+    pub irreducible: fn(&[f64]) -> Option<f64>,
 }
 
 /// ln L of the working parameters.
@@ -254,6 +256,11 @@ fn factors(loss: &[f64], u: &[f64], v: &[f64]) -> [f64; 3] {
     let (n, uv) = (loss.len() as f64, dot(u, v));
     let gram = [[n, sum(u), sum(v)], [sum(u), dot(u, u), uv], [sum(v), uv, dot(v, v)]];
     grid::nonnegative(&gram, &[sum(loss), dot(u, loss), dot(v, loss)], dot(loss, loss)).1
+}
+
+/// The first fitted value: E.
+fn first(values: &[f64]) -> Option<f64> {
+    values.first().copied()
 }
 
 /// Every run.
