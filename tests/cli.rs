@@ -278,7 +278,10 @@ fn every_shipped_sweep_can_be_planned() {
         let path = file.unwrap().path();
         let plan = bench.json(&["plan", path.to_str().unwrap(), "--no-probe", "--json"]);
         assert_eq!(plan["sweep"], path.file_stem().unwrap().to_str().unwrap());
-        assert!(plan["cells"].as_array().unwrap().len() >= 9, "{}", path.display());
+        // A study, or a search for a recipe.
+        let tunes = fs::read_to_string(&path).unwrap().contains("\n[tune]");
+        let cells = plan["cells"].as_array().unwrap().len();
+        assert!(cells >= 9 || tunes && cells >= 4, "{}", path.display());
         seen += 1;
     }
     assert!(seen >= 4);
@@ -338,7 +341,8 @@ fn a_plan_is_priced_and_says_what_to_leave_out() {
     let plan = bench.json(&[&args[..], &["100h"]].concat());
     assert_eq!(plan["fit_in"]["drops"].as_array().unwrap().len(), 0);
     assert_eq!(plan["fit_in"]["fits"], true);
-    assert_eq!(plan["usd"], plan["seconds"], "a dollar a second");
+    let (usd, seconds) = (plan["usd"].as_f64().unwrap(), plan["seconds"].as_f64().unwrap());
+    assert!((usd / seconds - 1.0).abs() < 1e-12, "a dollar a second: {plan}");
     assert_eq!(plan["seconds_left"], plan["seconds"], "nothing is trained yet");
     // A grid without budgets can lose its second seed and nothing else, and that only where the clock of this
     // machine sees a saving; `plan::fit_in` tests the choice on times that are given.

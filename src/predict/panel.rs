@@ -162,7 +162,9 @@ pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
         return None;
     }
     let total: f64 = forms.iter().map(|f| f.weight).sum();
-    forms.iter_mut().for_each(|f| f.weight /= total);
+    for form in &mut forms {
+        form.weight /= total;
+    }
     forms.sort_by(|l, r| r.weight.total_cmp(&l.weight));
     let value = forms.iter().map(|f| f.weight * f.loss).sum();
     let [lo, hi] = stats::weighted_interval(&drawn, fit.level).unwrap_or([value; 2]);

@@ -258,16 +258,16 @@ fn distance(flops: f64, least: f64, most: f64) -> Option<Warning> {
             Code::FarExtrapolation,
             format!(
                 "extrapolates {factor:.0} times beyond the largest run ({most:.2e} FLOP): no published \
-             forecast has been shown to hold beyond {VERY_FAR:.0} times, and the interval does not \
-             hold the error of the form"
+             forecast has been shown to hold beyond {VERY_FAR:.0} times, and no interval holds a law \
+             that is none of the forms"
             ),
         ))
     } else if factor > FAR {
         Some(Warning::new(
             Code::Extrapolation,
             format!(
-                "extrapolates {factor:.0} times beyond the largest run ({most:.2e} FLOP): the interval \
-             does not hold the error of the form"
+                "extrapolates {factor:.0} times beyond the largest run ({most:.2e} FLOP): no interval \
+             holds a law that is none of the forms"
             ),
         ))
     } else if flops < least / FAR {

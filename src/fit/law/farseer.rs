@@ -43,7 +43,7 @@ pub(super) static LAW: Law = Law {
     choose: law::every,
     terms: &[0, 3],
     surface: true,
-    irreducible: irreducible,
+    irreducible,
 };
 
 /// What is left of exp(s N^q + S) for ever larger N; the other term vanishes with D.

@@ -87,7 +87,7 @@ pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, 
 /// As for [`fit`].
 pub fn again(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
     let runs = Runs::new(points, Some(fitted.centre));
-    follow(fitted.law, &runs, scale, &[fitted.solution.theta.clone()], 1)
+    follow(fitted.law, &runs, scale, std::slice::from_ref(&fitted.solution.theta), 1)
 }
 
 fn descend(
