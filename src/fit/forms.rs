@@ -33,9 +33,14 @@ use crate::points::Point;
 /// selection and multimodel inference", section 2.6) [-].
 const CLEAR: f64 = 10.0;
 
-/// A form whose share of the evidence is below this is neither drawn nor averaged: it would move no end of
-/// an interval.
+/// A form whose share of the evidence is below this is not averaged, nor drawn unless it is [`free`].
 pub(crate) const HEARD: f64 = 0.01;
+
+/// Whether a form bends at least as freely as Chinchilla's. What fits the runs worse than another form may
+/// still hold beyond them, and only of a form with fewer parameters do the runs say that it is too stiff.
+pub(crate) fn free(fit: &LawFit) -> bool {
+    is_surface(fit) && fit.k >= 5
+}
 
 /// Most draws of one form. Fewer than of the leading surface: they refine the ends of its interval.
 const DRAWS: usize = 200;
@@ -82,7 +87,7 @@ pub(super) fn compare(
     for (form, fit) in tried.iter().zip(&mut fits) {
         fit.weight = fit.delta_aicc.map(|delta| evidence(delta) / total);
         // Chinchilla's form has the draws of the leading fit.
-        if fit.weight.is_some_and(|w| w >= HEARD) && fit.law != "chinchilla" {
+        if fit.weight.is_some_and(|w| w >= HEARD || free(fit)) && fit.law != "chinchilla" {
             fit.draws = draw(form, points, clusters, options);
         }
     }

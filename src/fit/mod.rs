@@ -52,7 +52,7 @@ use crate::points::{Point, Table};
 use bootstrap::Clusters;
 use sample::{Sample, SurfaceFit};
 
-pub(crate) use forms::HEARD;
+pub(crate) use forms::{HEARD, free};
 pub use lse::objective;
 pub(crate) use surface::bisect;
 

@@ -2,9 +2,12 @@
 //!
 //! Several forms may fit the same runs and part beyond them, and the interval of any one of them knows
 //! nothing of that. So the predicted loss is an average: every form counts with its share of the evidence
-//! (`weight` of a [`LawFit`]), the value being the weighted mean of ln L, and the interval the exact
-//! quantiles of the mixture of the forms' own predictive distributions, draws and scatter together (Burnham &
-//! Anderson 2002, chapter 4). Where the runs leave one form alone this is that form's own interval.
+//! (`weight` of a [`LawFit`]), the value being the weighted mean of ln L (Burnham & Anderson 2002, chapter 4).
+//!
+//! The interval is the exact quantiles of the mixture of the forms' own predictive distributions, draws and
+//! scatter together. In it no form that bends as freely as Chinchilla's has odds below [`ODDS`] against the
+//! best: that one form fits the runs better is weak evidence of what holds far beyond them, where the loss
+//! is asked for, and even more so at infinity, where E is.
 //!
 //! Limits: the truth may be none of the forms, and they may all be wrong alike; N* and D* stay those of
 //! the leading surface. Read by: `chosen`, `optimum`, `figure`.
@@ -16,10 +19,13 @@ use super::path;
 use super::voice::Lead;
 use crate::fit::law::{Law, Run};
 use crate::fit::stats::{self, Part, Student};
-use crate::fit::{Analysis, Draws, HEARD, LawFit, Surface};
+use crate::fit::{Analysis, Draws, HEARD, LawFit, Surface, free};
 
 /// The form whose surface leads.
 const LEAD: &str = "chinchilla";
+
+/// Least odds in an interval of a free form against the best.
+const ODDS: f64 = 0.05;
 
 /// One form's part in an average.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +52,8 @@ pub(super) struct Averaged {
 /// One form at one run.
 struct Opinion {
     share: FormShare,
+    /// What it counts in the interval [0, 1].
+    odds: f64,
     /// ln L by its draws; the value alone where it has none.
     drawn: Vec<f64>,
     /// Standard deviation of ln L of one run about it [-].
@@ -56,17 +64,15 @@ struct Opinion {
 /// says nothing of it.
 pub(super) fn loss(lead: &Lead<'_>, params: f64, tokens: f64) -> Option<Averaged> {
     let alone = lead.voice.loss((params, tokens))?;
-    let mut opinions: Vec<Opinion> =
-        heard(lead.analysis).filter_map(|form| opinion(lead, form, (params, tokens))).collect();
-    let total: f64 = opinions.iter().map(|o| o.share.weight).sum();
+    let mut opinions: Vec<Opinion> = heard(lead.analysis)
+        .into_iter()
+        .filter_map(|heard| opinion(lead, &heard, (params, tokens)))
+        .collect();
     let student = Student::new(lead.voice.fit.n as f64 - 5.0)?;
-    if opinions.is_empty() || (opinions.len() == 1 && opinions[0].share.law == LEAD) {
+    if opinions.iter().all(|o| o.share.law == LEAD) {
         let drawn = lead.drawn(|s| Some(s.loss(params, tokens)));
         let sd = stats::log_sd(&drawn).unwrap_or(0.0).hypot(lead.voice.scatter);
         return Some(Averaged { loss: alone, sd, forms: Vec::new() });
-    }
-    for opinion in &mut opinions {
-        opinion.share.weight /= total;
     }
     opinions.sort_by(|l, r| r.share.weight.total_cmp(&l.share.weight));
     let mean = |of: &dyn Fn(&Opinion) -> f64| -> f64 {
@@ -80,7 +86,7 @@ pub(super) fn loss(lead: &Lead<'_>, params: f64, tokens: f64) -> Option<Averaged
     let parts: Vec<Part> = opinions
         .iter()
         .flat_map(|o| {
-            let weight = o.share.weight / o.drawn.len() as f64;
+            let weight = o.odds / o.drawn.len() as f64;
             o.drawn.iter().map(move |centre| Part { centre: *centre, sd: o.scatter, weight })
         })
         .collect();
@@ -88,21 +94,26 @@ pub(super) fn loss(lead: &Lead<'_>, params: f64, tokens: f64) -> Option<Averaged
     Some(Averaged {
         loss: Estimate { value: centre.exp(), lo, hi },
         sd: variance.sqrt(),
-        forms: opinions.into_iter().map(|o| o.share).collect(),
+        forms: counted(opinions.into_iter().map(|o| o.share)),
     })
+}
+
+/// The shares that count in the value.
+fn counted(shares: impl Iterator<Item = FormShare>) -> Vec<FormShare> {
+    shares.filter(|share| share.weight > 0.0).collect()
 }
 
 /// The value of that average without its interval: the curve of a figure. Nothing without a surface.
 pub fn mean_loss(analysis: &Analysis, params: f64, tokens: f64) -> Option<f64> {
     let lead = analysis.fits.iter().find_map(|fit| fit.params.as_ref())?;
     let forms: Vec<(f64, f64)> = heard(analysis)
-        .filter_map(|form| Some((form.weight?, value(analysis, lead, form, (params, tokens))?)))
+        .iter()
+        .filter_map(|h| Some((h.weight, value(analysis, lead, h.form, (params, tokens))?)))
         .collect();
-    let total: f64 = forms.iter().map(|(weight, _)| weight).sum();
     if forms.is_empty() {
         return path::sound(lead.loss(params, tokens));
     }
-    Some((forms.iter().map(|(weight, loss)| weight * loss.ln()).sum::<f64>() / total).exp())
+    Some(forms.iter().map(|(weight, loss)| weight * loss.ln()).sum::<f64>().exp())
 }
 
 /// The loss of a run under one form; Chinchilla's speaks with the leading surface.
@@ -140,7 +151,7 @@ pub struct Irreducible {
 pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
     let fit = analysis.fits.iter().find(|fit| fit.params.is_some())?;
     let (mut forms, mut drawn) = (Vec::new(), Vec::new());
-    for form in heard(analysis) {
+    for Heard { form, weight, odds } in heard(analysis) {
         let law = Law::named(&form.law)?;
         let values: Vec<f64> = form.params.iter().take(law.free).map(|p| p.value).collect();
         let (loss, draws): (Option<f64>, Vec<f64>) = match &fit.draws {
@@ -153,9 +164,8 @@ pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
             ),
         };
         let Some(loss) = loss else { continue };
-        let weight = form.weight?;
-        let share = weight / draws.len().max(1) as f64;
-        drawn.extend(draws.into_iter().map(|e| (e, share)));
+        let each = odds / draws.len().max(1) as f64;
+        drawn.extend(draws.into_iter().map(|e| (e, each)));
         forms.push(FormShare { law: form.law.clone(), weight, loss });
     }
     if forms.iter().all(|f| f.law == LEAD) {
@@ -168,16 +178,44 @@ pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
     forms.sort_by(|l, r| r.weight.total_cmp(&l.weight));
     let value = forms.iter().map(|f| f.weight * f.loss).sum();
     let [lo, hi] = stats::weighted_interval(&drawn, fit.level).unwrap_or([value; 2]);
-    Some(Irreducible { e: Estimate { value, lo, hi }, forms })
+    Some(Irreducible { e: Estimate { value, lo, hi }, forms: counted(forms.into_iter()) })
 }
 
-/// The forms that have a say: those with draws, and that of the leading surface.
-fn heard(analysis: &Analysis) -> impl Iterator<Item = &LawFit> {
-    let heard = |form: &&LawFit| form.law == LEAD || !form.draws.is_empty();
-    analysis.laws.iter().filter(|form| form.weight.is_some_and(|w| w >= HEARD)).filter(heard)
+/// A form with a say.
+struct Heard<'a> {
+    form: &'a LawFit,
+    /// In the value: its share of the evidence among those heard, 0 below [`HEARD`] [0, 1].
+    weight: f64,
+    /// In the interval: the same, and not below [`ODDS`] of the best for a free form [0, 1].
+    odds: f64,
 }
 
-fn opinion(lead: &Lead<'_>, form: &LawFit, (params, tokens): (f64, f64)) -> Option<Opinion> {
+/// The forms with a say: those with draws, and that of the leading surface.
+fn heard(analysis: &Analysis) -> Vec<Heard<'_>> {
+    let best = analysis.laws.iter().filter_map(|form| form.weight).fold(0.0, f64::max);
+    let mut heard: Vec<Heard<'_>> =
+        analysis.laws.iter().filter_map(|form| hear(form, best)).collect();
+    let sum = |of: fn(&Heard<'_>) -> f64| heard.iter().map(of).sum::<f64>();
+    let (weights, odds) = (sum(|h| h.weight), sum(|h| h.odds));
+    if weights == 0.0 {
+        return Vec::new();
+    }
+    for h in &mut heard {
+        h.weight /= weights;
+        h.odds /= odds;
+    }
+    heard
+}
+
+fn hear(form: &LawFit, best: f64) -> Option<Heard<'_>> {
+    let share = form.weight.filter(|_| form.law == LEAD || !form.draws.is_empty())?;
+    let weight = if share < HEARD { 0.0 } else { share };
+    let odds = weight.max(if free(form) { ODDS * best } else { 0.0 });
+    (odds > 0.0).then_some(Heard { form, weight, odds })
+}
+
+fn opinion(lead: &Lead<'_>, heard: &Heard<'_>, (params, tokens): (f64, f64)) -> Option<Opinion> {
+    let Heard { form, weight, odds } = *heard;
     let loss = value(lead.analysis, &lead.surface, form, (params, tokens))?;
     let drawn: Vec<f64> = if form.law == LEAD {
         lead.drawn(|s| Some(s.loss(params, tokens)))
@@ -191,8 +229,8 @@ fn opinion(lead: &Lead<'_>, form: &LawFit, (params, tokens): (f64, f64)) -> Opti
     }
     // A law that fits exactly has no scatter, and a mixture needs some.
     let scatter = form.residual_sd.max(lead.voice.seeds).max(1e-9);
-    let share = FormShare { law: form.law.clone(), weight: form.weight?, loss };
-    Some(Opinion { share, drawn, scatter })
+    let share = FormShare { law: form.law.clone(), weight, loss };
+    Some(Opinion { share, odds, drawn, scatter })
 }
 
 #[cfg(test)]
@@ -274,6 +312,38 @@ mod tests {
         assert!((averaged.lo..=averaged.hi).contains(&truth(n, d)), "{averaged:?}");
         assert!(off(averaged) < 0.3 * off(alone), "{averaged:?} {alone:?} {}", truth(n, d));
         assert!(width(averaged) < width(alone), "{averaged:?} {alone:?}");
+    }
+
+    /// The runs prefer one form beyond doubt: the value is its own, and the interval of its E and of its losses
+    /// still reaches towards another that is as free, and not towards a stiffer one.
+    #[test]
+    fn a_free_form_keeps_odds_of_one_to_twenty() {
+        let analysis = |other: &str| {
+            let mut analysis = told(&[("chinchilla", 1.0), (other, 1e-9)]);
+            for form in analysis.laws.iter_mut().filter(|f| f.law == other) {
+                // Far below in all that it says.
+                for draw in &mut form.draws {
+                    draw[0] *= 0.9;
+                }
+            }
+            analysis
+        };
+        let of = |analysis: &Analysis| {
+            let lead = Lead::of(analysis).unwrap();
+            let alone = lead.voice.loss((3e9, 1e11)).unwrap();
+            (loss(&lead, 3e9, 1e11).unwrap().loss, alone)
+        };
+        let free = analysis("coupled");
+        let (averaged, alone) = of(&free);
+        assert!((averaged.value / alone.value - 1.0).abs() < 1e-12, "{averaged:?} {alone:?}");
+        assert!(averaged.lo < alone.lo && averaged.hi < alone.hi, "{averaged:?} {alone:?}");
+        let i = irreducible(&free).unwrap();
+        assert!((i.e.value / free.fits[0].params.unwrap().e - 1.0).abs() < 1e-12, "{i:?}");
+        assert_eq!(i.forms.len(), 1);
+        let stiff = analysis("shared");
+        let (averaged, alone) = of(&stiff);
+        assert_eq!(averaged, alone);
+        assert_eq!(irreducible(&stiff), None);
     }
 
     /// The weighted mean of E, Kaplan's being 0, and percentiles of the draws by weight.
