@@ -1,0 +1,101 @@
+//! The reference study as it was published: its record is whole, and what docs/STUDY.md tells follows from it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Output of isoflop in the project's root.
+fn isoflop(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_isoflop"))
+        .current_dir(ROOT)
+        .args(args)
+        .output()
+        .expect("isoflop starts");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Numbers of the same place in both agree to 1e-4: another machine's exp and ln differ in the last bits, and
+/// minima of a thousand refits turn them into more.
+fn same(path: &str, got: &Value, want: &Value) {
+    match (got, want) {
+        (Value::Number(l), Value::Number(r)) => {
+            let (l, r) = (l.as_f64().unwrap(), r.as_f64().unwrap());
+            assert!((l - r).abs() <= 1e-4 * r.abs().max(1e-6), "{path}: {l} {r}");
+        }
+        (Value::Array(l), Value::Array(r)) => {
+            assert_eq!(l.len(), r.len(), "{path}");
+            l.iter().zip(r).enumerate().for_each(|(i, (l, r))| same(&format!("{path}/{i}"), l, r));
+        }
+        (Value::Object(l), Value::Object(r)) => {
+            let keys = |o: &serde_json::Map<String, Value>| o.keys().cloned().collect::<Vec<_>>();
+            assert_eq!(keys(l), keys(r), "{path}");
+            // How a descent went and how sure it is are of the machine; where it ended is of the runs.
+            let told = ["certificate", "draws", "warnings", "sd"];
+            for (key, value) in l.iter().filter(|(key, _)| !told.contains(&key.as_str())) {
+                same(&format!("{path}/{key}"), value, &r[key]);
+            }
+        }
+        _ => assert_eq!(got, want, "{path}"),
+    }
+}
+
+#[test]
+fn the_fit_of_the_published_runs_gives_the_published_numbers() {
+    let out = tempfile::tempdir().unwrap();
+    isoflop(&["fit", "results/prose", "--out", out.path().to_str().unwrap()]);
+    let got = json(&out.path().join("fit.json"));
+    let want = json(&Path::new(ROOT).join("analysis/prose/fit.json"));
+    assert_eq!(want["points"].as_array().unwrap().len(), 156);
+    for part in ["points", "fits", "isoflop", "envelope", "noise", "holdout", "excluded"] {
+        same(part, &got[part], &want[part]);
+    }
+    // Nine parameters are no numbers to compare; what they say is.
+    for (l, r) in got["laws"].as_array().unwrap().iter().zip(want["laws"].as_array().unwrap()) {
+        for part in ["law", "rss", "worth", "weight", "heldout", "ahead"] {
+            same(part, &l[part], &r[part]);
+        }
+    }
+}
+
+#[test]
+fn every_cell_of_the_sweep_is_in_the_record() {
+    let sweep = fs::read_to_string(Path::new(ROOT).join("sweeps/prose.toml")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // A copy, so that nothing is written beside the record.
+    let results = dir.path().join("results");
+    fs::create_dir_all(&results).unwrap();
+    let copied = Command::new("cp")
+        .args(["-r", &format!("{ROOT}/results/prose"), results.to_str().unwrap()])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    fs::write(dir.path().join("prose.toml"), sweep).unwrap();
+    let told = Command::new(env!("CARGO_BIN_EXE_isoflop"))
+        .current_dir(dir.path())
+        .args(["run", "prose.toml"])
+        .output()
+        .unwrap();
+    let why = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.success() && why.contains("156 completed, 0 to go"), "{why}");
+}
+
+#[test]
+fn the_published_forecast_is_genuine_and_scores_as_told() {
+    let file = "analysis/prose/forecasts/61301598.json";
+    let score: Value = serde_json::from_str(&isoflop(&["score", file, "--json"])).unwrap();
+    let score = score.get("score").unwrap_or(&score);
+    assert_eq!(score["inside"], true, "{score}");
+    assert!((score["measured"].as_f64().unwrap() - 1.2693).abs() < 1e-4, "{score}");
+    assert!((score["error"].as_f64().unwrap() + 0.0026).abs() < 1e-4, "{score}");
+    let study = fs::read_to_string(Path::new(ROOT).join("docs/STUDY.md")).unwrap();
+    assert!(study.contains("1.2660 (1.2469 to 1.2847)") && study.contains("1.2693"), "as told");
+}
