@@ -166,8 +166,10 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
             duration(price.seconds),
             usd.map_or_else(String::new, |usd| format!(", {}", show::dollars(price.usd(usd))))
         );
-        if ledger.count("completed") > 0 {
-            out += &format!("; what is left of it about {}", duration(left.seconds));
+        match ledger.count("completed") {
+            0 => {}
+            all if all == cells.len() => out += "; every cell is trained already",
+            _ => out += &format!("; what is left of it about {}", duration(left.seconds)),
         }
         out += &format!(" (timed for {}).\n", duration(found.took));
         out += &others(&found.slower);
@@ -203,6 +205,9 @@ fn fit(job: Job<'_>, found: &Found, ledger: &Ledger, target: f64) -> Proposal {
 /// A proposal as a person reads it.
 fn proposed(proposal: &Proposal) -> String {
     let Proposal { target, before, seconds, fits, drops } = proposal;
+    if *before <= 0.0 {
+        return "\nNothing is left to train.\n".to_owned();
+    }
     let (target, before) = (duration(*target), duration(*before));
     if drops.is_empty() && *fits {
         return format!("\nFits in {target}: what is left takes about {before}.\n");
