@@ -193,12 +193,11 @@ impl Design {
         new(ends.map(|i| at(best.rate, best.batch, Decay::Step(i))).collect())
     }
 
-    /// What lies beyond the best, where nothing was tried on that side of it. A batch that is new gets the
-    /// rates around the best one: batches are compared at the best rate of each.
+    /// What lies beyond the best, where nothing was tried on that side of it. Batches are compared at the best
+    /// rate of each: so the rates are followed at the batches beside the best one too, and a batch that is
+    /// new gets the rates around the best.
     fn beyond(&self, best: Config, outcome: &BTreeMap<Config, Option<f64>>) -> Vec<Config> {
         let searched = || outcome.keys().filter(|c| c.decay == Decay::Rule);
-        let rates: BTreeSet<i64> =
-            searched().filter(|c| c.batch == best.batch).map(|c| c.rate).collect();
         let batches: BTreeSet<i64> = searched().map(|c| c.batch).collect();
         let open = |tried: &BTreeSet<i64>, at: i64| {
             let below = tried.range(..at).next().is_none().then_some(at - 1);
@@ -206,9 +205,13 @@ impl Design {
             below.into_iter().chain(above)
         };
         let mut out = Vec::new();
-        if self.tuned[0] {
-            let rates = open(&rates, best.rate).filter(|r| self.rates.has(*r));
-            out.extend(rates.map(|rate| Config { rate, ..best }));
+        let beside = best.batch - 1..=best.batch + 1;
+        for batch in beside.filter(|batch| self.tuned[0] && batches.contains(batch)) {
+            let here = |c: &Config| c.decay == Decay::Rule && c.batch == batch;
+            let rates: BTreeSet<i64> = searched().filter(|c| here(c)).map(|c| c.rate).collect();
+            let Some(own) = lowest(outcome, here) else { continue };
+            let rates = open(&rates, own.rate).filter(|r| self.rates.has(*r));
+            out.extend(rates.map(|rate| Config { rate, ..own }));
         }
         if self.tuned[1] {
             for batch in open(&batches, best.batch).filter(|b| self.batches.has(*b)) {
@@ -313,6 +316,24 @@ mod tests {
         assert!(rounds[1].iter().all(|v| v[1] == 4096.0), "{rounds:?}");
         let last = rounds.last().unwrap();
         assert!(last.iter().all(|v| v[1] == 8192.0), "passed: {rounds:?}");
+    }
+
+    /// The best rate grows with the batch so fast that those beside the best have theirs off the ladder: it is
+    /// followed there, or the batch could not be told.
+    #[test]
+    fn rates_are_followed_at_the_batches_beside_the_best() {
+        let axes = format!("{RATES}batch_tokens = {{ factor = 2.0, points = 3 }}\n");
+        let loss = |v: [f64; 3]| {
+            Some(2.0 + bowl(v[1], 1024.0) + bowl(v[0], 0.01 * (v[1] / 1024.0).powi(3)))
+        };
+        let rounds = search(&design(&axes), loss);
+        let more: Vec<(f64, f64)> = rounds[1..].iter().flatten().map(|v| (v[1], v[0])).collect();
+        // 0.01 / 8 and 0.01 x 8, between what the ladder 0.0025 .. 0.04 lacks.
+        for batch in [512.0, 2048.0] {
+            let rates: Vec<f64> = more.iter().filter(|m| m.0 == batch).map(|m| m.1).collect();
+            assert_eq!(rates.len(), 2, "{batch}: {more:?}");
+        }
+        assert_eq!(more.len(), 4, "none at the best batch itself: {more:?}");
     }
 
     #[test]
