@@ -381,6 +381,16 @@ pub enum Outcome {
     Void(String),
 }
 
+impl Outcome {
+    /// The score, where there is one.
+    pub fn score(&self) -> Option<&Score> {
+        match self {
+            Self::Scored(score) => Some(score),
+            Self::Open(_) | Self::Void(_) => None,
+        }
+    }
+}
+
 /// One line of a scorecard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {

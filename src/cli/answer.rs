@@ -2,7 +2,7 @@
 //!
 //! Warnings stand beside the numbers, not on stderr: whoever keeps the output keeps the warning.
 
-use super::show::table;
+use super::show::{shares, table};
 use crate::fit::Warning;
 use crate::predict::hardware::{DEFAULT_MFU, DEVICES};
 use crate::predict::{
@@ -57,11 +57,7 @@ pub(super) fn prediction(p: &Prediction) -> String {
 
 /// The forms of law behind an averaged loss, by their share of the evidence.
 fn forms(forms: &[FormShare]) -> String {
-    if forms.is_empty() {
-        return String::new();
-    }
-    let one = |f: &FormShare| format!("{} {:.0}% {}", f.law, 100.0 * f.weight, loss(f.loss));
-    line("by form", &forms.iter().map(one).collect::<Vec<_>>().join(", "))
+    if forms.is_empty() { String::new() } else { line("by form", &shares(forms)) }
 }
 
 /// The compute at which something is optimal.

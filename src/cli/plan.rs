@@ -8,7 +8,7 @@ use crate::error::{InputError, exit};
 use crate::exec::device;
 use crate::exec::local::Job;
 use crate::exec::probe::{self, Ask, Found};
-use crate::ledger::{Ledger, State};
+use crate::ledger::Ledger;
 use crate::plan::cost::{self, Left};
 use crate::plan::fit_in::{self, Proposal};
 use crate::plan::{Cell, Plan};
@@ -185,21 +185,19 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
 
 /// What is left of cells that are to be trained.
 fn left<'a>(cells: &'a [Cell], ledger: &Ledger) -> Vec<Left<'a>> {
-    let ended = |id: &str| ledger.cells.iter().any(|(c, s)| c.id == id && !is_open(s));
-    let todo: Vec<&Cell> = cells.iter().filter(|c| !ended(&c.id)).collect();
+    let todo: Vec<&Cell> = cells.iter().filter(|c| !ended(c, ledger)).collect();
     super::price::left(&todo, Some(ledger))
 }
 
-/// Whether `isoflop run` would train it.
-fn is_open(state: &State) -> bool {
-    matches!(state, State::Missing { .. } | State::Running { .. })
+/// Whether a planned cell would not be trained any more.
+fn ended(cell: &Cell, ledger: &Ledger) -> bool {
+    ledger.cells.iter().any(|(c, s)| c.id == cell.id && !s.is_open())
 }
 
 /// What to leave out.
 fn fit(job: Job<'_>, found: &Found, ledger: &Ledger, target: f64) -> Proposal {
-    let done = |cell: &Cell| ledger.cells.iter().any(|(c, s)| c.id == cell.id && !is_open(s));
     let seconds = |cells: &[Cell]| found.price_of(job, &left(cells, ledger)).seconds;
-    fit_in::propose(job.planned, &done, &seconds, target)
+    fit_in::propose(job.planned, &|cell| ended(cell, ledger), &seconds, target)
 }
 
 /// A proposal as a person reads it.

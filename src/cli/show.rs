@@ -299,19 +299,23 @@ fn disagreement(analysis: &Analysis) -> String {
     )
 }
 
+/// The forms of law behind an average: `interaction 87% 1.2668, coupled 12% 1.2575`.
+pub(super) fn shares(forms: &[FormShare]) -> String {
+    let one = |f: &FormShare| format!("{} {:.0}% {:.4}", f.law, 100.0 * f.weight, f.loss);
+    forms.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
 /// E by all forms, and what it should be where that is known.
 fn irreducible(analysis: &Analysis) -> String {
     let averaged = predict::irreducible(analysis);
     let mut out = String::new();
     if let Some(i) = &averaged {
-        let one = |f: &FormShare| format!("{} {:.0}% {:.4}", f.law, 100.0 * f.weight, f.loss);
-        let forms: Vec<String> = i.forms.iter().map(one).collect();
         out += &format!(
             "  E averaged over the forms of law: {:.4} ({:.4}..{:.4}): {}.\n",
             i.e.value,
             i.e.lo,
             i.e.hi,
-            forms.join(", ")
+            shares(&i.forms)
         );
     }
     let Some(entropy) = analysis.entropy else { return out };

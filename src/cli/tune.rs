@@ -70,9 +70,8 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
             serde_json::to_vec_pretty(&cells).expect("cells have no map with other keys than text");
         Os.write_atomic(&results.join(FILE), &json)?;
         let ledger = Ledger::read(&results, &cells)?;
-        let open = |s: &State| matches!(s, State::Missing { .. } | State::Running { .. });
         let todo: Vec<&Cell> =
-            ledger.cells.iter().filter(|(_, s)| open(s)).map(|(cell, _)| cell).collect();
+            ledger.cells.iter().filter(|(_, s)| s.is_open()).map(|(cell, _)| cell).collect();
         if !todo.is_empty() {
             eprintln!("Tuning {name}: {} runs so far, {} to train.", cells.len(), todo.len());
         }

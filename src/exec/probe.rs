@@ -73,8 +73,7 @@ pub fn price(job: Job<'_>, left: &[Left<'_>], ask: Ask) -> Option<Found> {
     let pairs = pairs(job, left);
     let largest = pairs.last().copied()?;
     let slow = matches!(job.device.place.kernels, Kernels::Fused);
-    let step = largest.recipe.flops() / largest.recipe.steps as f64;
-    if slow && step > LONG_STEP {
+    if slow && cost::step_flops(largest) > LONG_STEP {
         return None;
     }
     let most = left.len().min(job.device.most_workers).max(1);

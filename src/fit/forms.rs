@@ -36,6 +36,23 @@ const CLEAR: f64 = 10.0;
 /// A form whose share of the evidence is below this is not averaged, nor drawn unless it is [`free`].
 pub(crate) const HEARD: f64 = 0.01;
 
+impl LawFit {
+    /// Its law; nothing for a name that this isoflop does not know.
+    pub(crate) fn form(&self) -> Option<&'static Law> {
+        Law::named(&self.law)
+    }
+
+    /// The fitted values, without those that follow from them.
+    pub(crate) fn fitted(&self) -> Vec<f64> {
+        self.params.iter().take(self.k).map(|p| p.value).collect()
+    }
+
+    /// The loss of a run [nats/token].
+    pub(crate) fn loss(&self, run: &Run) -> Option<f64> {
+        self.form()?.loss(&self.fitted(), run)
+    }
+}
+
 /// Whether a form bends at least as freely as Chinchilla's. What fits the runs worse than another form may
 /// still hold beyond them, and only of a form with fewer parameters do the runs say that it is too stiff.
 pub(crate) fn free(fit: &LawFit) -> bool {
@@ -96,7 +113,7 @@ pub(super) fn compare(
 
 /// Whether a fit is to all runs, so that its AICc is a rival of the others'.
 fn is_surface(fit: &LawFit) -> bool {
-    Law::named(&fit.law).is_some_and(|law| law.surface)
+    fit.form().is_some_and(|law| law.surface)
 }
 
 fn try_on(law: &'static Law, points: &[Point], groups: &[Group]) -> Result<Tried, String> {

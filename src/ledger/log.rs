@@ -381,25 +381,32 @@ mod tests {
         }
     }
 
+    /// The first attempt at a cell, one step long, with a checkpoint that vouches for it by this checksum.
+    fn vouched(cell_dir: &Path) -> (PathBuf, AttemptLog, u32) {
+        let attempt = cell_dir.join("attempt-0001");
+        Os.create_dirs(&attempt).unwrap();
+        let clock = || "now".to_owned();
+        let mut log =
+            AttemptLog::start(&Os, &attempt, eval(0), &History::default(), &clock).unwrap();
+        log.step(1.0, 0.5).unwrap();
+        let (bytes, steps_crc) = log.sync_steps().unwrap();
+        assert_eq!(bytes, STEP_BYTES);
+        log.event(Event::Checkpoint { step: 1, steps_crc }, clock()).unwrap();
+        (attempt, log, steps_crc)
+    }
+
     /// A study is published by its logs: a loss needs no curve. A curve that is there must be whole, and
     /// a run that is not completed needs its own.
     #[test]
     fn a_completed_run_without_its_steps_is_archived_and_no_other() {
         let completed = |ended: bool| {
             let dir = tempfile::tempdir().unwrap();
-            let attempt = dir.path().join("attempt-0001");
-            Os.create_dirs(&attempt).unwrap();
-            let clock = || "now".to_owned();
-            let mut log =
-                AttemptLog::start(&Os, &attempt, eval(0), &History::default(), &clock).unwrap();
-            log.step(1.0, 0.5).unwrap();
-            let (_, steps_crc) = log.sync_steps().unwrap();
-            log.event(Event::Checkpoint { step: 1, steps_crc }, clock()).unwrap();
+            let (attempt, mut log, steps_crc) = vouched(dir.path());
             let (loss, loss_se, seconds, tokens_per_second) = (2.0, 0.0, 1.0, 1.0);
             let steps_crc = Some(steps_crc);
             let done = Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc };
             if ended {
-                log.event(done, clock()).unwrap();
+                log.event(done, "now".to_owned()).unwrap();
             }
             let read = || {
                 let found = read_attempts(&Os, dir.path()).unwrap().remove(0);
@@ -418,17 +425,9 @@ mod tests {
     #[test]
     fn a_changed_step_is_damage_once_an_event_vouches_for_it() {
         let dir = tempfile::tempdir().unwrap();
-        let attempt = dir.path().join("attempt-0001");
-        Os.create_dirs(&attempt).unwrap();
-        let clock = || "now".to_owned();
-        let mut log =
-            AttemptLog::start(&Os, &attempt, eval(0), &History::default(), &clock).unwrap();
-        log.step(1.0, 0.5).unwrap();
-        let (bytes, steps_crc) = log.sync_steps().unwrap();
-        assert_eq!(bytes, STEP_BYTES);
-        log.event(Event::Checkpoint { step: 1, steps_crc }, clock()).unwrap();
+        let (attempt, mut log, _) = vouched(dir.path());
         log.step(2.0, 0.5).unwrap();
-        log.event(eval(2), clock()).unwrap();
+        log.event(eval(2), "now".to_owned()).unwrap();
         let damage = || read_attempts(&Os, dir.path()).unwrap()[0].damage.clone();
         assert_eq!(damage(), None);
         let path = attempt.join(STEPS);

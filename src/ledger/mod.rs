@@ -107,6 +107,11 @@ impl State {
         }
     }
 
+    /// Whether `isoflop run` would train it.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Running { .. })
+    }
+
     /// Why a cell has no loss, as a person reads it.
     pub fn why(&self) -> Option<String> {
         match self {

@@ -4,10 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::voice::{Law, Voice};
+use super::voice::Voice;
 use super::{Estimate, Fixed, PredictError, path, positive};
-use crate::fit::law::{self, Run};
-use crate::fit::{Analysis, stats};
+use crate::fit::law::Run;
+use crate::fit::{Analysis, LawFit};
 
 /// What one method says of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,16 +46,7 @@ pub fn by_method(
     positive("the number of training tokens", "tokens", tokens)?;
     let of = |voice: Voice<'_>| {
         let loss = voice.loss((params, tokens))?;
-        let centres: Vec<f64> = voice
-            .draws
-            .iter()
-            .filter_map(|law| match law {
-                Law::Surface(s) => Some(s.loss(params, tokens)),
-                Law::Line(_) => None,
-            })
-            .collect();
-        let spread = stats::log_sd(&centres).unwrap_or(0.0);
-        let sd = spread.hypot(voice.scatter);
+        let sd = voice.sd((params, tokens));
         Some(MethodLoss { method: voice.fit.method.clone(), loss, sd })
     };
     let all: Vec<MethodLoss> = Voice::all(analysis).into_iter().filter_map(of).collect();
@@ -76,11 +67,9 @@ pub fn by_law(
 ) -> Vec<LawLoss> {
     let run = Run::new(params, tokens).flops(flops);
     let run = unique.map_or(run, |unique| run.unique(unique));
-    let of = |fitted: &crate::fit::LawFit| {
-        let law = law::Law::named(&fitted.law).filter(|law| law.surface || optimal)?;
-        let values: Vec<f64> = fitted.params.iter().take(law.free).map(|p| p.value).collect();
-        let loss = path::sound(law.loss(&values, &run)?)?;
-        Some(LawLoss { law: fitted.law.clone(), loss })
+    let of = |form: &LawFit| {
+        form.form().filter(|law| law.surface || optimal)?;
+        Some(LawLoss { law: form.law.clone(), loss: path::sound(form.loss(&run)?)? })
     };
     analysis.laws.iter().filter_map(of).collect()
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::Estimate;
 use super::path;
 use super::voice::Lead;
-use crate::fit::law::{Law, Run};
+use crate::fit::law::Run;
 use crate::fit::stats::{self, Part, Student};
 use crate::fit::{Analysis, Draws, HEARD, LawFit, Surface, free};
 
@@ -70,8 +70,7 @@ pub(super) fn loss(lead: &Lead<'_>, params: f64, tokens: f64) -> Option<Averaged
         .collect();
     let student = Student::new(lead.voice.fit.n as f64 - 5.0)?;
     if opinions.iter().all(|o| o.share.law == LEAD) {
-        let drawn = lead.drawn(|s| Some(s.loss(params, tokens)));
-        let sd = stats::log_sd(&drawn).unwrap_or(0.0).hypot(lead.voice.scatter);
+        let sd = lead.voice.sd((params, tokens));
         return Some(Averaged { loss: alone, sd, forms: Vec::new() });
     }
     opinions.sort_by(|l, r| r.share.weight.total_cmp(&l.share.weight));
@@ -126,9 +125,7 @@ fn value(
     if form.law == LEAD {
         return path::sound(lead.loss(params, tokens));
     }
-    let law = Law::named(&form.law)?;
-    let values: Vec<f64> = form.params.iter().take(law.free).map(|p| p.value).collect();
-    path::sound(law.loss(&values, &run(analysis, params, tokens))?)
+    path::sound(form.loss(&run(analysis, params, tokens))?)
 }
 
 /// A run on fresh tokens, as the laws see it.
@@ -152,14 +149,13 @@ pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
     let fit = analysis.fits.iter().find(|fit| fit.params.is_some())?;
     let (mut forms, mut drawn) = (Vec::new(), Vec::new());
     for Heard { form, weight, odds } in heard(analysis) {
-        let law = Law::named(&form.law)?;
-        let values: Vec<f64> = form.params.iter().take(law.free).map(|p| p.value).collect();
+        let law = form.form()?;
         let (loss, draws): (Option<f64>, Vec<f64>) = match &fit.draws {
             Draws::Surfaces(draws) if form.law == LEAD => {
                 (fit.params.map(|s| s.e), draws.iter().map(|s| s.e).collect())
             }
             _ => (
-                (law.irreducible)(&values),
+                (law.irreducible)(&form.fitted()),
                 form.draws.iter().filter_map(|d| (law.irreducible)(d)).collect(),
             ),
         };
@@ -220,7 +216,7 @@ fn opinion(lead: &Lead<'_>, heard: &Heard<'_>, (params, tokens): (f64, f64)) -> 
     let drawn: Vec<f64> = if form.law == LEAD {
         lead.drawn(|s| Some(s.loss(params, tokens)))
     } else {
-        let (law, run) = (Law::named(&form.law)?, run(lead.analysis, params, tokens));
+        let (law, run) = (form.form()?, run(lead.analysis, params, tokens));
         form.draws.iter().filter_map(|draw| law.loss(draw, &run)).collect()
     };
     let mut drawn: Vec<f64> = drawn.into_iter().filter_map(path::sound).map(f64::ln).collect();
@@ -237,6 +233,7 @@ fn opinion(lead: &Lead<'_>, heard: &Heard<'_>, (params, tokens): (f64, f64)) -> 
 mod tests {
     use super::super::{chosen, sample};
     use super::*;
+    use crate::fit::law::Law;
 
     /// Runs of another law than the leading surface's, which the forms know.
     fn told(weights: &[(&str, f64)]) -> Analysis {

@@ -92,7 +92,7 @@ pub(super) struct Voice<'a> {
     pub(super) draws: Vec<Law>,
     /// Standard deviation of ln L of one run about the law: the residuals', but not less than the seeds',
     /// which a law that goes too close by its runs would hide [-].
-    pub(super) scatter: f64,
+    scatter: f64,
     /// The seeds' alone; 0 where no runs differ by their seed only [-].
     pub(super) seeds: f64,
     /// Whether the bias of approach 2 was taken off.
@@ -135,6 +135,12 @@ impl<'a> Voice<'a> {
     /// Prediction interval for the loss of one run, where the method has a surface.
     pub(super) fn loss(&self, (params, tokens): (f64, f64)) -> Option<Estimate> {
         self.loss_by(|s| Some(s.loss(params, tokens)))
+    }
+
+    /// Standard deviation of ln L that was predicted for one run: the draws' and its own scatter [-].
+    pub(super) fn sd(&self, (params, tokens): (f64, f64)) -> f64 {
+        let centres: Vec<f64> = surfaces(&self.draws).map(|s| s.loss(params, tokens)).collect();
+        stats::log_sd(&centres).unwrap_or(0.0).hypot(self.scatter)
     }
 
     /// The same for a loss that is read off the surface in another way.

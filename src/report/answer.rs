@@ -8,7 +8,7 @@ use super::Input;
 use super::number::{ends, percent, share, spoken};
 use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Fit};
-use crate::forecast::{Entry, Forecast, Outcome, Score};
+use crate::forecast::{Entry, Forecast, Score};
 use crate::predict::{Estimate, Prediction};
 use crate::units::{count, digits3};
 
@@ -34,10 +34,7 @@ pub(super) fn answer(input: &Input) -> Markup {
 fn came(forecasts: &[Entry], unit: &str) -> Markup {
     let scored: Vec<(&Forecast, &Score)> = forecasts
         .iter()
-        .filter_map(|entry| match &entry.outcome {
-            Outcome::Scored(score) => Some((entry.forecast.as_ref()?, score)),
-            Outcome::Open(_) | Outcome::Void(_) => None,
-        })
+        .filter_map(|entry| Some((entry.forecast.as_ref()?, entry.outcome.score()?)))
         .collect();
     let held = scored.iter().filter(|(_, score)| score.inside).count();
     html! {
@@ -218,6 +215,7 @@ fn runs(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forecast::Outcome;
     use crate::forecast::tests::forecast;
 
     #[test]

@@ -10,7 +10,7 @@ use crate::units::count;
 
 /// Every locked forecast, scored, open or void.
 pub(super) fn forecasts(entries: &[Entry], unit: &str) -> Markup {
-    let scores: Vec<&Score> = entries.iter().filter_map(|e| score(&e.outcome)).collect();
+    let scores: Vec<&Score> = entries.iter().filter_map(|e| e.outcome.score()).collect();
     let inside = scores.iter().filter(|s| s.inside).count();
     let open = entries.iter().filter(|e| matches!(e.outcome, Outcome::Open(_))).count();
     let void = entries.len() - scores.len() - open;
@@ -38,15 +38,8 @@ pub(super) fn forecasts(entries: &[Entry], unit: &str) -> Markup {
     }
 }
 
-fn score(outcome: &Outcome) -> Option<&Score> {
-    match outcome {
-        Outcome::Scored(score) => Some(score),
-        Outcome::Open(_) | Outcome::Void(_) => None,
-    }
-}
-
 fn row(entry: &Entry) -> Markup {
-    let score = score(&entry.outcome);
+    let score = entry.outcome.score();
     html! {
         tr.out[matches!(entry.outcome, Outcome::Void(_))] {
             @match &entry.forecast {

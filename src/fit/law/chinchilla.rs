@@ -5,17 +5,20 @@
 use crate::fit::dual::{Dual, Number};
 use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
 
+/// What laws that hold this one report first.
+pub(super) const VALUES: [Value; 5] = [
+    Value { name: "E", unit: "nats/token" },
+    Value { name: "A", unit: "nats/token parameters^alpha" },
+    Value { name: "B", unit: "nats/token tokens^beta" },
+    Value { name: "alpha", unit: "-" },
+    Value { name: "beta", unit: "-" },
+];
+
 pub(super) static LAW: Law = Law {
     name: "chinchilla",
     equation: "L = E + A N^-alpha + B D^-beta",
     source: "arXiv:2203.15556",
-    values: &[
-        Value { name: "E", unit: "nats/token" },
-        Value { name: "A", unit: "nats/token parameters^alpha" },
-        Value { name: "B", unit: "nats/token tokens^beta" },
-        Value { name: "alpha", unit: "-" },
-        Value { name: "beta", unit: "-" },
-    ],
+    values: &VALUES,
     free: 5,
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
@@ -39,6 +42,12 @@ pub(super) fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {
     let [e, a, b, alpha, beta] = [theta[0], theta[1], theta[2], theta[3], theta[4]];
     let (a, b) = (a + alpha * centre.n, b + beta * centre.d);
     vec![e.exp(), a.exp(), b.exp(), alpha, beta]
+}
+
+/// Starts of a law that has parameters besides these: each of its own starts with each of `more`.
+pub(super) fn starts_with<const K: usize>(runs: &Runs, more: &[[f64; K]]) -> Vec<Vec<f64>> {
+    let own = starts(runs);
+    own.iter().flat_map(|s| more.iter().map(|m| [&s[..], &m[..]].concat())).collect()
 }
 
 /// The best factors for each pair of exponents of a grid.

@@ -67,11 +67,7 @@ fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {
 
 /// Those of Chinchilla's law, straight and bent either way.
 fn starts(runs: &Runs) -> Vec<Vec<f64>> {
-    let straight = chinchilla::starts(runs);
-    let bent = |start: &Vec<f64>| {
-        [-0.7, 0.0, 0.7].map(|ln_gamma| start.iter().copied().chain([ln_gamma]).collect())
-    };
-    straight.iter().flat_map(bent).collect()
+    chinchilla::starts_with(runs, &[[-0.7], [0.0], [0.7]])
 }
 
 #[cfg(test)]

@@ -18,11 +18,11 @@ pub(super) static LAW: Law = Law {
     equation: "L = E + A N^-alpha + B D^-beta + G A B N^-alpha D^-beta",
     source: "arXiv:2203.15556 with a term of both",
     values: &[
-        Value { name: "E", unit: "nats/token" },
-        Value { name: "A", unit: "nats/token parameters^alpha" },
-        Value { name: "B", unit: "nats/token tokens^beta" },
-        Value { name: "alpha", unit: "-" },
-        Value { name: "beta", unit: "-" },
+        chinchilla::VALUES[0],
+        chinchilla::VALUES[1],
+        chinchilla::VALUES[2],
+        chinchilla::VALUES[3],
+        chinchilla::VALUES[4],
         Value { name: "G", unit: "(nats/token)^-1" },
     ],
     free: 6,
@@ -54,11 +54,8 @@ fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
 
 /// Those of Chinchilla's law, without the term and with it either way.
 fn starts(runs: &Runs) -> Vec<Vec<f64>> {
-    let straight = chinchilla::starts(runs);
     let some = 0.4 / runs.least();
-    let met =
-        |start: &Vec<f64>| [-some, 0.0, some].map(|g| start.iter().copied().chain([g]).collect());
-    straight.iter().flat_map(met).collect()
+    chinchilla::starts_with(runs, &[[-some], [0.0], [some]])
 }
 
 #[cfg(test)]

@@ -17,11 +17,11 @@ pub(super) static LAW: Law = Law {
                likewise from U_N = min(N, N_opt(U)) and R_N*",
     source: "arXiv:2305.16264",
     values: &[
-        Value { name: "E", unit: "nats/token" },
-        Value { name: "A", unit: "nats/token parameters^alpha" },
-        Value { name: "B", unit: "nats/token tokens^beta" },
-        Value { name: "alpha", unit: "-" },
-        Value { name: "beta", unit: "-" },
+        chinchilla::VALUES[0],
+        chinchilla::VALUES[1],
+        chinchilla::VALUES[2],
+        chinchilla::VALUES[3],
+        chinchilla::VALUES[4],
         Value { name: "R_D*", unit: "-" },
         Value { name: "R_N*", unit: "-" },
     ],
@@ -68,15 +68,10 @@ fn worth<T: Number>(repetitions: T, ln_star: T) -> T {
 }
 
 fn starts(runs: &Runs) -> Vec<Vec<f64>> {
-    let mut starts = Vec::new();
-    for start in chinchilla::starts(runs) {
-        for repeated in [2.0_f64, 15.0, 100.0] {
-            for idle in [1.0_f64, 5.0, 50.0] {
-                starts.push([&start[..], &[repeated.ln(), idle.ln()]].concat());
-            }
-        }
-    }
-    starts
+    let repeated = [2.0_f64, 15.0, 100.0];
+    let idle = [1.0_f64, 5.0, 50.0];
+    let both = repeated.map(|r| idle.map(|i| [r.ln(), i.ln()])).concat();
+    chinchilla::starts_with(runs, &both)
 }
 
 fn lacks(runs: &Runs) -> Option<String> {
