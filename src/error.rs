@@ -44,6 +44,18 @@ impl InputError {
     }
 }
 
+/// The text of a panic, without the lines on backtraces that CubeCL puts into it.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    let text = text.unwrap_or_else(|| "without a message".to_owned());
+    let telling = |line: &&str| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with("No backtrace") && line != "Asked at:"
+    };
+    text.lines().filter(telling).collect::<Vec<_>>().join("\n")
+}
+
 /// A file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} `{}`: {source}", path.display())]

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Data flows one way; a module reads only from its left:
-//! `spec → shape → plan → data → model → train → ledger → exec`, and
+//! `spec → shape → plan → data → model → train → ledger → device → exec`, and
 //! `points → health → fit → predict → forecast → figure → report`, `selftest` and `tune` beside `figure`,
 //! with `cli` on top of both.
 //!
@@ -18,6 +18,7 @@
 
 pub mod cli;
 pub mod data;
+pub mod device;
 pub mod error;
 pub mod exec;
 pub mod export;

@@ -99,6 +99,20 @@ impl Shape {
         self.width / self.heads
     }
 
+    /// What a token of a batch takes at most while the forward and the backward by whole tensors hold its
+    /// activations, where matrix products read elements of `size` bytes [bytes/token].
+    ///
+    /// Kept of a layer: the stream before each half in f32; both norms, queries, keys and values, what
+    /// attention saw, gate, up and their product. Once: the logits and their gradient; of the layer that the
+    /// backward is in: scores, probabilities and their gradients, `heads x context` each, and its gradients.
+    pub fn activation_bytes(&self, size: usize) -> usize {
+        let Self { vocab, context, width: d, layers, heads, ff, .. } = *self;
+        let raw = if self.qk_norm { 3 * size * d } else { 0 };
+        let kept = 8 * d + size * (6 * d + 3 * ff) + raw;
+        let attention = heads * context * (4 + 2 * size);
+        layers * kept + attention + size * (2 * vocab + 8 * d + 2 * ff) + 12 * d
+    }
+
     /// Parameters in the matrices of all blocks.
     fn block_matrices(&self) -> usize {
         self.layers * (4 * self.width * self.width + 3 * self.width * self.ff)

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left to right. `error`, `units`, `random` and `points` know nothing of the rest.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
     "error", "units", "random", "points", "health", "export", "fs", "spec", "shape", "plan",
-    "data", "ops", "model", "train", "ledger", "exec", "import", "fit", "predict", "forecast",
-    "selftest", "tune", "figure", "report", "cli", "lib", "main",
+    "data", "ops", "model", "train", "ledger", "device", "exec", "import", "fit", "predict",
+    "forecast", "selftest", "tune", "figure", "report", "cli", "lib", "main",
 ];
 
 /// May not touch a disk, a clock, the environment or a device.

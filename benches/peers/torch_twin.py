@@ -4,9 +4,10 @@
     torch_twin.py --gemm      GFLOP/s of f32 matrix products; the shapes come as a JSON line
 
 Same weights, batches, hyperparameters and order of work as isoflop: they are read from what
-`benches/train.rs` exports. `tests/golden/torch_ten_steps.py` writes the same model out by hand and holds
-both to each other in float32 and float64; here it uses PyTorch's own fused operations: `rms_norm`,
-`scaled_dot_product_attention`, `cross_entropy` and the fused AdamW.
+`isoflop device bench --export` writes; without a file they are random, to have the compiler's work done.
+`tests/golden/torch_ten_steps.py` writes the same model out by hand and holds both to each other in float32
+and float64; here it uses PyTorch's own fused operations: `rms_norm`, `scaled_dot_product_attention`,
+`cross_entropy` and the fused AdamW.
 """
 
 import json
@@ -30,9 +31,11 @@ def main():
 
 def serve(order):
     """Answers each line of stdin, a number of steps, by the losses and norms of those steps."""
-    tensors = load(order["file"])
-    step, done = trainer(tensors, order["recipe"], order["variant"], order["device"]), 0
-    say({"torch": torch.__version__, "threads": torch.get_num_threads()})
+    recipe, device = order["recipe"], order["device"]
+    tensors = load(order["file"]) if order["file"] else drawn(recipe)
+    step, done = trainer(tensors, recipe, order["variant"], device), 0
+    card = torch.cuda.get_device_name() if device == "cuda" else None
+    say({"torch": torch.__version__, "threads": torch.get_num_threads(), "card": card})
     for line in sys.stdin:
         steps = int(line)
         pairs = [step(done + i) for i in range(steps)]
@@ -58,6 +61,26 @@ def load(path):
             values = torch.frombuffer(body[begin:end], dtype=kinds[told["dtype"]])
             out[name] = values.reshape(told["shape"]).clone()
     return out
+
+
+def drawn(recipe):
+    """Random weights and ids in the shapes of a file."""
+    shape = recipe["shape"]
+    width, ff, vocab = shape["width"], shape["ff"], shape["vocab"]
+    dims = {"embed": (vocab, width), "norm_f": (1, width), "head": (width, vocab)}
+    block = {
+        "norm1": (1, width),
+        "qkv": (width, 3 * width),
+        "out": (width, width),
+        "norm2": (1, width),
+        "gate_up": (width, 2 * ff),
+        "down": (ff, width),
+    }
+    for i in range(shape["layers"]):
+        dims |= {f"blocks.{i}.{name}": of for name, of in block.items()}
+    out = {name: 0.02 * torch.randn(of) for name, of in dims.items()}
+    ids = (4, recipe["batch_sequences"], shape["context"])
+    return out | {name: torch.randint(vocab, ids, dtype=torch.int32) for name in ("inputs", "targets")}
 
 
 class Decoder(torch.nn.Module):

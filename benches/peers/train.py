@@ -3,18 +3,18 @@
     python -m venv .venv && .venv/bin/pip install -r benches/peers/requirements-train.txt
     .venv/bin/python benches/peers/train.py            # --quick for a smoke, --write-docs for the page
 
-Builds `benches/train.rs` and trains the same model on both sides: same initial weights, batches,
-hyperparameters, precision (float32) and number of steps counted. The first steps' losses and gradient
-norms must agree or nothing is reported. All sides of a job stay alive and take turns; every turn is timed
-by this process's clock. What counts is the ratio of medians.
+Drives `isoflop device bench`, built here unless `--binary` names it, and trains the same model on both
+sides: same initial weights, batches, hyperparameters, precision (float32) and number of steps counted. The
+first steps' losses and gradient norms must agree or nothing is reported. All sides of a job stay alive and
+take turns; every turn is timed by this process's clock. What counts is the ratio of medians.
 
 Two modes. `one-cell`: one model on all cores. `whole-machine`: k models side by side on cores / k threads
 each, tokens of all of them together, and for each side the k that suits it best: how a grid is trained.
 isoflop's cells are threads of one process, PyTorch's are processes.
 
-With `--device cuda` both train on the GPU, one cell, PyTorch in bf16 by autocast; shares are of
-`--peak-tflops`, and `--binary` names a benchmark that was built elsewhere with `--features cuda`.
-Not yet run on a GPU.
+With `--device cuda` both train on the GPU, one cell, PyTorch in bf16 by autocast, eager and compiled; shares
+are of `--peak-tflops`, and neither cargo nor git need be there when `--binary` is given. `--warm JOB...`
+only compiles PyTorch's side, so that a race finds it in PyTorch's cache. Not yet run on a GPU.
 """
 
 import argparse
@@ -39,21 +39,24 @@ MARKS = ("<!-- train: written by benches/peers/train.py --write-docs -->", "<!--
 SIZES, VOCABS = ("30k", "300k", "3M", "10M"), (256, 4096)
 WARM_UP = 3  # steps not counted, those whose losses must agree
 GPU_JOBS = ("10M:256", "124M:50304", "350M:50304")
-# float32 sums in another order, through three steps of AdamW; bf16 keeps 8 bits of each product.
+# float32 sums in another order, through three steps of AdamW. On a GPU both sides multiply in bf16, which
+# keeps 8 bits, and add in float32; PyTorch then rounds gradients of weights to bf16, isoflop does not.
 TOLERANCES = {"cpu": {"losses": 2e-4, "norms": 2e-3}, "cuda": {"losses": 1e-2, "norms": 5e-2}}
 VARIANTS = {
-    "eager": "",
-    "eager, attention written out": "",
-    "compile": "compiler",
-    "compile, attention written out": "compiler",
+    "cpu": ("eager", "eager, attention written out", "compile", "compile, attention written out"),
+    "cuda": ("eager", "compile"),
 }
 
 
 class Side:
-    """One way to train a job: `cells` models side by side, in one process or one for each."""
+    """One way to train a job: `cells` models side by side, in one process or one for each.
+
+    It starts at once; `ready` waits until it can train.
+    """
 
     def __init__(self, name, cells, commands, first_line, environment):
         self.name, self.cells, self.rates, self.steps = name, cells, [], 1
+        self.first_line, self.about, self.tried = first_line, None, {}
         self.processes = [
             subprocess.Popen(
                 command,
@@ -65,14 +68,17 @@ class Side:
             )
             for command in commands
         ]
+        for process in self.processes:
+            if first_line:
+                self.order(process, first_line)
+
+    def ready(self):
         try:
-            for process in self.processes:
-                if first_line:
-                    self.order(process, first_line)
             self.about = [self.answer(process) for process in self.processes][0]
         except Ended:
             self.close()
             raise
+        return self
 
     def order(self, process, line):
         try:
@@ -124,6 +130,14 @@ class Side:
             most += kb["VmHWM"] - files
         return (most + files) / 1024
 
+    def gpu_mb(self):
+        """Memory of the card that the driver counts for it [MB]; None where the driver does not say."""
+        wanted = {str(process.pid) for process in self.processes}
+        told = run("nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
+        rows = [line.split(", ") for line in (told or "").splitlines()]
+        used = [int(row[1]) for row in rows if row[0] in wanted and row[-1].isdigit()]
+        return sum(used) if used else None
+
     def close(self):
         for process in self.processes:
             try:
@@ -145,15 +159,24 @@ class Ended(Exception):
 def main():
     options = arguments()
     cores = take_cores(options.cores)
-    ours = [options.binary or build(), "--device", options.device]
-    peak = gpu_peak(options) if options.device == "cuda" else gemm(ours[0], cores)
+    binary = options.binary or build(options.device)
+    if options.warm:
+        return warm(binary, options)
+    ours = bench(binary, options.device, options.matmul)
+    peak = gpu_peak(options) if options.device == "cuda" else gemm(binary, cores)
     result = {"about": about(cores, options), "gemm": peak, "rows": [], "notes": []}
     variants = usable_variants(options, result["notes"])
+    begin, longest = time.perf_counter(), 0.0
     for job in options.jobs or [f"{s}:{v}" for s in options.sizes for v in options.vocabs]:
+        job_begin = time.perf_counter()
+        if options.limit and options.limit - (job_begin - begin) < longest:
+            result["notes"].append(f"{job} was left out: too little time.")
+            continue
         rows = race(ours, job, cores, variants, result, options)
         for row in rows:
             print(json.dumps(row), file=sys.stderr, flush=True)
         result["rows"] += rows
+        longest = max(longest, time.perf_counter() - job_begin)
         if options.json:
             pathlib.Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
     text = report(result)
@@ -169,7 +192,10 @@ def arguments():
     parser.add_argument("--vocabs", type=words, default=VOCABS, help="default 256,4096")
     parser.add_argument("--jobs", type=words, help="SIZE:VOCAB,... in their place")
     parser.add_argument("--device", choices=TOLERANCES, default="cpu", help="default cpu")
-    parser.add_argument("--binary", metavar="FILE", help="the built benchmark; else cargo builds it")
+    parser.add_argument("--binary", metavar="FILE", help="the built isoflop; else cargo builds it")
+    parser.add_argument("--matmul", choices=("fixed", "autotune"), help="isoflop's products on a GPU")
+    parser.add_argument("--warm", nargs="+", metavar="JOB", help="only compile PyTorch's side of these")
+    parser.add_argument("--limit", type=float, metavar="S", help="begin no job that may end later")
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="of the GPU, dense bf16")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side (default 7)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one turn (default 2)")
@@ -197,18 +223,26 @@ def take_cores(wanted):
     return len(os.sched_getaffinity(0))
 
 
-def build():
-    """Path of the benchmark's binary, built if need be."""
-    command = ["cargo", "build", "--release", "--locked", "--bench", "train"]
+def build(device):
+    """Path of the binary, built if need be."""
+    command = ["cargo", "build", "--release", "--locked", "--bin", "isoflop"]
+    command += ["--features", "cuda"] if device == "cuda" else []
     command.append("--message-format=json-render-diagnostics")
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        sys.exit("error: there is no cargo to build isoflop; name a built one by --binary")
     if done.returncode:
         sys.exit(done.returncode)
     messages = (json.loads(line) for line in done.stdout.splitlines())
     for message in messages:
-        if message.get("executable") and message["target"]["kind"] == ["bench"]:
+        if message.get("executable") and message["target"]["kind"] == ["bin"]:
             return message["executable"]
-    sys.exit("error: cargo names no binary of the benchmark")
+    sys.exit("error: cargo names no binary")
+
+
+def bench(binary, device, matmul=None):
+    return [binary, "device", "bench", "--device", device, *(["--matmul", matmul] if matmul else [])]
 
 
 def usable_variants(options, notes):
@@ -218,7 +252,31 @@ def usable_variants(options, notes):
     elif not compiler:
         notes.append("torch.compile was left out: it needs a C++ compiler and finds none.")
     compiles = compiler and not options.no_compile
-    return [name for name, needs in VARIANTS.items() if compiles or not needs]
+    return [name for name in VARIANTS[options.device] if compiles or "compile" not in name]
+
+
+def warm(binary, options):
+    """Has PyTorch compile what the race of these jobs will need; isoflop says on the CPU what to train."""
+    for job in [job for words in options.warm for job in words.split(",")]:
+        begin = time.perf_counter()
+        told = Side("isoflop", 1, [[*bench(binary, "cpu"), "--serve", job, "1"]], None, {}).ready()
+        told.close()
+        order = twin_order(None, told.about["recipe"], "compile", os.cpu_count(), options.device)
+        side = Side("compile", 1, [[sys.executable, str(TWIN), "--serve"]], order, compilers(options.device))
+        side.ready().train(2)
+        side.close()
+        print(f"{job}: compiled in {time.perf_counter() - begin:.1f} s", flush=True)
+
+
+def twin_order(file, recipe, variant, threads, device):
+    """What torch_twin.py is told first."""
+    keys = ("file", "recipe", "variant", "threads", "device")
+    return json.dumps(dict(zip(keys, (file, recipe, variant, threads, device), strict=True)))
+
+
+def compilers(device):
+    """Processes of PyTorch's compiler: on a GPU one cell at a time compiles, on the CPU many may."""
+    return {"TORCHINDUCTOR_COMPILE_THREADS": "8" if device == "cuda" else "1"}
 
 
 def gpu_peak(options):
@@ -229,7 +287,8 @@ def gpu_peak(options):
 
 def gemm(binary, cores):
     """The most GFLOP/s that either side's matrix products reach: what shares are shares of."""
-    ours = json.loads(subprocess.run([binary, "--gemm"], stdout=subprocess.PIPE, check=True).stdout)
+    command = [binary, "device", "bench", "--gemm"]
+    ours = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     shapes = [row["m_n_k"] for row in ours["products"]]
     torch = {}
     for threads in {1, cores}:
@@ -251,26 +310,35 @@ def gemm(binary, cores):
 def race(binary, job, cores, variants, result, options):
     """The rows of one job: all sides warmed up and checked, then rounds of turns."""
     ks = [1] + [k for k in powers_of_two(cores) if k > 1 and not options.one_cell]
-    sides, want = [], None
+    sides, opened, want = [], [], None
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "start.safetensors")
-        subprocess.run([*binary, "--export", job, file], check=True)
+        if subprocess.run([*binary, "--export", job, file]).returncode:
+            sys.exit(f"error: isoflop wrote no start of {job}; its message is above")
         try:
             for k in ks:
                 ours = Side("isoflop", k, [[*binary, "--serve", job, str(k)]], None, {})
-                sides.append(ours)
+                opened.append(ours)
+                recipe = ours.ready().about["recipe"]
+
+                def start(variant, k=k, recipe=recipe):
+                    opened.append(torch_side(file, variant, k, cores, recipe, options))
+                    return opened[-1]
+
+                # On a GPU the starts of all overlap: seconds each, and nothing is timed yet.
+                early = {v: start(v) for v in variants} if options.device == "cuda" else {}
                 cells = ours.warm_up(options.seconds)
                 want = want or cells[0]
                 for cell in cells:
                     check("isoflop", want, cell, options.device)
-                best = fastest(file, k, cores, ours.about, want, variants, result["notes"], options)
-                sides.append(best)
+                torch = ((v, early.get(v) or start(v)) for v in variants)
+                sides += [ours, fastest(torch, want, result["notes"], options)]
             for turn in range(options.rounds):
                 for side in sides if turn % 2 == 0 else reversed(sides):
                     side.turn()
-            return rows_of(job, sides, result)
+            return rows_of(job, sides, result, options)
         finally:
-            for side in sides:
+            for side in opened:
                 side.close()
 
 
@@ -279,40 +347,37 @@ def powers_of_two(cores):
     return sorted({2**i for i in range(cores.bit_length())} | {cores})
 
 
-def fastest(file, k, cores, recipe, want, variants, notes, options):
-    """The variant of PyTorch that is quickest at k side by side; the others are closed."""
-    best = None
+def torch_side(file, variant, k, cores, recipe, options):
     threads = max(1, cores // k)
-    for variant in variants:
-        order = {
-            "file": file,
-            "recipe": recipe["recipe"],
-            "variant": variant,
-            "threads": threads,
-            "device": options.device,
-        }
-        command = [sys.executable, str(TWIN), "--serve"]
+    order = twin_order(file, recipe, variant, threads, options.device)
+    environment = {"OMP_NUM_THREADS": str(threads), **compilers(options.device)}
+    return Side(variant, k, [[sys.executable, str(TWIN), "--serve"]] * k, order, environment)
+
+
+def fastest(torch, want, notes, options):
+    """Of pairs (variant, side) the side that is quickest; the others are closed."""
+    best, tried = None, {}
+    for variant, side in torch:
         try:
-            environment = {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
-            side = Side(variant, k, [command] * k, json.dumps(order), environment)
-            cells = side.warm_up(options.seconds)
+            cells = side.ready().warm_up(options.seconds)
         except Ended as error:
             # A variant that this machine cannot run is a note; the check below is not caught.
             notes.append(f"PyTorch {variant}: {error}.")
             continue
         for cell in cells:
             check(f"PyTorch {variant}", want, cell, options.device)
-        rate = side.turn()
+        tried[variant] = side.turn()
         side.rates.clear()
-        if best and best[0] >= rate:
+        if best and tried[best.name] >= tried[variant]:
             side.close()
             continue
         if best:
-            best[1].close()
-        best = (rate, side)
+            best.close()
+        best = side
     if not best:
-        sys.exit("error: PyTorch trains by none of " + ", ".join(variants))
-    return best[1]
+        sys.exit("error: PyTorch trains by none of its variants")
+    best.tried = tried
+    return best
 
 
 def check(variant, want, got, device):
@@ -323,7 +388,7 @@ def check(variant, want, got, device):
                 sys.exit(f"error: {key} of step {step}: isoflop {ours}, {variant} {theirs}")
 
 
-def rows_of(job, sides, result):
+def rows_of(job, sides, result, options):
     size, vocab = job.split(":")
     told = next(side for side in sides if side.name == "isoflop").about
     rows = []
@@ -336,6 +401,7 @@ def rows_of(job, sides, result):
         ours = max((side for side in entered if side.name == "isoflop"), key=median)
         theirs = max((side for side in entered if side.name != "isoflop"), key=median)
         tokens = {side: median(side) * told["tokens_per_step"] for side in (ours, theirs)}
+        memory = Side.gpu_mb if options.device == "cuda" else Side.peak_mb
         gflops = {side: rate * told["flops_per_token"] / 1e9 for side, rate in tokens.items()}
         rows.append(
             {
@@ -354,25 +420,45 @@ def rows_of(job, sides, result):
                 "torch_gflops": gflops[theirs],
                 "gemm_share": gflops[ours] / result["gemm"]["peak_gflops"],
                 "torch_gemm_share": gflops[theirs] / result["gemm"]["peak_gflops"],
-                "peak_mb": ours.peak_mb(),
-                "torch_peak_mb": theirs.peak_mb(),
+                "peak_mb": memory(ours),
+                "torch_peak_mb": memory(theirs),
+                "torch_tried_tokens_per_s": {
+                    name: rate * told["tokens_per_step"] for name, rate in theirs.tried.items()
+                },
                 "isoflop_turns": [r * told["tokens_per_step"] for r in ours.rates],
                 "torch_turns": [r * told["tokens_per_step"] for r in theirs.rates],
             }
         )
     result["about"]["versions"]["isoflop"] = f"{told['version']} ({described()})"
     result["about"]["versions"]["torch"] = theirs.about["torch"]
+    if theirs.about.get("card"):
+        result["about"]["card"] = theirs.about["card"]
     return rows
 
 
 def described():
-    return first("git", "describe", "--always", "--dirty")
+    """The commit, which a packed folder carries in a file."""
+    packed = ROOT / "COMMIT"
+    return packed.read_text().strip() if packed.exists() else first("git", "describe", "--always", "--dirty")
 
 
 def first(*command):
     """First line of a command's output."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.splitlines()[0].strip() if done.returncode == 0 else "unknown"
+    return next(iter((run(*command) or "").splitlines()), "unknown").strip()
+
+
+def compiler():
+    """Version of the compiler of a binary that was built here."""
+    return first("rustc", "--version").removeprefix("rustc ").split()[0]
+
+
+def run(*command):
+    """A command's output; None where it is missing or fails."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def about(cores, options):
@@ -387,7 +473,8 @@ def about(cores, options):
         "rounds": options.rounds,
         "turn_s": options.seconds,
         "versions": {
-            "rustc": first("rustc", "--version").split()[1],
+            # A binary from elsewhere was not built by the compiler that is here.
+            **({} if options.binary else {"rustc": compiler()}),
             "Python": platform.python_version(),
         },
     }
@@ -396,8 +483,9 @@ def about(cores, options):
 def report(result):
     told, peak = result["about"], result["gemm"]
     versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    machine = ", ".join(filter(None, (told.get("card"), told["machine"])))
     lines = [
-        f"* Machine: {told['machine']}; load before the start {told['load']:.1f}; {told['date']}.",
+        f"* Machine: {machine}; load before the start {told['load']:.1f}; {told['date']}.",
         f"* Versions: {versions}.",
         f"* Medians of {told['rounds']} turns of about {told['turn_s']:g} s.",
         f"* Best matrix product (f32, all cores): {peak['gemm_peak_gflops']:.0f} GFLOP/s by isoflop's, "

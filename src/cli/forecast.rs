@@ -7,8 +7,8 @@ use super::args::{PredictArgs, RunArgs};
 use super::study::{PLAN, SWEEP, Study, planned};
 use super::train::{Training, stop_on_signals};
 use super::{Failure, predict, print, print_json, score};
+use crate::device::{self, Wanted};
 use crate::error::{FileError, InputError, exit};
-use crate::exec::device;
 use crate::fit::Analysis;
 use crate::forecast::{self, Basis, Forecast};
 use crate::fs::{Disk as _, Os};
@@ -236,7 +236,7 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
         );
         return Err(InputError::new(message, "give the sweep that it was made for").into());
     }
-    let device = device::choose(args.device.unwrap_or(spec.device.kind))?;
+    let device = device::choose(&Wanted::of(&spec.device, args.device, args.matmul))?;
     let results = args.dirs.results.join(&forecast.sweep);
     Os.create_dirs(&results)?;
     let study = Study::open(&args.sweep, Some(&args.dirs.results))?;

@@ -76,6 +76,10 @@ fn command(args: &RunArgs) -> Result<Vec<String>, Failure> {
         let name = device.to_possible_value().map(|v| v.get_name().to_owned());
         words.extend(["--device".to_owned(), name.unwrap_or_default()]);
     }
+    if let Some(matmul) = args.matmul {
+        let name = matmul.to_possible_value().map(|v| v.get_name().to_owned());
+        words.extend(["--matmul".to_owned(), name.unwrap_or_default()]);
+    }
     if let Some(workers) = args.workers {
         words.extend(["--workers".to_owned(), workers.to_string()]);
     }

@@ -6,6 +6,7 @@ mod analysis;
 mod answer;
 pub mod args;
 mod check;
+mod device;
 mod export;
 mod fit;
 mod forecast;
@@ -110,6 +111,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Report(args) => run::report(&args),
         Verb::Export(args) => export::execute(&args),
         Verb::Check(args) => check::execute(&args),
+        Verb::Device(args) => device::execute(&args),
     }
 }
 

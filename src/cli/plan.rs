@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use super::study::Study;
 use super::{Failure, args::PlanArgs, print, print_json, show};
+use crate::device::{self, Wanted};
 use crate::error::{InputError, exit};
-use crate::exec::device;
 use crate::exec::local::Job;
 use crate::exec::probe::{self, Ask, Found};
 use crate::ledger::Ledger;
-use crate::plan::cost::{self, Left};
+use crate::plan::cost::{Left, Room};
 use crate::plan::fit_in::{self, Proposal};
 use crate::plan::{Cell, Plan};
 use crate::points::Counts;
@@ -79,12 +79,9 @@ struct OutputCell<'a> {
 
 pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
     let study = Study::open(&args.sweep, None)?;
-    let kind = args.device.unwrap_or(study.spec.device.kind);
     // Without a probe nothing runs, and the device need not be here.
-    let device = match kind {
-        _ if args.no_probe => device::choose(DeviceKind::Cpu)?,
-        kind => device::choose(kind)?,
-    };
+    let kind = if args.no_probe { Some(DeviceKind::Cpu) } else { args.device };
+    let device = device::choose(&Wanted::of(&study.spec.device, kind, args.matmul))?;
     let cells = &study.plan.cells;
     let asked = asked(&study, args.workers);
     let job = Job {
@@ -98,7 +95,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
     };
     let all: Vec<Left<'_>> = cells.iter().map(Left::all).collect();
     let ask = Ask { workers: asked, worth: 0.0, least: LEAST };
-    let found = (!args.no_probe).then(|| probe::price(job, &all, ask)).flatten();
+    let found = (!args.no_probe).then(|| probe::price(job, &all, ask, &|| false)).flatten();
     let workers = found.as_ref().map_or(job.workers, |f| f.price.workers);
     let ledger = Ledger::read(job.results, cells)?;
     let left = found.as_ref().map(|f| f.price_of(job, &left(cells, &ledger)));
@@ -122,7 +119,8 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
     let usd = args.usd_per_hour;
     let cell_usd = |seconds: f64| -> Option<f64> { Some(whole?.cell_usd(seconds, usd?)) };
     let most: Vec<&Cell> = cells.iter().collect();
-    let memory = cost::memory_side_by_side(&most, workers);
+    let room = device.room(workers);
+    let memory = room.side_by_side(&most, workers);
     if args.json {
         print_json(&Output {
             sweep: &study.plan.name,
@@ -140,7 +138,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
             trunk_share: study.plan.trunk_share(),
             fit_in: proposal.as_ref(),
             warnings: &study.plan.warnings,
-            cells: cells.iter().map(|c| output(c, seconds(c), cell_usd)).collect(),
+            cells: cells.iter().map(|c| output(c, room, seconds(c), cell_usd)).collect(),
         });
         return Ok(0);
     }
@@ -155,8 +153,14 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
     }
     out += ".\n\n";
     let cost_of = |seconds: f64| cell_usd(seconds).unwrap_or(f64::NAN);
-    out += &show::plan(cells, &seconds, usd.map(|_| &cost_of as &dyn Fn(f64) -> f64));
-    out += &format!("\nMemory: {} with {}.\n", bytes(memory), side_by_side(workers));
+    out += &show::plan(cells, room, &seconds, usd.map(|_| &cost_of as &dyn Fn(f64) -> f64));
+    let there = match (&device.memory, device.is_cpu()) {
+        (Some(memory), false) => {
+            format!(" of {}", bytes(device.cards() as f64 * *memory as f64))
+        }
+        _ => String::new(),
+    };
+    out += &format!("\nMemory: {}{there} with {}.\n", bytes(memory), side_by_side(workers));
     if let (Some(found), Some(left)) = (&found, &left) {
         let price = &found.price;
         out += &format!(
@@ -273,7 +277,12 @@ fn others(slower: &[(usize, f64)]) -> String {
     if rest.is_empty() { String::new() } else { format!("Also tried: {}.\n", rest.join("; ")) }
 }
 
-fn output(cell: &Cell, seconds: Option<f64>, usd: impl Fn(f64) -> Option<f64>) -> OutputCell<'_> {
+fn output(
+    cell: &Cell,
+    room: Room,
+    seconds: Option<f64>,
+    usd: impl Fn(f64) -> Option<f64>,
+) -> OutputCell<'_> {
     let (recipe, n) = (&cell.recipe, cell.recipe.shape.counts());
     let tokens = recipe.tokens();
     OutputCell {
@@ -288,7 +297,7 @@ fn output(cell: &Cell, seconds: Option<f64>, usd: impl Fn(f64) -> Option<f64>) -
         own_steps: cell.own_steps(),
         batch_tokens: recipe.batch_tokens(),
         learning_rate: recipe.learning_rate,
-        memory_bytes: cost::memory_bytes(cell),
+        memory_bytes: room.of(cell),
         seconds,
         usd: seconds.and_then(usd),
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::exec::device::Chosen;
+use crate::device::Chosen;
 use crate::exec::probe::Found;
 use crate::fs::Os;
 use crate::ledger::checkpoint::has_fork;

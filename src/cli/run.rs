@@ -8,8 +8,8 @@ use super::args::{ReportArgs, RunArgs};
 use super::study::{Recorded, Study, write_plan};
 use super::train::{Training, stop_on_signals};
 use super::{Failure, print, show};
+use crate::device::{self, Wanted};
 use crate::error::exit;
-use crate::exec::device;
 use crate::fs::{Disk as _, Os};
 use crate::ledger::{self, Ledger, State};
 use crate::plan::Cell;
@@ -25,13 +25,13 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     if let Some(forecast) = &args.forecast {
         return super::forecast::run(args, forecast);
     }
-    let device = device::choose(args.device.unwrap_or(spec.device.kind))?;
+    let device = device::choose(&Wanted::of(&spec.device, args.device, args.matmul))?;
     if args.dry_run {
         let study = Study::open(&args.sweep, None)?;
         let ledger = Ledger::read(&args.dirs.results.join(&study.plan.name), &study.plan.cells)?;
         print(&format!(
             "{}\n{}",
-            show::plan(&study.plan.cells, &|_| None, None),
+            show::plan(&study.plan.cells, device.room(1), &|_| None, None),
             summary(&study, &ledger)
         ));
         eprint!("{}", show::warnings(&study.plan.warnings));

@@ -5,7 +5,8 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use crate::fit::{Analysis, Fit, Opinion, SensitivityRow, SizeNoise};
 use crate::ledger::{Ledger, State};
-use crate::plan::{Cell, Recipe, cost};
+use crate::plan::cost::Room;
+use crate::plan::{Cell, Recipe};
 use crate::predict::{self, FormShare};
 use crate::units::{bytes, count, digits3, duration, flops};
 
@@ -36,6 +37,7 @@ pub(super) fn warnings<T: std::fmt::Display>(warnings: &[T]) -> String {
 /// Cells that differ by their seeds alone are one row, with the id of the first and the time of one.
 pub(super) fn plan(
     cells: &[Cell],
+    room: Room,
     seconds: &dyn Fn(&Cell) -> Option<f64>,
     usd: Option<&dyn Fn(f64) -> f64>,
 ) -> String {
@@ -76,7 +78,7 @@ pub(super) fn plan(
             recipe.steps.to_string(),
             count(recipe.batch_tokens() as f64),
             format!("{:.2e}", recipe.learning_rate),
-            bytes(cost::memory_bytes(cell)),
+            bytes(room.of(cell)),
             seconds(cell).map_or_else(|| "-".to_owned(), duration),
         ];
         if seeded {

@@ -6,9 +6,9 @@ use super::Failure;
 use super::price::{self, Quote};
 use super::study::Study;
 use super::watch::Terminal;
+use crate::device::Chosen;
 use crate::error::exit;
-use crate::exec::device::Chosen;
-use crate::exec::local::{self, Conduct, Every, Job};
+use crate::exec::local::{self, Broken, Conduct, Every, Job};
 use crate::exec::probe::{self, Ask};
 use crate::exec::stop::Stop;
 use crate::ledger::{Ledger, State};
@@ -60,7 +60,7 @@ impl Training<'_> {
         let asked = super::plan::asked(self.study, self.workers);
         let ask = Ask { workers: asked, worth: WORTH, least: 0.0 };
         let wanted = alone || asked.is_none();
-        let found = wanted.then(|| probe::price(job, &left, ask)).flatten();
+        let found = wanted.then(|| probe::price(job, &left, ask, &|| stop.asked())).flatten();
         let most = asked.unwrap_or(self.device.most_workers);
         let workers = found.as_ref().map_or(most, |f| f.price.workers).clamp(1, todo.len());
         let priced = found.filter(|_| alone);
@@ -87,8 +87,16 @@ impl Training<'_> {
         if let Some(said) = quote.and_then(|q| q.close(&taken)) {
             eprintln!("{said}");
         }
-        // A record could not be written: what was acknowledged is there, and the same command goes on.
-        trained.map_err(|e| Failure { code: exit::AGAIN, ..e.into() })?;
+        // What was acknowledged is there, and the same command goes on.
+        trained.map_err(|broken| match broken {
+            Broken::Record(e) => Failure { code: exit::AGAIN, ..e.into() },
+            lost @ Broken::Device(..) => Failure {
+                message: format!(
+                    "{lost}\nhint: no cell was recorded as failed; the same command goes on from what was kept"
+                ),
+                code: exit::AGAIN,
+            },
+        })?;
         if stop.asked() {
             eprintln!("Stopped by {}. All is kept; the same command goes on.", stop.why());
         }

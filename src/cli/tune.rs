@@ -7,8 +7,8 @@ use super::args::TuneArgs;
 use super::study::Study;
 use super::train::{Training, stop_on_signals};
 use super::{Failure, print, print_json, show};
+use crate::device::{self, Wanted};
 use crate::error::{InputError, exit};
-use crate::exec::device;
 use crate::figure;
 use crate::fs::{Disk as _, Os};
 use crate::ledger::{FAILURES, Ledger, State};
@@ -37,7 +37,7 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
         let hint = "[tune] cells = [{ params = \"10k\", tokens = \"600k\" }], learning_rate = { factor = 1.6, points = 5 }; docs/FORMATS.md lists the keys";
         return Err(InputError::new(message, hint).into());
     }
-    let device = device::choose(args.device.unwrap_or(spec.device.kind))?;
+    let device = device::choose(&Wanted::of(&spec.device, args.device, args.matmul))?;
     let (results, out) = (args.dirs.results.join(&name), args.dirs.analysis.join(&name));
     let study = Study::open(&args.sweep, (!args.dry_run).then_some(args.dirs.results.as_path()))?;
     let Some(tune) = study.spec.tune.as_ref().map(toml::Spanned::get_ref) else {
@@ -51,7 +51,7 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
         print(&format!(
             "{}\nFirst round of tuning {name}: {} runs at {} cells, {} FLOP. Axes whose best lies at an edge are \
              extended, decays come last.\n",
-            show::plan(&cells, &|_| None, None),
+            show::plan(&cells, device.room(1), &|_| None, None),
             cells.len(),
             searches.len(),
             flops(spent)

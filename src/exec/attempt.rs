@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::local::{Every, Job, Watch};
-use super::memory;
-use crate::error::FileError;
+use crate::device::memory;
+use crate::error::{FileError, panic_text};
 use crate::fs::Os;
 use crate::ledger::cell_dir;
 use crate::ledger::checkpoint::{self, Checkpoint, Manifest};
@@ -26,6 +26,8 @@ pub(super) enum Ended {
     Event(Event),
     /// To another runner, who has taken it over.
     Lost,
+    /// As if this process had been cut off: the device is gone for it, and why. Nothing more was written.
+    Adrift(String),
 }
 
 /// What is asked on the way.
@@ -70,6 +72,7 @@ pub(super) fn run(
         cell: Box::new(cell.clone()),
         isoflop: env!("CARGO_PKG_VERSION").to_owned(),
         device: job.device.name.clone(),
+        numerics: job.device.numerics.clone(),
         entropy: facts.entropy,
         bytes_per_token: facts.bytes_per_token,
         train_tokens: facts.train_tokens,
@@ -100,8 +103,9 @@ pub(super) fn run(
         recorder.write(state)?;
     }
     let recipe = &cell.recipe;
+    let place = job.device.place(told.worker, job.workers);
     let trained = catch_unwind(AssertUnwindSafe(|| {
-        train::train(recipe, job.data, job.eval_times, &job.device.place, from, &mut recorder)
+        train::train(recipe, job.data, job.eval_times, &place, from, &mut recorder)
     }));
     let event = match trained {
         Ok(Ok(Outcome::Completed { loss, loss_se, seconds })) => {
@@ -116,7 +120,10 @@ pub(super) fn run(
             return Ok(Ended::Lost);
         }
         Ok(Err(Cut::Stopped(step))) => Event::Paused { step, why: (asks.why)() },
-        Err(panic) => Event::Failed { why: message(&*panic) },
+        Err(panic) => match message(&*panic) {
+            why if is_lost(&why) => return Ok(Ended::Adrift(why)),
+            why => Event::Failed { why },
+        },
     };
     recorder.log.event(event.clone(), clock())?;
     Ok(Ended::Event(event))
@@ -274,11 +281,23 @@ impl Observer for Recorder<'_> {
     }
 }
 
-/// The text of a panic.
+/// Whether a message says that the device will do nothing more for this process: no fault of the cell's, or
+/// of no other.
+fn is_lost(message: &str) -> bool {
+    const WORDS: [&str; 6] = [
+        "poisoned",
+        "CUDA_ERROR_ILLEGAL_ADDRESS",
+        "CUDA_ERROR_LAUNCH_FAILED",
+        "CUDA_ERROR_ECC_UNCORRECTABLE",
+        "CUDA_ERROR_DEVICE_UNAVAILABLE",
+        "CUDA_ERROR_DEINITIALIZED",
+    ];
+    WORDS.iter().any(|word| message.contains(word))
+}
+
+/// The text of a panic, and whether memory was what lacked.
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    let text = text.unwrap_or_else(|| "without a message".to_owned());
+    let text = panic_text(panic);
     let what = if memory::ran_out(&text) { memory::OUT_OF_MEMORY } else { "panic" };
     format!("{what}: {text}")
 }

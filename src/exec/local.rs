@@ -11,9 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use super::attempt::{self, Ended};
-use super::device::Chosen;
 use super::stop::Stop;
 use crate::data::Dataset;
+use crate::device::{Chosen, in_parallel};
 use crate::error::FileError;
 use crate::fs::Os;
 use crate::ledger::event::Event;
@@ -104,19 +104,30 @@ pub struct Conduct<'a> {
     pub again: &'a (dyn Fn(&State) -> bool + Sync),
 }
 
+/// Why a run ended before its cells did; the same command goes on from what was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// A record could not be written.
+    #[error(transparent)]
+    Record(#[from] FileError),
+    /// The device does nothing more for this process.
+    #[error("{0} was lost: {1}")]
+    Device(String, String),
+}
+
 /// Trains all `cells` that are to be trained. A cell that fails is recorded and the others go on; a record
-/// that cannot be written stops the run. Returns when every cell has ended, by this runner or another, or
-/// when it was asked to stop.
+/// that cannot be written, or a device that is lost, stops the run. Returns when every cell has ended, by this
+/// runner or another, or when it was asked to stop.
 ///
 /// # Errors
 ///
-/// [`FileError`]: the first record that could not be written.
+/// [`Broken`]: the first record that could not be written, or how the device was lost.
 pub fn run(
     job: Job<'_>,
     conduct: Conduct<'_>,
     cells: &[&Cell],
     watch: &dyn Watch,
-) -> Result<(), FileError> {
+) -> Result<(), Broken> {
     let Conduct { every, stop, again } = conduct;
     let queue = Mutex::new(Queue::new(cells));
     let broken = AtomicBool::new(false);
@@ -133,7 +144,7 @@ pub fn run(
         let halt = || broken.load(Ordering::Relaxed) || stop.asked();
         in_parallel(job.workers, |worker| {
             while !halt() {
-                let turn = held(&queue).next(job.results, again, watch);
+                let turn = held(&queue).next(job.results, again, watch).map_err(Broken::from);
                 let ended = turn.and_then(|turn| match turn {
                     Turn::Take(cell, lease, before) => {
                         watch.started(worker, cell);
@@ -147,13 +158,16 @@ pub fn run(
                         let told = attempt::Told { watch, worker };
                         let ended = attempt::run(job, cell, &dir, &before, asks, told);
                         held(&leases).retain(|(w, _)| *w != worker);
-                        ended.map(|ended| {
-                            held(&queue).ended(cell, &ended);
-                            if let Ended::Event(event) = ended {
-                                watch.ended(worker, cell, &event);
+                        let ended = ended?;
+                        held(&queue).ended(cell, &ended);
+                        match ended {
+                            Ended::Event(event) => watch.ended(worker, cell, &event),
+                            Ended::Lost => {}
+                            Ended::Adrift(why) => {
+                                return Err(Broken::Device(job.device.name.clone(), why));
                             }
-                            true
-                        })
+                        }
+                        Ok(true)
                     }
                     Turn::Wait => {
                         std::thread::sleep(LOOK);
@@ -280,8 +294,8 @@ impl<'a> Queue<'a> {
     fn ended(&mut self, cell: &Cell, ended: &Ended) {
         match ended {
             Ended::Event(_) => self.open.retain(|o| o.cell.id != cell.id),
-            // Another runner has it now.
-            Ended::Lost => {
+            // Another runner has it now, or will.
+            Ended::Lost | Ended::Adrift(_) => {
                 self.open.iter_mut().filter(|o| o.cell.id == cell.id).for_each(|o| o.mine = false);
             }
         }
@@ -306,31 +320,13 @@ impl Open<'_> {
     }
 }
 
-/// Runs `work` in `workers` threads, each with its share of the cores as a compute pool.
-pub fn in_parallel(workers: usize, work: impl Fn(usize) + Sync) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = (cores / workers.max(1)).max(1);
-    std::thread::scope(|scope| {
-        for worker in 0..workers.max(1) {
-            let work = &work;
-            scope.spawn(move || {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-                match pool {
-                    Ok(pool) => pool.install(|| work(worker)),
-                    // Without a pool of its own the worker uses the shared one: slower, not wrong.
-                    Err(_) => work(worker),
-                }
-            });
-        }
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::{self, Wanted};
     use crate::ledger::log::{AttemptLog, History, read_attempts};
     use crate::plan::{Plan, tests::SWEEP, tests::facts};
-    use crate::spec::Spec;
+    use crate::spec::{DeviceKind, Matmul, Spec};
 
     struct Silent;
 
@@ -353,6 +349,7 @@ mod tests {
                         cell: Box::new(cell.clone()),
                         isoflop: "test".into(),
                         device: "test".into(),
+                        numerics: String::new(),
                         entropy: None,
                         bytes_per_token: None,
                         train_tokens: None,
@@ -389,8 +386,8 @@ mod tests {
         fn note(&self, _: &str) {}
     }
 
-    #[test]
-    fn a_cell_that_panics_fails_by_name_and_the_others_go_on() {
+    /// Four cells of a moment each.
+    fn four() -> (Plan, Dataset, Chosen) {
         let text = r#"
             name = "four"
             [data]
@@ -413,8 +410,41 @@ mod tests {
         let spec = Spec::parse(text).unwrap();
         let data = Dataset::load(&spec, None).unwrap();
         let plan = Plan::new(&spec, &data.facts);
+        (plan, data, device::choose(&Wanted::one(DeviceKind::Cpu, Matmul::Fixed)).unwrap())
+    }
+
+    /// A lost device is no fault of its cells: the run ends, nothing is recorded as failed, and the next run
+    /// trains them all.
+    #[test]
+    fn a_lost_device_ends_the_run_and_fails_no_cell() {
+        let (plan, data, device) = four();
         let cells: Vec<&Cell> = plan.cells.iter().collect();
-        let device = crate::exec::device::choose(crate::spec::DeviceKind::Cpu).unwrap();
+        let results = tempfile::tempdir().unwrap();
+        let results = results.path();
+        let (planned, eval_times, device) = (&plan.cells, 1, &device);
+        let job =
+            Job { results, data: &data, planned, eval_times, device, workers: 2, forecast: None };
+        let stop = Stop::default();
+        let conduct = Conduct { every: Every::Steps(7), stop: &stop, again: &|_| false };
+        let says = "The device is poisoned\nCaused by: CUDA_ERROR_ILLEGAL_ADDRESS";
+        let lost = run(job, conduct, &cells, &Faulty { cell: &cells[1].id, says }).unwrap_err();
+        assert!(matches!(&lost, Broken::Device(name, why)
+            if *name == device.name && why.contains("ILLEGAL_ADDRESS")));
+        for cell in &cells {
+            let (_, state) = ledger::look(&cell_dir(results, &cell.id)).unwrap();
+            assert!(!ledger::FAILURES.contains(&state.name()), "{state:?}");
+        }
+        run(job, conduct, &cells, &Silent).unwrap();
+        for cell in &cells {
+            let (_, state) = ledger::look(&cell_dir(results, &cell.id)).unwrap();
+            assert_eq!(state.name(), "completed");
+        }
+    }
+
+    #[test]
+    fn a_cell_that_panics_fails_by_name_and_the_others_go_on() {
+        let (plan, data, device) = four();
+        let cells: Vec<&Cell> = plan.cells.iter().collect();
         for (says, why) in [
             ("index out of bounds", "panic: index out of bounds"),
             ("CUDA_ERROR_OUT_OF_MEMORY", "out of memory: CUDA_ERROR_OUT_OF_MEMORY"),

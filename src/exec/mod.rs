@@ -1,11 +1,9 @@
-//! Where cells run: devices and local workers.
+//! Where cells run: local workers, and job arrays.
 //!
-//! Reads: `train`, `ledger`, `data`. Read by: `cli`.
+//! Reads: `train`, `ledger`, `data`, `device`. Read by: `cli`.
 
 mod attempt;
-pub mod device;
 pub mod local;
-mod memory;
 pub mod probe;
 pub mod slurm;
 pub mod stop;

@@ -10,9 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::local::{Job, in_parallel};
-use super::memory;
-use crate::ops::Kernels;
+use super::local::Job;
+use crate::device::{in_parallel, memory};
 use crate::plan::Cell;
 use crate::plan::cost::{self, Left, Price, Probe, Timing};
 use crate::train::{self, Timed};
@@ -66,14 +65,18 @@ impl Found {
     }
 }
 
-/// Prices what is `left`. `None` where nothing is left, where it is not worth the probe, or where no cell
-/// can be trained or a step is too long to be tried.
-pub fn price(job: Job<'_>, left: &[Left<'_>], ask: Ask) -> Option<Found> {
+/// Prices what is `left`. `None` where nothing is left, where it is not worth the probe, where no cell can be
+/// trained or a step is too long to be tried, or where `halt` says to stop: no step is begun after that.
+pub fn price(
+    job: Job<'_>,
+    left: &[Left<'_>],
+    ask: Ask,
+    halt: &(dyn Fn() -> bool + Sync),
+) -> Option<Found> {
     let begin = Instant::now();
     let pairs = pairs(job, left);
     let largest = pairs.last().copied()?;
-    let slow = matches!(job.device.place.kernels, Kernels::Fused);
-    if slow && cost::step_flops(largest) > LONG_STEP {
+    if job.device.is_cpu() && cost::step_flops(largest) > LONG_STEP {
         return None;
     }
     let most = left.len().min(job.device.most_workers).max(1);
@@ -81,7 +84,10 @@ pub fn price(job: Job<'_>, left: &[Left<'_>], ask: Ask) -> Option<Found> {
     // Small models do less in a second: both ends.
     let ends = [pairs[0], largest];
     let ends = if pairs.len() > 1 { &ends[..] } else { &ends[1..] };
-    let glance = Probe::new(&sample(job, 1, ends, GLANCE, 0))?;
+    let sample = |workers: usize, cells: &[&Cell], seconds: f64, rounds: usize| {
+        sample(job, workers, cells, seconds, rounds, halt)
+    };
+    let glance = Probe::new(&sample(1, ends, GLANCE, 0))?;
     let rough = Price::new(&glance, left, job.eval_times, 1).seconds;
     if rough < ask.worth {
         return None;
@@ -89,11 +95,13 @@ pub fn price(job: Job<'_>, left: &[Left<'_>], ask: Ask) -> Option<Found> {
     let allowed = (SHARE * rough).max(ask.least).min(LONGEST);
     let spent = || begin.elapsed().as_secs_f64();
 
-    // One cell on all cores, then twice as many side by side each time.
+    // One cell on all cores, or on each card, then twice as many side by side each time.
     let ways: Vec<usize> = if let Some(workers) = asked {
         vec![workers]
     } else {
-        let doubled = std::iter::successors(Some(1), |k| Some(2 * k));
+        // No card is left idle.
+        let least = job.device.cards().min(most);
+        let doubled = std::iter::successors(Some(least), |k| Some(2 * k));
         doubled.take_while(|k| *k < most).chain([most]).collect()
     };
     let mut tried: Vec<(usize, Vec<Timing>, f64)> = Vec::new();
@@ -101,7 +109,7 @@ pub fn price(job: Job<'_>, left: &[Left<'_>], ask: Ask) -> Option<Found> {
         let each = TRIALS * allowed / ways.len() as f64;
         for workers in &ways {
             let chosen = affordable(&glance, *workers, &pairs, FEW, each);
-            let timings = sample(job, *workers, &chosen, each, 1);
+            let timings = sample(*workers, &chosen, each, 1);
             if let Some(probe) = Probe::new(&timings) {
                 let seconds = Price::new(&probe, left, job.eval_times, *workers).seconds;
                 tried.push((*workers, timings, seconds));
@@ -121,7 +129,10 @@ pub fn price(job: Job<'_>, left: &[Left<'_>], ask: Ask) -> Option<Found> {
     let rest = (allowed - spent()).max(0.0);
     let chosen = affordable(&known, slower * ROUNDS, &pairs, usize::MAX, rest);
     // The last look stands alone: it saw the machine for longest.
-    let last = sample(job, workers, &chosen, rest, ROUNDS);
+    let last = sample(workers, &chosen, rest, ROUNDS);
+    if halt() {
+        return None;
+    }
     if !last.is_empty() {
         timings = last;
     }
@@ -176,6 +187,7 @@ fn sample(
     cells: &[&Cell],
     seconds: f64,
     rounds: usize,
+    halt: &(dyn Fn() -> bool + Sync),
 ) -> Vec<Timing> {
     let begin = Instant::now();
     let (rounds, eval) = (rounds.max(1), rounds > 0);
@@ -190,10 +202,13 @@ fn sample(
                 break;
             }
             for i in 0..cells.len() {
+                if halt() {
+                    return;
+                }
                 let at = (i + worker * cells.len() / workers) % cells.len();
                 let recipe = &cells[at].recipe;
-                let place = &job.device.place;
-                let time = || train::time_cell(recipe, job.data, place, slice, eval);
+                let place = job.device.place(worker, workers);
+                let time = || train::time_cell(recipe, job.data, &place, slice, eval, halt);
                 if let Ok(timed) = catch_unwind(AssertUnwindSafe(time)) {
                     found.lock().unwrap_or_else(PoisonError::into_inner).push((at, timed));
                 }
@@ -251,6 +266,37 @@ mod tests {
         let counts =
             [0.1, 1.0, 3.0, 10.0, 30.0].map(|s| affordable(&probe, 3, &cells, usize::MAX, s).len());
         assert!(counts.is_sorted() && counts[0] < counts[4], "more time, more cells: {counts:?}");
+    }
+
+    /// A signal during the trials: no step is begun after it, and nothing is priced.
+    #[test]
+    fn a_probe_that_is_told_to_stop_begins_nothing() {
+        use crate::data::Dataset;
+        use crate::device::{Wanted, choose};
+        use crate::spec::{DeviceKind, Matmul, Spec};
+        let spec = Spec::parse(SWEEP).unwrap();
+        let (plan, data) = (plan(SWEEP), Dataset::load(&spec, None).unwrap());
+        let device = choose(&Wanted::one(DeviceKind::Cpu, Matmul::Fixed)).unwrap();
+        let job = Job {
+            results: std::path::Path::new("nowhere"),
+            data: &data,
+            planned: &plan.cells,
+            eval_times: 1,
+            device: &device,
+            workers: 1,
+            forecast: None,
+        };
+        let left: Vec<Left<'_>> = plan.cells.iter().map(Left::all).collect();
+        let ask = Ask { workers: None, worth: 0.0, least: 0.0 };
+        let looks = std::sync::atomic::AtomicUsize::new(0);
+        let after = |most: usize| {
+            looks.store(0, std::sync::atomic::Ordering::Relaxed);
+            let halt = || looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= most;
+            (price(job, &left, ask, &halt), looks.load(std::sync::atomic::Ordering::Relaxed))
+        };
+        let (stopped, asked) = after(4);
+        assert!(stopped.is_none());
+        assert!(asked < 40, "every trial ends at its next look: {asked}");
     }
 
     #[test]

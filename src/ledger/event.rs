@@ -19,6 +19,9 @@ pub enum Event {
         isoflop: String,
         /// Device, as a person would name it.
         device: String,
+        /// Types and kernels of the arithmetic; empty in logs from before there was a choice, which are f32.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        numerics: String,
         /// Exact entropy of the data, where known [nats/token].
         entropy: Option<f64>,
         /// Bytes per held-out token [bytes/token].

@@ -162,6 +162,7 @@ impl Ledger {
     /// [`FileError`] when a log cannot be read.
     pub fn read(results: &Path, cells: &[Cell]) -> Result<Self, FileError> {
         let mut ledger = Self { cells: Vec::new(), truth: DataTruth::default(), notes: Vec::new() };
+        let mut kinds: Vec<String> = Vec::new();
         for cell in cells {
             let dir = cell_dir(results, &cell.id);
             let (attempts, state) = look(&dir)?;
@@ -171,9 +172,17 @@ impl Ledger {
                         .notes
                         .push(format!("{}: last line torn, dropped", attempt.dir.display()));
                 }
-                if let Some(Event::Started { entropy, bytes_per_token, train_tokens, .. }) =
-                    attempt.events.first()
+                if let Some(Event::Started {
+                    entropy,
+                    bytes_per_token,
+                    train_tokens,
+                    numerics,
+                    ..
+                }) = attempt.events.first()
                 {
+                    if !kinds.contains(numerics) {
+                        kinds.push(numerics.clone());
+                    }
                     ledger.truth = DataTruth {
                         entropy: *entropy,
                         bytes_per_token: *bytes_per_token,
@@ -182,6 +191,19 @@ impl Ledger {
                 }
             }
             ledger.cells.push((cell.clone(), state));
+        }
+        if kinds.len() > 1 {
+            let named = |k: &String| if k.is_empty() { "f32".to_owned() } else { k.clone() };
+            let mut kinds: Vec<String> = kinds.iter().map(named).collect();
+            kinds.sort();
+            kinds.dedup();
+            if kinds.len() > 1 {
+                ledger.notes.push(format!(
+                    "runs of different arithmetic stand side by side ({}): a difference of their losses may \
+                     be one of rounding",
+                    kinds.join("; ")
+                ));
+            }
         }
         Ok(ledger)
     }
@@ -196,6 +218,9 @@ impl Ledger {
         self.cells.iter().filter(|(_, s)| s.name() == state).count()
     }
 }
+
+/// What the numerics of an attempt say where kernels were chosen by trials.
+pub const TUNED: &str = "tuned";
 
 /// Names of the states in which a cell ended without a loss.
 pub const FAILURES: [&str; 5] = ["diverged", "failed", "stuck", "disputed", "damaged"];
@@ -288,12 +313,14 @@ fn fold(attempts: &[Attempt], at_work: Option<(bool, f64)>) -> State {
     State::Missing { attempts: attempts.len(), step: kept.max().unwrap_or(0) }
 }
 
-/// How two completed attempts at one cell differ, if they do. The same program on the same machine must
-/// give the same bits.
+/// How two completed attempts at one cell differ, if they do. The same program with the same arithmetic on the
+/// same machine must give the same bits, but where its kernels are chosen by trials.
 fn dispute(left: &Attempt, right: &Attempt) -> Option<String> {
     let origin = |a: &Attempt| match a.events.first() {
-        Some(Event::Started { machine, isoflop, device, .. }) if !machine.is_empty() => {
-            Some((machine.clone(), isoflop.clone(), device.clone()))
+        Some(Event::Started { machine, isoflop, device, numerics, .. })
+            if !machine.is_empty() && !numerics.contains(TUNED) =>
+        {
+            Some((machine.clone(), isoflop.clone(), device.clone(), numerics.clone()))
         }
         _ => None,
     };
@@ -402,6 +429,7 @@ mod tests {
                     cell: Box::new(cell),
                     isoflop: "1".into(),
                     device: "CPU".into(),
+                    numerics: String::new(),
                     entropy: None,
                     bytes_per_token: None,
                     train_tokens: None,

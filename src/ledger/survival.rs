@@ -110,6 +110,7 @@ fn started(resumed: Option<Resumed>) -> Event {
         cell: Box::new(plan.cells[0].clone()),
         isoflop: "test".into(),
         device: "test".into(),
+        numerics: String::new(),
         entropy: None,
         bytes_per_token: None,
         train_tokens: None,

@@ -38,7 +38,7 @@ impl<'a> Maker<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Transformer;
+    use super::super::{Place, Transformer};
     use super::*;
     use crate::ops::Kernels;
 
@@ -54,8 +54,7 @@ mod tests {
             qk_norm: false,
             tied: false,
         };
-        let device = Device::flex();
-        let mut model = Transformer::new(shape, Scaling::mup(0.5), 1, &device, Kernels::Fused);
+        let mut model = Transformer::new(shape, Scaling::mup(0.5), 1, &Place::cpu(Kernels::Fused));
         let want = |name: &str| match name {
             "embed" => 0.5,
             "head" => 1.0 / 64.0,
@@ -82,9 +81,8 @@ mod tests {
     fn another_seed_gives_other_weights_and_the_same_seed_the_same() {
         let shape = super::super::tests::shape(false, false);
         let first = |seed| {
-            let device = Device::flex();
             let mut model =
-                Transformer::new(shape, Scaling::mup(0.5), seed, &device, Kernels::Fused);
+                Transformer::new(shape, Scaling::mup(0.5), seed, &Place::cpu(Kernels::Fused));
             model.weights_mut()[2].1.value.clone().into_data().try_to_vec::<f32>().unwrap()
         };
         assert_eq!(first(1), first(1));

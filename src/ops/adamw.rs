@@ -38,7 +38,7 @@ pub fn adamw(
     kernels: Kernels,
 ) -> Tensor<2> {
     #[cfg(feature = "cube")]
-    if let Kernels::Cubes(_) = kernels {
+    if let Kernels::Cubes(..) = kernels {
         return super::cube::adamw(value, grad, moments, step);
     }
     let AdamStep { clip, betas: [b1, b2], corrections: [c1, c2], eps, rate, decay } = *step;
@@ -78,6 +78,7 @@ pub fn adamw(
 
 #[cfg(test)]
 mod tests {
+    use super::super::case::adam_step;
     use super::super::tests::{normal, values};
     use super::*;
 
@@ -91,14 +92,7 @@ mod tests {
                 let mut value = start.clone();
                 let mut moments = [value.zeros_like(), value.zeros_like()];
                 for t in 1..4 {
-                    let step = AdamStep {
-                        clip: if t == 2 { 0.3 } else { 1.0 },
-                        betas: [0.9, 0.95],
-                        corrections: [1.0 - 0.9_f64.powi(t), 1.0 - 0.95_f64.powi(t)],
-                        eps: 1e-8,
-                        rate: 0.01,
-                        decay: 0.1,
-                    };
+                    let step = adam_step(t);
                     let grad = normal(10 + t as u64, rows, columns).inner();
                     value = adamw(value, grad, &mut moments, &step, kernels);
                 }

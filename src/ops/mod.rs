@@ -12,12 +12,15 @@
 
 mod adamw;
 mod attention;
+mod case;
+mod check;
 mod cross_entropy;
 #[cfg(feature = "cube")]
-mod cube;
+pub(crate) mod cube;
 mod decoder;
 mod math;
 mod matrix;
+mod norm;
 mod primitives;
 mod rms_norm;
 mod swiglu;
@@ -28,10 +31,13 @@ use burn_flex::{Flex, FlexTensor};
 
 pub use adamw::{AdamStep, adamw};
 pub use attention::{Heads, Rope, attention};
+pub use case::Case;
+pub use check::{cpu_cases, cpu_product_cases};
 pub use cross_entropy::cross_entropy;
 #[cfg(feature = "cube")]
-pub use cube::Cubes;
+pub use cube::{CANDIDATES, Cubes, KINDS, cases, product_by, product_cases};
 pub use decoder::{Decoder, Ids};
+pub use norm::norm;
 pub use primitives::{Plain, Primitives};
 pub use rms_norm::rms_norm;
 pub use swiglu::swiglu;
@@ -45,11 +51,23 @@ pub enum Kernels {
     /// Forward and backward by operations on whole tensors, without autodiff, on any device; matrix products
     /// in the type given.
     Tensors(FloatDType),
-    /// The same with a kernel for what lies between the products; only for devices of CubeCL.
+    /// The same by kernels of our own; only for devices of CubeCL.
     #[cfg(feature = "cube")]
-    Cubes(FloatDType),
+    Cubes(FloatDType, Products),
     /// Plain burn operations and burn's autodiff, on any device: what the others are held to.
     Composed,
+}
+
+/// How the kernel of a matrix product is chosen on a device of CubeCL.
+#[cfg(feature = "cube")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Products {
+    /// By the types and layouts of the product alone: the same kernel, and bits, in every process.
+    Fixed,
+    /// The quickest of all that a first use of each shape tries; which one that is may change.
+    Autotune,
+    /// One element a unit, summed in f32 in the order of the elements: slow, for checks.
+    Reference,
 }
 
 /// The values of untracked weights on the CPU, row-major.

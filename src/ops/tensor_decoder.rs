@@ -2,22 +2,19 @@
 //! autodiff: the path of devices.
 //!
 //! Weights are f32; their copies in the type of the matrix products live for one step. A step is cut into
-//! micro-batches whose size follows from the shape alone, so that activations fit the memory; gradients are
+//! micro-batches, so that activations fit the memory that this cell may use for them; gradients are
 //! summed in f32 in a fixed order, each with the factor of the whole batch, so the loss keeps its
-//! definition. Probabilities of attention are computed again in the backward: one layer's are there at a
-//! time.
+//! definition. Scores and probabilities of attention are computed again in the backward: one layer's are
+//! there at a time.
 
 use std::ops::Range;
 
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, Tensor};
 
 use super::attention::{Heads, Rope};
 use super::decoder::{Ids, Places};
-use super::primitives::{Primitives, ids_beside};
+use super::primitives::Primitives;
 use crate::shape::Shape;
-
-/// Activations of a micro-batch at most [bytes].
-const ACTIVATIONS: usize = 8 << 30;
 
 /// A decoder on a device: its shape and weights.
 #[derive(Debug)]
@@ -30,8 +27,10 @@ pub struct TensorDecoder<'a, P> {
     pub weights: Vec<Tensor<2>>,
     /// Type of matrix products and of what they read.
     pub compute: FloatDType,
-    /// What happens between the products.
+    /// The operations.
     pub primitives: P,
+    /// What the activations of a micro-batch may take at most [bytes]; one sequence is taken in any case.
+    pub activations: u64,
 }
 
 /// What the backward of one layer reads.
@@ -39,8 +38,8 @@ struct Layer {
     x: Tensor<2>,
     inverse1: Tensor<2>,
     h1: Tensor<2>,
-    /// Raw queries and keys with the inverse roots of their heads, where they are normed.
-    raw: Option<[(Tensor<2>, Tensor<2>); 2]>,
+    /// Packed queries, keys and values before the norm of heads, and the inverse roots of that.
+    raw: Option<(Tensor<2>, Tensor<2>)>,
     qkv: [Tensor<3>; 3],
     seen: Tensor<2>,
     mid: Tensor<2>,
@@ -71,7 +70,7 @@ impl<P: Primitives> TensorDecoder<'_, P> {
         let parts = self.micro_batches(ids.inputs.len(), context).into_iter().map(|rows| {
             let part = ids.part(rows);
             let logits = self.forward(&copies, part, context, false).logits;
-            self.primitives.cross_entropy(logits, part.targets, 0.0).0.sum()
+            self.primitives.sum(self.primitives.losses(logits, part.targets))
         });
         total(parts) / ids.inputs.len() as f64
     }
@@ -102,18 +101,16 @@ impl<P: Primitives> TensorDecoder<'_, P> {
     fn copies(&self) -> Vec<Tensor<2>> {
         let copy = |w: &Tensor<2>| match w.dims() {
             [1, _] => w.clone(),
-            _ => w.clone().cast(self.compute),
+            _ => self.primitives.cast(w.clone(), self.compute),
         };
         self.weights.iter().map(copy).collect()
     }
 
-    /// Rows of each micro-batch: whole sequences, as many as [`ACTIVATIONS`] allows.
+    /// Rows of each micro-batch: whole sequences, as many as [`activations`](Self::activations) allows.
     fn micro_batches(&self, rows: usize, context: usize) -> Vec<Range<usize>> {
         assert!(rows > 0 && rows.is_multiple_of(context), "a batch is whole sequences");
-        let Shape { width: d, ff, vocab, layers, heads, .. } = self.shape;
-        // f32 for all: an upper bound.
-        let per_row = 4 * (layers * (10 * d + 4 * ff) + 4 * d + 3 * vocab + 4 * heads * context);
-        let sequences = (ACTIVATIONS / (per_row * context)).max(1);
+        let row = self.shape.activation_bytes(DType::from(self.compute).size()) as u64;
+        let sequences = (self.activations / (row * context as u64)).max(1) as usize;
         let step = sequences * context;
         (0..rows).step_by(step).map(|first| first..(first + step).min(rows)).collect()
     }
@@ -127,29 +124,31 @@ impl<P: Primitives> TensorDecoder<'_, P> {
             heads: shape.heads,
             head_dim: shape.head_dim(),
         };
-        let stream = |x: Tensor<2>, delta: Tensor<2>| x + delta.cast(FloatDType::F32);
         let norm =
             |x: &Tensor<2>, gain: &Tensor<2>| p.rms_norm(x.clone(), gain.clone(), self.compute);
-        let mut x = self.weights[0].clone().select(0, ids_beside(ids.inputs, &self.weights[0]));
+        let product = |x: &Tensor<2>, w: &Tensor<2>| p.product(x.clone(), w.clone(), self.compute);
+        let mut x = p.embed(self.weights[0].clone(), ids.inputs);
         let mut layers = Vec::new();
         for i in 0..shape.layers {
             let at = Places::of(shape, i);
             let (h1, inverse1) = norm(&x, &w[at.norm1]);
-            let packed = h1.clone().matmul(w[at.qkv].clone());
+            let packed = product(&h1, &w[at.qkv]);
             let (packed, raw) = match at.qk_norm {
                 Some(gains) => {
-                    let (packed, raw) = self.norm_heads(&packed, gains.map(|g| &w[g]));
-                    (packed, Some(raw))
+                    let gains = gains.map(|g| w[g].clone());
+                    let (normed, inverse) = p.norm_heads(packed.clone(), gains, heads);
+                    (normed, Some((packed, inverse)))
                 }
                 None => (packed, None),
             };
             let qkv = p.split_heads(packed, heads, self.rope);
-            let seen = merge(self.probabilities(&qkv, heads).matmul(qkv[2].clone()), heads);
-            let mid = stream(x.clone(), seen.clone().matmul(w[at.out].clone()));
+            let seen = p.product(self.probabilities(&qkv, heads), qkv[2].clone(), self.compute);
+            let seen = p.merge(seen, heads);
+            let mid = p.residual(x.clone(), product(&seen, &w[at.out]));
             let (h2, inverse2) = norm(&mid, &w[at.norm2]);
-            let gate_up = h2.clone().matmul(w[at.gate_up].clone());
+            let gate_up = product(&h2, &w[at.gate_up]);
             let act = p.swiglu(gate_up.clone());
-            let next = stream(mid.clone(), act.clone().matmul(w[at.down].clone()));
+            let next = p.residual(mid.clone(), product(&act, &w[at.down]));
             if keep {
                 layers.push(Layer {
                     x,
@@ -170,9 +169,9 @@ impl<P: Primitives> TensorDecoder<'_, P> {
         let last = Places::of(shape, shape.layers).norm1;
         let (h, inverse) = norm(&x, &w[last]);
         let logits = if shape.tied {
-            h.clone().matmul(w[0].clone().transpose())
+            product(&h, &w[0].clone().transpose())
         } else {
-            h.clone().matmul(w[last + 1].clone())
+            product(&h, &w[last + 1])
         };
         Saved { heads, layers, x, inverse, h, logits }
     }
@@ -189,52 +188,59 @@ impl<P: Primitives> TensorDecoder<'_, P> {
         let (p, shape) = (&self.primitives, self.shape);
         let Saved { heads, layers, x, inverse, h, logits } = saved;
         let (losses, dlogits) = p.cross_entropy(logits, ids.targets, factor);
+        // The gradient of what came in, and of the weight.
+        let back = |g: &Tensor<2>, w: &Tensor<2>| {
+            p.product(g.clone(), w.clone().transpose(), self.compute)
+        };
+        let outer = |x: Tensor<2>, g: Tensor<2>| p.product(x.transpose(), g, FloatDType::F32);
         let last = Places::of(shape, shape.layers).norm1;
         let dh = if shape.tied {
             add(&mut grads[0], outer(dlogits.clone(), h));
-            dlogits.matmul(w[0].clone())
+            p.product(dlogits, w[0].clone(), self.compute)
         } else {
             add(&mut grads[last + 1], outer(h, dlogits.clone()));
-            dlogits.matmul(w[last + 1].clone().transpose())
+            back(&dlogits, &w[last + 1])
         };
-        let zeros = x.zeros_like();
-        let (mut dx, dgain) = p.rms_norm_backward(x, dh, w[last].clone(), inverse, zeros);
+        let (mut dx, dgain) = p.rms_norm_backward(x, dh, w[last].clone(), inverse, None);
         add(&mut grads[last], dgain);
         for (i, l) in layers.into_iter().enumerate().rev() {
             let at = Places::of(shape, i);
-            let g = dx.clone().cast(self.compute);
-            let dact = g.clone().matmul(w[at.down].clone().transpose());
+            let g = p.cast(dx.clone(), self.compute);
+            let dact = back(&g, &w[at.down]);
             add(&mut grads[at.down], outer(l.act, g));
             let dwide = p.swiglu_backward(l.gate_up, dact);
-            let dh = dwide.clone().matmul(w[at.gate_up].clone().transpose());
+            let dh = back(&dwide, &w[at.gate_up]);
             add(&mut grads[at.gate_up], outer(l.h2, dwide));
             let gain = w[at.norm2].clone();
-            let (dmid, dgain) = p.rms_norm_backward(l.mid, dh, gain, l.inverse2, dx);
+            let (dmid, dgain) = p.rms_norm_backward(l.mid, dh, gain, l.inverse2, Some(dx));
             add(&mut grads[at.norm2], dgain);
 
-            let g = dmid.clone().cast(self.compute);
-            let dseen = g.clone().matmul(w[at.out].clone().transpose());
+            let g = p.cast(dmid.clone(), self.compute);
+            let dseen = back(&g, &w[at.out]);
             add(&mut grads[at.out], outer(l.seen, g));
-            let dqkv =
-                p.join_heads(self.attention_backward(&l.qkv, dseen, heads), heads, self.rope);
-            let dqkv = match (l.raw, at.qk_norm) {
-                (Some(raw), Some(gains)) => self.norm_heads_backward(raw, &dqkv, gains, w, grads),
-                _ => dqkv,
-            };
-            let dh = dqkv.clone().matmul(w[at.qkv].clone().transpose());
+            let dparts = self.attention_backward(&l.qkv, dseen, heads);
+            let mut dqkv = p.join_heads(dparts, heads, self.rope);
+            if let (Some((packed, inverse)), Some(gains)) = (l.raw, at.qk_norm) {
+                let weights = gains.map(|g| w[g].clone());
+                let (grad, dgains) = p.norm_heads_backward(packed, dqkv, weights, inverse, heads);
+                gains.into_iter().zip(dgains).for_each(|(g, dgain)| add(&mut grads[g], dgain));
+                dqkv = grad;
+            }
+            let dh = back(&dqkv, &w[at.qkv]);
             add(&mut grads[at.qkv], outer(l.h1, dqkv));
             let gain = w[at.norm1].clone();
-            let (dnext, dgain) = p.rms_norm_backward(l.x, dh, gain, l.inverse1, dmid);
+            let (dnext, dgain) = p.rms_norm_backward(l.x, dh, gain, l.inverse1, Some(dmid));
             add(&mut grads[at.norm1], dgain);
             dx = dnext;
         }
         add(&mut grads[0], p.embedding_gradient(dx, ids.inputs, shape.vocab));
-        losses.sum()
+        p.sum(losses)
     }
 
     fn probabilities(&self, [q, k, _]: &[Tensor<3>; 3], heads: Heads) -> Tensor<3> {
-        let scores = q.clone().matmul(k.clone().transpose());
-        self.primitives.causal_softmax(scores, heads.scale())
+        let p = &self.primitives;
+        let scores = p.product(q.clone(), k.clone().transpose(), FloatDType::F32);
+        p.causal_softmax(scores, heads.scale(), self.compute)
     }
 
     /// Gradients of queries, keys and values from that of the output, `[B T, d]`.
@@ -244,81 +250,20 @@ impl<P: Primitives> TensorDecoder<'_, P> {
         grad: Tensor<2>,
         heads: Heads,
     ) -> [Tensor<3>; 3] {
-        let p = self.probabilities(qkv, heads);
+        let (p, compute) = (&self.primitives, self.compute);
+        let seen = self.probabilities(qkv, heads);
         let [q, k, v] = qkv.clone();
-        let grad = unmerge(grad, heads);
-        let dv = p.clone().transpose().matmul(grad.clone());
-        let dp = grad.matmul(v.transpose());
-        let ds = self.primitives.causal_softmax_backward(p, dp, heads.scale());
-        [ds.clone().matmul(k), ds.transpose().matmul(q), dv]
-    }
-
-    /// RMSNorm over each head of queries and keys; the raw ones, `[B T H, head_dim]` f32, with their inverse
-    /// roots.
-    fn norm_heads(
-        &self,
-        packed: &Tensor<2>,
-        gains: [&Tensor<2>; 2],
-    ) -> (Tensor<2>, [(Tensor<2>, Tensor<2>); 2]) {
-        let [n, _] = packed.dims();
-        let (d, hd) = (self.shape.width, self.shape.head_dim());
-        let mut parts = Vec::with_capacity(3);
-        let raw = [0, 1].map(|i| {
-            let part = packed.clone().slice([0..n, i * d..(i + 1) * d]);
-            let raw = part.reshape([n * self.shape.heads, hd]).cast(FloatDType::F32);
-            let (normed, inverse) =
-                self.primitives.rms_norm(raw.clone(), gains[i].clone(), self.compute);
-            parts.push(normed.reshape([n, d]));
-            (raw, inverse)
-        });
-        parts.push(packed.clone().slice([0..n, 2 * d..3 * d]));
-        (Tensor::cat(parts, 1), raw)
-    }
-
-    fn norm_heads_backward(
-        &self,
-        raw: [(Tensor<2>, Tensor<2>); 2],
-        dqkv: &Tensor<2>,
-        gains: [usize; 2],
-        w: &[Tensor<2>],
-        grads: &mut [Option<Tensor<2>>],
-    ) -> Tensor<2> {
-        let [n, _] = dqkv.dims();
-        let (d, hd) = (self.shape.width, self.shape.head_dim());
-        let mut parts = Vec::with_capacity(3);
-        for (i, (x, inverse)) in raw.into_iter().enumerate() {
-            let part = dqkv.clone().slice([0..n, i * d..(i + 1) * d]);
-            let part = part.reshape([n * self.shape.heads, hd]);
-            let (zeros, gain) = (x.zeros_like(), w[gains[i]].clone());
-            let (dx, dgain) = self.primitives.rms_norm_backward(x, part, gain, inverse, zeros);
-            add(&mut grads[gains[i]], dgain);
-            parts.push(dx.cast(self.compute).reshape([n, d]));
-        }
-        parts.push(dqkv.clone().slice([0..n, 2 * d..3 * d]));
-        Tensor::cat(parts, 1)
+        let grad = p.unmerge(grad, heads);
+        let dv = p.product(seen.clone().transpose(), grad.clone(), compute);
+        let dseen = p.product(grad, v.transpose(), FloatDType::F32);
+        let ds = p.causal_softmax_backward(seen, dseen, heads.scale());
+        let dq = p.product(ds.clone(), k, compute);
+        [dq, p.product(ds.transpose(), q, compute), dv]
     }
 }
 
-/// `[B H, T, head_dim]` to `[B T, d]`.
-fn merge(x: Tensor<3>, heads: Heads) -> Tensor<2> {
-    let Heads { sequences: b, context: t, heads: h, head_dim: hd } = heads;
-    x.reshape([b, h, t, hd]).swap_dims(1, 2).reshape([b * t, h * hd])
-}
-
-/// Back from [`merge`].
-fn unmerge(x: Tensor<2>, heads: Heads) -> Tensor<3> {
-    let Heads { sequences: b, context: t, heads: h, head_dim: hd } = heads;
-    x.reshape([b, t, h, hd]).swap_dims(1, 2).reshape([b * h, t, hd])
-}
-
-/// `xᵀ g`, the gradient of a weight.
-fn outer(x: Tensor<2>, g: Tensor<2>) -> Tensor<2> {
-    x.transpose().matmul(g)
-}
-
-/// Adds to a gradient in f32.
+/// Adds to a gradient, f32.
 fn add(into: &mut Option<Tensor<2>>, part: Tensor<2>) {
-    let part = part.cast(FloatDType::F32);
     *into = Some(match into.take() {
         None => part,
         Some(sum) => sum + part,

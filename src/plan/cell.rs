@@ -79,6 +79,34 @@ impl Recipe {
         RECIPE_VERSION
     }
 
+    /// A recipe for checks and benchmarks, which are of no sweep: a constant rate, one step of one sequence, bytes
+    /// of the built-in text. What matters is set by who asks.
+    pub fn bare(shape: Shape) -> Self {
+        Self {
+            version: RECIPE_VERSION,
+            source: Source::PdProse,
+            tokenizer: Tokenizer::Bytes,
+            data_sha256: String::new(),
+            shape,
+            embedding_std: 0.5,
+            reference_width: 0,
+            parametrization: Parametrization::Mup,
+            reference_layers: 0,
+            steps: 1,
+            batch_sequences: 1,
+            learning_rate: 1e-3,
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+            weight_decay: 0.1,
+            clip: 1.0,
+            schedule: Schedule::Cosine { warmup: 0.0, end: 1.0 },
+            horizon: None,
+            eval_tokens: 0,
+            init_seed: 0,
+            order_seed: None,
+        }
+    }
+
     /// The first 16 hexadecimal digits of the SHA-256 of the recipe's JSON. The layout of the sweep file
     /// and the cell's place in the grid do not matter; every field that changes the run does.
     ///

@@ -16,7 +16,7 @@ const ROWS: f64 = 1024.0;
 /// backward pass reads: per token and block about 6 widths, the packed queries, keys and values, two hidden
 /// layers of twice `ff`, and once the logits. Another thread adds its gradients and activations. An
 /// estimate for planning (a factor of two either way), not an accounting.
-pub fn memory_bytes(cell: &Cell) -> f64 {
+fn memory_bytes(cell: &Cell) -> f64 {
     let shape = &cell.recipe.shape;
     let (d, ff, v) = (shape.width as f64, shape.ff as f64, shape.vocab as f64);
     let per_token = shape.layers as f64 * (9.0 * d + 3.0 * ff) + v + 10.0 * d + 3.0 * ff;
@@ -27,11 +27,43 @@ pub fn memory_bytes(cell: &Cell) -> f64 {
 /// Time between two looks of a worker that has nothing to train [s].
 pub const LOOK: u64 = 1;
 
-/// Memory of the `workers` cells that need most, side by side [bytes].
-pub fn memory_side_by_side(cells: &[&Cell], workers: usize) -> f64 {
-    let mut each: Vec<f64> = cells.iter().map(|c| memory_bytes(c)).collect();
-    each.sort_by(|l, r| r.total_cmp(l));
-    each.iter().take(workers.max(1)).sum()
+/// Whose memory a cell is trained in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// The machine's.
+    Cpu,
+    /// A GPU's, where the activations of a cell may take so many bytes at most.
+    Gpu(u64),
+}
+
+impl Room {
+    /// Peak memory of training a cell [bytes].
+    pub fn of(self, cell: &Cell) -> f64 {
+        match self {
+            Self::Cpu => memory_bytes(cell),
+            Self::Gpu(activations) => gpu_memory_bytes(cell, activations),
+        }
+    }
+
+    /// That of the `workers` cells that need most, side by side [bytes].
+    pub fn side_by_side(self, cells: &[&Cell], workers: usize) -> f64 {
+        let mut each: Vec<f64> = cells.iter().map(|c| self.of(c)).collect();
+        each.sort_by(|l, r| r.total_cmp(l));
+        each.iter().take(workers.max(1)).sum()
+    }
+}
+
+/// Peak memory of training a cell on a GPU, estimated from its dimensions [bytes].
+///
+/// Weights, gradients and two moments in f32 and the copies of bf16 (18 bytes a parameter), and the activations
+/// of a micro-batch (`Shape::activation_bytes`), at least of one sequence. What the pools of the runtime keep
+/// beyond that is not counted.
+fn gpu_memory_bytes(cell: &Cell, activations: u64) -> f64 {
+    let shape = &cell.recipe.shape;
+    let row = shape.activation_bytes(2) as u64;
+    let sequence = row * shape.context as u64;
+    let batch = row * cell.recipe.batch_tokens();
+    18.0 * shape.counts().total + batch.min(activations.max(sequence)) as f64
 }
 
 /// A cell and where its training is to begin.

@@ -94,6 +94,24 @@ pub fn peak(name: &str) -> Result<f64, PredictError> {
     })
 }
 
+/// The device that NVIDIA's driver calls `card`, where its peak is known.
+pub fn of_card(card: &str) -> Option<Device> {
+    let has = |part: &str| card.contains(part);
+    let name = match card {
+        _ if has("H200") => "h200",
+        _ if has("H100") && has("PCIe") => "h100-pcie",
+        // The SXM board is the one with HBM3; others (NVL, GH200) have other peaks.
+        _ if has("H100") && has("HBM3") => "h100-sxm",
+        _ if has("A100") && has("80GB") => "a100-80",
+        _ if has("A100") => "a100-40",
+        _ if has("B200") && !has("GB200") => "b200",
+        _ if has("L40S") => "l40s",
+        _ if card.ends_with("RTX 4090") => "rtx4090",
+        _ => return None,
+    };
+    DEVICES.into_iter().find(|d| d.name == name).filter(|_| !has("GH200"))
+}
+
 impl Hardware {
     /// FLOP that one device does in an hour.
     fn per_hour(&self) -> f64 {
@@ -140,6 +158,23 @@ impl Hardware {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cards_are_known_by_the_names_of_their_driver() {
+        for (card, name) in [
+            ("NVIDIA H100 80GB HBM3", Some("h100-sxm")),
+            ("NVIDIA H100 PCIe", Some("h100-pcie")),
+            ("NVIDIA H200", Some("h200")),
+            ("NVIDIA GH200 480GB", None),
+            ("NVIDIA A100-SXM4-40GB", Some("a100-40")),
+            ("NVIDIA A100 80GB PCIe", Some("a100-80")),
+            ("NVIDIA GeForce RTX 4090", Some("rtx4090")),
+            ("NVIDIA GeForce RTX 4090 D", None),
+            ("Tesla T4", None),
+        ] {
+            assert_eq!(of_card(card).map(|d| d.name), name, "{card}");
+        }
+    }
 
     /// By hand: 8 A100 at 312 TFLOP/s and 50% for 100 hours are 8 x 100 x 3600 x 156e12 = 4.4928e20.
     #[test]

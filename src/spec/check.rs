@@ -38,6 +38,17 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpecError> {
     ensure(*workers.get_ref() <= 1024, || {
         out_of_range("device.workers", workers, "at most 1024", "0 lets a trial choose")
     })?;
+    let devices = &spec.device.devices;
+    let distinct: std::collections::HashSet<_> = devices.get_ref().iter().collect();
+    ensure(distinct.len() == devices.get_ref().len() && distinct.iter().all(|d| **d < 64), || {
+        SpecError::OutOfRange {
+            field: "device.devices",
+            span: devices.span(),
+            got: format!("{:?}", devices.get_ref()),
+            want: "numbers of GPUs, none twice and none above 63",
+            hint: "they are counted from 0, as `isoflop device` shows them",
+        }
+    })?;
     if let Some(got) = spec.slurm.get_ref().unfit() {
         return Err(SpecError::OutOfRange {
             field: "slurm",

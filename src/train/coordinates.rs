@@ -48,7 +48,6 @@ fn rms(x: &Tensor<2>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
 
     use super::*;
     use crate::data::Batch;
@@ -107,7 +106,7 @@ mod tests {
     /// the last block, of its change, of the logits and of their change.
     fn exponents(parametrization: Parametrization, shapes: [(usize, usize); 4]) -> [f64; 4] {
         let (data, base) = data();
-        let place = Place { device: Device::flex(), kernels: Kernels::Fused };
+        let place = Place::cpu(Kernels::Fused);
         let by_width = shapes[0].0 != shapes[1].0;
         let found: Vec<(f64, [f64; 4])> = (0..3)
             .flat_map(|seed| shapes.map(|(width, layers)| (seed, width, layers)))
@@ -172,7 +171,7 @@ mod tests {
         };
         let recipe =
             Recipe { schedule: Schedule::Wsd { warmup: 0.0, decay: 1e-9, end: 1.0 }, ..recipe };
-        let place = Place { device: Device::flex(), kernels: Kernels::Composed };
+        let place = Place::cpu(Kernels::Composed);
         let mut folded = Trainer::new(&recipe, &place);
         let mut model = folded.model.clone();
         let fold = |role| match role {

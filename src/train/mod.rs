@@ -2,22 +2,22 @@
 //!
 //! Everything that decides the result is in the recipe and the data; what happens on the way is told to
 //! an observer, which may keep the state and may stop the run by failing. A run that goes on from a kept
-//! state takes the same steps, bit for bit, as one that was never stopped.
+//! state takes the same steps, bit for bit, as one that was never stopped; where kernels are tuned, the choice
+//! may differ from process to process, and so may the last bits.
 //! Reads: `plan`, `data`, `model`. Read by: `exec`.
 
+pub mod check;
 mod coordinates;
-#[cfg(test)]
-mod golden;
 mod optim;
 mod timing;
 
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use crate::data::{Batch, Dataset};
+pub use crate::model::Place;
 use crate::model::{Scaling, Transformer};
-use crate::ops::Kernels;
 use crate::plan::Recipe;
 use optim::AdamW;
 pub use timing::{Timed, time_cell};
@@ -28,15 +28,6 @@ pub use coordinates::{Coordinates, coordinates};
 const DIVERGED: (f64, u32) = (3.0, 20);
 /// Tokens of one evaluation batch; a constant, so that sums run in the same order for every cell.
 pub const EVAL_BATCH: usize = 4096;
-
-/// Where tensors live and which operations they use.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// Device, without autodiff.
-    pub device: Device,
-    /// Implementation of the operations.
-    pub kernels: Kernels,
-}
 
 /// What an observer is told.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -131,7 +122,7 @@ impl Trainer {
     pub fn new(recipe: &Recipe, place: &Place) -> Self {
         let Recipe { shape, init_seed: seed, .. } = *recipe;
         let scaling = Scaling::of(recipe);
-        let mut model = Transformer::new(shape, scaling, seed, &place.device, place.kernels);
+        let mut model = Transformer::new(shape, scaling, seed, place);
         let optimiser = AdamW::new(recipe, &mut model);
         Self { model, optimiser, recipe: recipe.clone() }
     }

@@ -56,9 +56,7 @@ impl AdamW {
     ) -> f64 {
         let kernels = model.kernels();
         let weights = model.weights_mut();
-        let squares = grads.iter().map(|g| g.clone().powi_scalar(2).sum());
-        let total = squares.reduce(|l, r| l + r).expect("a model has weights");
-        let norm = f64::from(total.into_scalar::<f32>()).sqrt();
+        let norm = ops::norm(&grads, kernels);
         if !norm.is_finite() {
             return norm;
         }

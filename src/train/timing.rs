@@ -23,13 +23,15 @@ pub struct Timed {
 }
 
 /// Trains a cell for about `slice` after one step to warm up, at least one step and at most 50, and
-/// evaluates a batch or two if `eval`. A first step that takes the slice alone is the measurement.
+/// evaluates a batch or two if `eval`. A first step that takes the slice alone is the measurement. Nothing more is
+/// begun once `halt` says so.
 pub fn time_cell(
     recipe: &Recipe,
     data: &Dataset,
     place: &Place,
     slice: Duration,
     eval: bool,
+    halt: &dyn Fn() -> bool,
 ) -> Timed {
     let begin = Instant::now();
     let mut trainer = Trainer::new(recipe, place);
@@ -40,15 +42,15 @@ pub fn time_cell(
         begin.elapsed().as_secs_f64()
     };
     let mut mean = step(0);
-    if mean < slice.as_secs_f64() {
+    if mean < slice.as_secs_f64() && !halt() {
         let (mut sum, mut n) = (0.0, 0);
-        while n < STEPS && (n == 0 || sum < slice.as_secs_f64()) {
+        while n < STEPS && (n == 0 || sum < slice.as_secs_f64() && !halt()) {
             n += 1;
             sum += step(n);
         }
         mean = sum / n as f64;
     }
-    let eval = eval.then(|| {
+    let eval = (eval && !halt()).then(|| {
         let sequences = (EVAL_BATCH / recipe.shape.context).max(1);
         let (mut sum, mut tokens) = (0.0, 0.0);
         for batch in data.held_out(recipe.eval_tokens, sequences).take(BATCHES) {

@@ -1,11 +1,12 @@
 //! AdamW, one element a unit, in place where nobody else holds the storage.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use burn_cubecl::cubecl;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::super::adamw::AdamStep;
+use super::rows::copy;
 use super::{elementwise, lift, lower, reach};
 
 #[cube(launch, address_type = "dynamic")]
@@ -35,10 +36,11 @@ fn kernel(
     }
 }
 
-/// A tensor that may be written.
+/// A tensor that may be written. Where it is shared, a copy by our own kernel: burn's would have padded rows,
+/// which the kernel here knows nothing of.
 fn own(x: Tensor<2>) -> CubeTensor {
     let x = lower(x);
-    if x.can_mut() { x } else { x.copy() }
+    if x.can_mut() { x } else { copy(x, DType::F32) }
 }
 
 /// See [`super::super::adamw`].

@@ -1,6 +1,6 @@
 //! Around the products of attention: heads apart and rotated, and the softmax of the rows seen.
 
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 use burn_cubecl::cubecl;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -141,6 +141,65 @@ pub(super) fn join_heads(parts: [Tensor<3>; 3], heads: Heads, rope: &Rope) -> Te
     lift(qkv)
 }
 
+/// `[B H, T, head_dim]` to `[B T, d]`, or back.
+#[cube(launch, address_type = "dynamic")]
+fn turn_kernel<T: Float>(
+    x: &[T],
+    out: &mut [T],
+    context: usize,
+    heads: usize,
+    head_dim: usize,
+    #[comptime] merge: bool,
+    #[define(T)] _kind: ElemType,
+) {
+    if ABSOLUTE_POS < out.len() {
+        // Numbers of merged elements run over sequences, then tokens, then heads.
+        let i = ABSOLUTE_POS % head_dim;
+        let rest = ABSOLUTE_POS / head_dim;
+        let head = rest % heads;
+        let token = rest / heads;
+        let split = (token / context * heads + head) * context + token % context;
+        if comptime!(merge) {
+            out[ABSOLUTE_POS] = x[split * head_dim + i];
+        } else {
+            out[split * head_dim + i] = x[ABSOLUTE_POS];
+        }
+    }
+}
+
+fn turn(x: &CubeTensor, out: &CubeTensor, heads: Heads, merge: bool) {
+    let elements = heads.sequences * heads.context * heads.width();
+    let (count, dim) = elementwise(&x.client, elements);
+    turn_kernel::launch(
+        &out.client,
+        count,
+        dim,
+        reach(&[x]),
+        x.clone().into_buffer_arg(),
+        out.clone().into_buffer_arg(),
+        heads.context,
+        heads.heads,
+        heads.head_dim,
+        merge,
+        element(x),
+    );
+}
+
+pub(super) fn merge(x: Tensor<3>, heads: Heads) -> Tensor<2> {
+    let x = lower(x);
+    let out = empty(&x, [heads.sequences * heads.context, heads.width()], x.dtype);
+    turn(&x, &out, heads, true);
+    lift(out)
+}
+
+pub(super) fn unmerge(x: Tensor<2>, heads: Heads) -> Tensor<3> {
+    let Heads { sequences: b, context: t, heads: h, head_dim: hd } = heads;
+    let x = lower(x);
+    let out = empty(&x, [b * h, t, hd], x.dtype);
+    turn(&x, &out, heads, false);
+    lift(out)
+}
+
 /// Rows and columns of square matrices, one after the other, as groups.
 fn squares(x: &CubeTensor, [matrices, t, _]: [usize; 3]) -> (Group, CubeCount, CubeDim) {
     Group::of(&x.client, matrices * t, t)
@@ -148,7 +207,7 @@ fn squares(x: &CubeTensor, [matrices, t, _]: [usize; 3]) -> (Group, CubeCount, C
 
 #[cube(launch, address_type = "dynamic")]
 fn softmax_kernel<T: Float>(
-    scores: &[T],
+    scores: &[f32],
     out: &mut [T],
     scale: f32,
     columns: usize,
@@ -162,14 +221,14 @@ fn softmax_kernel<T: Float>(
     let mut most = f32::min_value();
     let mut c = UNIT_POS_X as usize;
     while c < seen {
-        most = max(most, f32::cast_from(scores[row * columns + c]) * scale);
+        most = max(most, scores[row * columns + c] * scale);
         c += group.lanes;
     }
     let most = row_max(most, &mut shared, group.lanes);
     let mut sum = 0.0f32;
     let mut c = UNIT_POS_X as usize;
     while c < seen {
-        sum += (f32::cast_from(scores[row * columns + c]) * scale - most).exp();
+        sum += (scores[row * columns + c] * scale - most).exp();
         c += group.lanes;
     }
     let share = 1.0f32 / row_sum(sum, &mut shared, group.lanes);
@@ -178,17 +237,17 @@ fn softmax_kernel<T: Float>(
         let at = row * columns + c;
         let mut p = 0.0f32;
         if c < seen {
-            p = (f32::cast_from(scores[at]) * scale - most).exp() * share;
+            p = (scores[at] * scale - most).exp() * share;
         }
         out[at] = T::cast_from(p);
         c += group.lanes;
     }
 }
 
-pub(super) fn causal_softmax(scores: Tensor<3>, scale: f32) -> Tensor<3> {
+pub(super) fn causal_softmax(scores: Tensor<3>, scale: f32, to: FloatDType) -> Tensor<3> {
     let dims = scores.dims();
     let scores = lower(scores);
-    let out = empty(&scores, dims, scores.dtype);
+    let out = empty(&scores, dims, to.into());
     let (group, count, dim) = squares(&scores, dims);
     softmax_kernel::launch(
         &out.client,
@@ -208,7 +267,7 @@ pub(super) fn causal_softmax(scores: Tensor<3>, scale: f32) -> Tensor<3> {
 #[cube(launch, address_type = "dynamic")]
 fn softmax_backward_kernel<T: Float>(
     p: &[T],
-    dp: &[T],
+    dp: &[f32],
     out: &mut [T],
     scale: f32,
     columns: usize,
@@ -223,7 +282,7 @@ fn softmax_backward_kernel<T: Float>(
     let mut c = UNIT_POS_X as usize;
     while c < seen {
         let at = row * columns + c;
-        shift += f32::cast_from(p[at]) * f32::cast_from(dp[at]);
+        shift += f32::cast_from(p[at]) * dp[at];
         c += group.lanes;
     }
     let shift = row_sum(shift, &mut shared, group.lanes);
@@ -232,7 +291,7 @@ fn softmax_backward_kernel<T: Float>(
         let at = row * columns + c;
         let mut ds = 0.0f32;
         if c < seen {
-            ds = f32::cast_from(p[at]) * (f32::cast_from(dp[at]) - shift) * scale;
+            ds = f32::cast_from(p[at]) * (dp[at] - shift) * scale;
         }
         out[at] = T::cast_from(ds);
         c += group.lanes;

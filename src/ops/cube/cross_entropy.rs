@@ -1,10 +1,10 @@
-//! Cross-entropy and its gradient in one kernel; probabilities are never kept.
+//! Cross-entropy, with its gradient in the same kernel where that is wanted; probabilities are never kept.
 
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
-use super::{Group, element, empty, indices, lift, lower, reach, row, row_max, row_sum};
+use super::{Group, element, empty, indices, lift, lower, reach, row, row_max, row_sum, unsigned};
 
 #[cube(launch, address_type = "dynamic")]
 fn kernel<T: Float>(
@@ -15,6 +15,7 @@ fn kernel<T: Float>(
     factor: f32,
     columns: usize,
     #[comptime] group: Group,
+    #[comptime] gradient: bool,
     #[define(T)] _kind: ElemType,
 ) {
     let mut shared = Shared::<[f32]>::new_slice(comptime!(group.lanes * group.rows));
@@ -36,28 +37,31 @@ fn kernel<T: Float>(
     }
     let sum = row_sum(sum, &mut shared, group.lanes);
     let target = targets[select(live, row, 0)] as usize;
-    let mut c = UNIT_POS_X as usize;
-    while c < end {
-        let at = row * columns + c;
-        let mut p = (f32::cast_from(logits[at]) - most).exp() / sum;
-        if c == target {
-            p -= 1.0f32;
+    if comptime!(gradient) {
+        let mut c = UNIT_POS_X as usize;
+        while c < end {
+            let at = row * columns + c;
+            let mut p = (f32::cast_from(logits[at]) - most).exp() / sum;
+            if c == target {
+                p -= 1.0f32;
+            }
+            out[at] = T::cast_from(p * factor);
+            c += group.lanes;
         }
-        out[at] = T::cast_from(p * factor);
-        c += group.lanes;
     }
     if live && UNIT_POS_X == 0 {
         losses[row] = sum.ln() + most - f32::cast_from(logits[row * columns + target]);
     }
 }
 
-pub(super) fn both(logits: Tensor<2>, targets: &[i32], factor: f32) -> (Tensor<2>, Tensor<2>) {
+/// The losses; and the gradient with a `factor`.
+fn run(logits: Tensor<2>, targets: &[i32], factor: Option<f32>) -> (Tensor<2>, Option<Tensor<2>>) {
     let [n, vocab] = logits.dims();
     let logits = lower(logits);
-    let ids: Vec<u32> = targets.iter().map(|t| t.cast_unsigned()).collect();
-    let targets = indices(&logits, &ids);
+    let targets = indices(&logits, &unsigned(targets));
     let losses = empty(&logits, [n, 1], DType::F32);
-    let out = empty(&logits, [n, vocab], logits.dtype);
+    let size = if factor.is_some() { [n, vocab] } else { [1, 1] };
+    let out = empty(&logits, size, logits.dtype);
     let (group, count, dim) = Group::of(&logits.client, n, vocab);
     kernel::launch(
         &out.client,
@@ -68,10 +72,20 @@ pub(super) fn both(logits: Tensor<2>, targets: &[i32], factor: f32) -> (Tensor<2
         targets,
         losses.clone().into_buffer_arg(),
         out.clone().into_buffer_arg(),
-        factor,
+        factor.unwrap_or(0.0),
         vocab,
         group,
+        factor.is_some(),
         element(&out),
     );
-    (lift(losses), lift(out))
+    (lift(losses), factor.map(|_| lift(out)))
+}
+
+pub(super) fn losses(logits: Tensor<2>, targets: &[i32]) -> Tensor<2> {
+    run(logits, targets, None).0
+}
+
+pub(super) fn both(logits: Tensor<2>, targets: &[i32], factor: f32) -> (Tensor<2>, Tensor<2>) {
+    let (losses, gradient) = run(logits, targets, Some(factor));
+    (losses, gradient.expect("asked for"))
 }

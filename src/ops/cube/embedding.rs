@@ -1,97 +1,111 @@
-//! The gradient of an embedding: rows with the same id summed in a fixed order, without atomics.
+//! Rows of an embedding, and its gradient: rows with the same id summed in a fixed order, without atomics.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use burn_cubecl::cubecl;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{elementwise, indices, lift, lower, reach};
+use super::{elementwise, empty, indices, lift, lower, reach, unsigned};
 
 /// Rows that one unit sums at a time; a frequent id has many such runs.
 const RUN: usize = 64;
 
-/// Row `places[k]` of `out` is the sum of the rows `order[starts[k]..starts[k + 1]]`.
 #[cube(launch, address_type = "dynamic")]
-fn kernel(
-    rows: &[f32],
-    order: &[u32],
-    starts: &[u32],
-    places: &[u32],
-    out: &mut [f32],
-    columns: usize,
-) {
-    if ABSOLUTE_POS < places.len() * columns {
+fn rows_kernel(table: &[f32], ids: &[u32], out: &mut [f32], columns: usize) {
+    if ABSOLUTE_POS < out.len() {
+        let row = ids[ABSOLUTE_POS / columns] as usize;
+        out[ABSOLUTE_POS] = table[row * columns + ABSOLUTE_POS % columns];
+    }
+}
+
+pub(super) fn rows(table: Tensor<2>, ids: &[i32]) -> Tensor<2> {
+    let [_, d] = table.dims();
+    let table = lower(table);
+    let out = empty(&table, [ids.len(), d], DType::F32);
+    let places = indices(&table, &unsigned(ids));
+    let (count, dim) = elementwise(&table.client, ids.len() * d);
+    rows_kernel::launch(
+        &out.client,
+        count,
+        dim,
+        reach(&[&table, &out]),
+        table.into_buffer_arg(),
+        places,
+        out.clone().into_buffer_arg(),
+        d,
+    );
+    lift(out)
+}
+
+/// Row k of `out` is the sum of the rows `order[starts[k]..starts[k + 1]]`.
+#[cube(launch, address_type = "dynamic")]
+fn sums_kernel(rows: &[f32], order: &[u32], starts: &[u32], out: &mut [f32], columns: usize) {
+    if ABSOLUTE_POS < out.len() {
         let k = ABSOLUTE_POS / columns;
         let c = ABSOLUTE_POS % columns;
         let mut sum = 0.0f32;
         for i in starts[k]..starts[k + 1] {
             sum += rows[order[i as usize] as usize * columns + c];
         }
-        out[places[k] as usize * columns + c] = sum;
+        out[ABSOLUTE_POS] = sum;
     }
 }
 
-/// Which rows a sum takes and where it goes.
-#[derive(Debug, Default, PartialEq)]
+/// Which rows each sum takes.
+#[derive(Debug, PartialEq)]
 struct Sums {
     order: Vec<u32>,
+    /// Where each sum begins in `order`, and the end of the last.
     starts: Vec<u32>,
-    places: Vec<u32>,
 }
 
 impl Sums {
-    fn add(&mut self, rows: impl IntoIterator<Item = u32>, place: u32) {
-        self.starts.push(self.order.len() as u32);
-        self.order.extend(rows);
-        self.places.push(place);
+    fn len(&self) -> usize {
+        self.starts.len() - 1
     }
 
-    /// Writes the sums of `rows`; all of `out` that has no sum stays.
-    fn write(mut self, rows: CubeTensor, out: &CubeTensor, columns: usize) {
-        self.starts.push(self.order.len() as u32);
-        let (count, dim) = elementwise(&out.client, self.places.len() * columns);
-        let [order, starts, places] =
-            [self.order, self.starts, self.places].map(|list| indices(&rows, &list));
-        kernel::launch(
+    fn of(&self, rows: CubeTensor, columns: usize) -> CubeTensor {
+        let out = empty(&rows, [self.len(), columns], DType::F32);
+        let (count, dim) = elementwise(&rows.client, self.len() * columns);
+        let [order, starts] = [&self.order, &self.starts].map(|list| indices(&rows, list));
+        sums_kernel::launch(
             &out.client,
             count,
             dim,
-            reach(&[&rows, out]),
+            reach(&[&rows, &out]),
             rows.into_buffer_arg(),
             order,
             starts,
-            places,
             out.clone().into_buffer_arg(),
             columns,
         );
+        out
     }
 }
 
-/// The rows of each id in runs, and the runs of each id.
-fn plan(ids: &[i32]) -> [Sums; 2] {
-    let mut rows: Vec<u32> = (0..ids.len() as u32).collect();
-    rows.sort_by_key(|row| ids[*row as usize]);
-    let (mut runs, mut sums) = (Sums::default(), Sums::default());
-    for same in rows.chunk_by(|a, b| ids[*a as usize] == ids[*b as usize]) {
-        let first = runs.places.len() as u32;
+/// The rows of each id in runs, and the runs of every id of the vocabulary.
+fn plan(ids: &[i32], vocab: usize) -> [Sums; 2] {
+    let mut order: Vec<u32> = (0..ids.len() as u32).collect();
+    order.sort_by_key(|row| ids[*row as usize]);
+    let (mut starts, mut firsts) = (vec![0], vec![0; vocab + 1]);
+    for same in order.chunk_by(|a, b| ids[*a as usize] == ids[*b as usize]) {
         for run in same.chunks(RUN) {
-            let place = runs.places.len() as u32;
-            runs.add(run.iter().copied(), place);
+            starts.push(starts[starts.len() - 1] + run.len() as u32);
         }
-        sums.add(first..runs.places.len() as u32, ids[same[0] as usize].cast_unsigned());
+        firsts[ids[same[0] as usize] as usize + 1] = same.len().div_ceil(RUN) as u32;
     }
+    for id in 0..vocab {
+        firsts[id + 1] += firsts[id];
+    }
+    let runs = Sums { order, starts };
+    let sums = Sums { order: (0..runs.len() as u32).collect(), starts: firsts };
     [runs, sums]
 }
 
 pub(super) fn gradient(dx: Tensor<2>, ids: &[i32], vocab: usize) -> Tensor<2> {
     let [_, d] = dx.dims();
-    let device = dx.device();
-    let [runs, sums] = plan(ids);
-    let parts = lower(Tensor::<2>::zeros([runs.places.len(), d], &device));
-    runs.write(lower(dx), &parts, d);
-    let out = lower(Tensor::<2>::zeros([vocab, d], &device));
-    sums.write(parts, &out, d);
-    lift(out)
+    let [runs, sums] = plan(ids, vocab);
+    lift(sums.of(runs.of(lower(dx), d), d))
 }
 
 #[cfg(test)]
@@ -99,17 +113,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_is_in_one_run_and_every_run_in_one_sum() {
+    fn every_row_is_in_one_run_and_every_run_in_the_sum_of_its_id() {
         let ids: Vec<i32> = (0..300).map(|i| if i % 3 == 0 { 7 } else { i % 5 }).collect();
-        let [runs, sums] = plan(&ids);
+        let [runs, sums] = plan(&ids, 10);
         let mut rows = runs.order.clone();
         rows.sort_unstable();
         assert_eq!(rows, (0..300).collect::<Vec<u32>>());
-        assert_eq!(sums.order, (0..runs.places.len() as u32).collect::<Vec<u32>>());
-        let first = |s: &Sums, k: usize| s.order[s.starts[k] as usize] as usize;
-        for (k, id) in sums.places.iter().enumerate() {
-            assert_eq!(ids[first(&runs, first(&sums, k))].cast_unsigned(), *id);
+        assert_eq!(sums.order, (0..runs.len() as u32).collect::<Vec<u32>>());
+        assert_eq!((sums.len(), runs.starts[runs.len()]), (10, 300));
+        for id in 0..10 {
+            for run in sums.starts[id]..sums.starts[id + 1] {
+                let run = run as usize;
+                let rows = &runs.order[runs.starts[run] as usize..runs.starts[run + 1] as usize];
+                assert!(!rows.is_empty() && rows.len() <= RUN);
+                assert!(rows.iter().all(|row| ids[*row as usize] as usize == id));
+            }
         }
-        assert!(runs.places.len() > sums.places.len(), "id 7 has more rows than a run");
+        assert!(runs.len() > 6, "id 7 has more rows than a run");
     }
 }

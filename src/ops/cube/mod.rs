@@ -15,12 +15,18 @@
 
 mod adamw;
 mod attention;
+mod check;
 mod cross_entropy;
 mod embedding;
+mod product;
 mod rms_norm;
+mod rows;
+mod sums;
 mod swiglu;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+
+use std::cell::Cell;
 
 use burn::tensor::{DType, FloatDType, Tensor};
 use burn_cubecl::kernel::into_contiguous;
@@ -30,10 +36,13 @@ use burn_cubecl::{Cube, cubecl};
 use cubecl::ir::FloatKind;
 use cubecl::prelude::*;
 
+use super::Products;
 use super::attention::{Heads, Rope};
 use super::primitives::Primitives;
 
 pub(super) use adamw::adamw;
+pub use check::{KINDS, cases, product_cases};
+pub use product::{CANDIDATES, product_by};
 
 /// Units of a cube, where the device allows as many.
 const UNITS: usize = 256;
@@ -42,9 +51,25 @@ const COLUMNS: [usize; 2] = [4, 1024];
 
 /// By the kernels of this folder; only for tensors on a device of CubeCL.
 #[derive(Debug, Clone, Copy)]
-pub struct Cubes;
+pub struct Cubes(pub Products);
 
 impl Primitives for Cubes {
+    fn product<const D: usize>(&self, a: Tensor<D>, b: Tensor<D>, to: FloatDType) -> Tensor<D> {
+        product::product(a, b, to, self.0)
+    }
+
+    fn cast(&self, x: Tensor<2>, to: FloatDType) -> Tensor<2> {
+        rows::cast(x, to)
+    }
+
+    fn embed(&self, table: Tensor<2>, ids: &[i32]) -> Tensor<2> {
+        embedding::rows(table, ids)
+    }
+
+    fn residual(&self, x: Tensor<2>, delta: Tensor<2>) -> Tensor<2> {
+        rows::residual(x, delta)
+    }
+
     fn rms_norm(&self, x: Tensor<2>, gain: Tensor<2>, to: FloatDType) -> (Tensor<2>, Tensor<2>) {
         rms_norm::forward(x, gain, to)
     }
@@ -55,9 +80,29 @@ impl Primitives for Cubes {
         grad: Tensor<2>,
         gain: Tensor<2>,
         inverse: Tensor<2>,
-        dx: Tensor<2>,
+        dx: Option<Tensor<2>>,
     ) -> (Tensor<2>, Tensor<2>) {
         rms_norm::backward(x, grad, gain, inverse, dx)
+    }
+
+    fn norm_heads(
+        &self,
+        packed: Tensor<2>,
+        gains: [Tensor<2>; 2],
+        heads: Heads,
+    ) -> (Tensor<2>, Tensor<2>) {
+        rms_norm::heads_forward(packed, gains, heads)
+    }
+
+    fn norm_heads_backward(
+        &self,
+        packed: Tensor<2>,
+        grad: Tensor<2>,
+        gains: [Tensor<2>; 2],
+        inverse: Tensor<2>,
+        heads: Heads,
+    ) -> (Tensor<2>, [Tensor<2>; 2]) {
+        rms_norm::heads_backward(packed, grad, gains, inverse, heads)
     }
 
     fn swiglu(&self, gate_up: Tensor<2>) -> Tensor<2> {
@@ -76,12 +121,24 @@ impl Primitives for Cubes {
         attention::join_heads(parts, heads, rope)
     }
 
-    fn causal_softmax(&self, scores: Tensor<3>, scale: f32) -> Tensor<3> {
-        attention::causal_softmax(scores, scale)
+    fn merge(&self, x: Tensor<3>, heads: Heads) -> Tensor<2> {
+        attention::merge(x, heads)
+    }
+
+    fn unmerge(&self, x: Tensor<2>, heads: Heads) -> Tensor<3> {
+        attention::unmerge(x, heads)
+    }
+
+    fn causal_softmax(&self, scores: Tensor<3>, scale: f32, to: FloatDType) -> Tensor<3> {
+        attention::causal_softmax(scores, scale, to)
     }
 
     fn causal_softmax_backward(&self, p: Tensor<3>, dp: Tensor<3>, scale: f32) -> Tensor<3> {
         attention::causal_softmax_backward(p, dp, scale)
+    }
+
+    fn losses(&self, logits: Tensor<2>, targets: &[i32]) -> Tensor<2> {
+        cross_entropy::losses(logits, targets)
     }
 
     fn cross_entropy(
@@ -96,22 +153,64 @@ impl Primitives for Cubes {
     fn embedding_gradient(&self, dx: Tensor<2>, ids: &[i32], vocab: usize) -> Tensor<2> {
         embedding::gradient(dx, ids, vocab)
     }
+
+    fn sum(&self, x: Tensor<2>) -> Tensor<1> {
+        sums::total(&[x], false)
+    }
+
+    fn squares(&self, tensors: &[Tensor<2>]) -> Tensor<1> {
+        sums::total(tensors, true)
+    }
 }
 
-/// The values of a tensor, row after row.
+/// The tensor of CubeCL, rows in any layout.
+fn raw<const D: usize>(x: Tensor<D>) -> CubeTensor {
+    x.try_into_primitive::<Cube>().expect("chosen only for devices of CubeCL")
+}
+
+/// The values of a tensor, row after row. What this folder makes already lies so; what burn allocates may
+/// have padded rows, and is copied.
 fn lower<const D: usize>(x: Tensor<D>) -> CubeTensor {
-    let x = x.try_into_primitive::<Cube>().expect("chosen only for devices of CubeCL");
-    into_contiguous(x)
+    into_contiguous(raw(x))
 }
 
 fn lift<const D: usize>(x: CubeTensor) -> Tensor<D> {
     Tensor::from_primitive::<Cube>(x)
 }
 
-/// Room for a result on the device of `beside`.
+/// Room for a result on the device of `beside`, row after row.
 fn empty<const D: usize>(beside: &CubeTensor, shape: [usize; D], dtype: DType) -> CubeTensor {
     let (client, device) = (beside.client.clone(), beside.device.clone());
-    empty_device_contiguous_dtype(client, device, shape.into(), dtype)
+    let room = empty_device_contiguous_dtype(client, device, shape.into(), dtype);
+    if POISON.get() {
+        poison(&room);
+    }
+    room
+}
+
+thread_local! {
+    /// Whether room is filled with NaN.
+    static POISON: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work` with every result filled with NaN before a kernel writes it.
+fn poisoned(work: impl FnOnce()) {
+    POISON.set(true);
+    work();
+    POISON.set(false);
+}
+
+#[cube(launch, address_type = "dynamic")]
+fn poison_kernel<T: Float>(out: &mut [T], nan: f32, #[define(T)] _kind: ElemType) {
+    if ABSOLUTE_POS < out.len() {
+        out[ABSOLUTE_POS] = T::cast_from(nan);
+    }
+}
+
+fn poison(room: &CubeTensor) {
+    let (count, dim) = elementwise(&room.client, room.meta.shape().num_elements());
+    let (out, kind) = (room.clone().into_buffer_arg(), element(room));
+    poison_kernel::launch(&room.client, count, dim, reach(&[room]), out, f32::NAN, kind);
 }
 
 /// Whole numbers, on the device of `beside`.
@@ -119,6 +218,11 @@ fn indices(beside: &CubeTensor, values: &[u32]) -> BufferArg {
     let handle = beside.client.create_from_slice(u32::as_bytes(values));
     // SAFETY: the buffer has as many elements as the slice it was made from.
     unsafe { BufferArg::from_raw_parts(handle, values.len()) }
+}
+
+/// Ids are never negative.
+fn unsigned(ids: &[i32]) -> Vec<u32> {
+    ids.iter().map(|id| id.cast_unsigned()).collect()
 }
 
 /// How CubeCL names the type of a tensor.

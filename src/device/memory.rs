@@ -13,7 +13,7 @@ const PER_PARAM: u64 = 16;
 
 /// What this process may have at most [bytes]: memory and swap of the machine, or less where a control group
 /// or a limit of the process says so. `None` where nobody says.
-pub(super) fn limit() -> Option<u64> {
+pub(crate) fn limit() -> Option<u64> {
     let read = |path: &Path| std::fs::read_to_string(path).ok();
     let machine = read(Path::new("/proc/meminfo")).and_then(|text| machine(&text));
     let groups = read(Path::new("/proc/self/cgroup")).map_or(Vec::new(), |text| groups(&text));
@@ -63,7 +63,7 @@ fn own() -> Option<u64> {
 }
 
 /// Why a cell cannot be trained in so much memory [bytes], if that is certain from its parameters alone.
-pub(super) fn lacking(recipe: &Recipe, limit: Option<u64>) -> Option<String> {
+pub(crate) fn lacking(recipe: &Recipe, limit: Option<u64>) -> Option<String> {
     let needs = PER_PARAM * recipe.shape.counts().total as u64;
     let limit = limit.filter(|limit| needs > *limit)?;
     let gb = |bytes: u64| bytes as f64 / 1e9;
@@ -75,10 +75,10 @@ pub(super) fn lacking(recipe: &Recipe, limit: Option<u64>) -> Option<String> {
 }
 
 /// How the reason begins when memory was what lacked.
-pub(super) const OUT_OF_MEMORY: &str = "out of memory";
+pub(crate) const OUT_OF_MEMORY: &str = "out of memory";
 
 /// Whether a message, of a device's driver or allocator, says that memory ran out.
-pub(super) fn ran_out(message: &str) -> bool {
+pub(crate) fn ran_out(message: &str) -> bool {
     let letters = message.chars().filter(char::is_ascii_alphabetic);
     let squeezed: String = letters.map(|c| c.to_ascii_lowercase()).collect();
     squeezed.contains("outofmemory") || squeezed.contains("memoryallocation")
@@ -89,7 +89,7 @@ pub(super) fn ran_out(message: &str) -> bool {
 const LARGEST: libc::c_int = 1 << 30;
 
 /// Tells the allocator to keep what is freed; the peak of memory does not change.
-pub(super) fn keep_pages() {
+pub(crate) fn keep_pages() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt only sets parameters of the allocator and may be called at any time.
     unsafe {
