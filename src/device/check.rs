@@ -153,7 +153,7 @@ fn operations(_: &Place, tell: &mut dyn FnMut(Case)) {
 fn products(place: &Place, tell: &mut dyn FnMut(Case)) {
     match place.kernels {
         Kernels::Cubes(_, products) => {
-            ops::product_cases(&place.device, products, &ops::KINDS, tell)
+            ops::product_cases(&place.device, products, &ops::KINDS, tell);
         }
         _ => ops::cpu_product_cases(tell),
     }

@@ -40,7 +40,7 @@ fn kernel(
 /// which the kernel here knows nothing of.
 fn own(x: Tensor<2>) -> CubeTensor {
     let x = lower(x);
-    if x.can_mut() { x } else { copy(x, DType::F32) }
+    if x.can_mut() { x } else { copy(&x, DType::F32) }
 }
 
 /// See [`super::super::adamw`].

@@ -14,6 +14,7 @@ use cubek::matmul::multi_level::components::tile::TileMatmulKind;
 use cubek::matmul::multi_level::routines::batch::double_buffering::DoubleBufferingArgs;
 use cubek::matmul::multi_level::routines::batch::ordered_double_buffering::OrderedSelectionArgs;
 use cubek::matmul::multi_level::routines::batch::simple::SimpleArgs;
+use cubek::matmul::multi_level::routines::batch::simple_unit::SimpleUnitSelectionArgs;
 use cubek::matmul::routine::BlueprintStrategy::Inferred;
 use cubek::std::InputBinding;
 
@@ -66,7 +67,7 @@ fn strategy(name: &str) -> Option<Strategy> {
         "tma cmma rows" => Strategy::SimpleTmaCmma(tma(Cmma, true)),
         "specialized tma mma" => Strategy::SpecializedTmaMma(Inferred(().into())),
         "specialized tma cmma" => Strategy::SpecializedTmaCmma(Inferred(().into())),
-        UNIT => Strategy::SimpleUnit(Inferred(Default::default())),
+        UNIT => Strategy::SimpleUnit(Inferred(SimpleUnitSelectionArgs::default())),
         _ => return None,
     })
 }

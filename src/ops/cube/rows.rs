@@ -20,18 +20,18 @@ fn cast_kernel<T: Float, O: Float>(
 }
 
 /// A copy of contiguous values in the type `to`.
-pub(super) fn copy(x: CubeTensor, to: DType) -> CubeTensor {
+pub(super) fn copy(x: &CubeTensor, to: DType) -> CubeTensor {
     let shape = x.meta.shape();
-    let out = empty(&x, [shape[0], shape[1]], to);
+    let out = empty(x, [shape[0], shape[1]], to);
     let (count, dim) = elementwise(&x.client, shape[0] * shape[1]);
     cast_kernel::launch(
         &out.client,
         count,
         dim,
-        reach(&[&x, &out]),
+        reach(&[x, &out]),
         x.clone().into_buffer_arg(),
         out.clone().into_buffer_arg(),
-        element(&x),
+        element(x),
         element(&out),
     );
     out
@@ -39,7 +39,7 @@ pub(super) fn copy(x: CubeTensor, to: DType) -> CubeTensor {
 
 pub(super) fn cast(x: Tensor<2>, to: FloatDType) -> Tensor<2> {
     let x = lower(x);
-    lift(if x.dtype == to.into() { x } else { copy(x, to.into()) })
+    lift(if x.dtype == to.into() { x } else { copy(&x, to.into()) })
 }
 
 #[cube(launch, address_type = "dynamic")]

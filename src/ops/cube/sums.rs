@@ -46,7 +46,7 @@ fn part_kernel(
 }
 
 /// Sums `length` elements at a time into `out` from `first` on.
-fn parts(x: CubeTensor, out: &CubeTensor, first: usize, length: usize, squared: bool) -> usize {
+fn parts(x: &CubeTensor, out: &CubeTensor, first: usize, length: usize, squared: bool) -> usize {
     let elements = x.meta.shape().num_elements();
     let parts = elements.div_ceil(length);
     let (group, count, dim) = Group::of(&x.client, parts, length.min(elements));
@@ -54,7 +54,7 @@ fn parts(x: CubeTensor, out: &CubeTensor, first: usize, length: usize, squared: 
         &out.client,
         count,
         dim,
-        reach(&[&x, out]),
+        reach(&[x, out]),
         x.clone().into_buffer_arg(),
         out.clone().into_buffer_arg(),
         first,
@@ -74,11 +74,11 @@ pub(super) fn total(tensors: &[Tensor<2>], squared: bool) -> Tensor<1> {
     let mut sums = empty(&tensors[0], [all], DType::F32);
     let mut first = 0;
     for x in tensors {
-        first += parts(x, &sums, first, PART, squared);
+        first += parts(&x, &sums, first, PART, squared);
     }
     while sums.meta.shape().num_elements() > 1 {
         let next = empty(&sums, [sums.meta.shape().num_elements().div_ceil(PART)], DType::F32);
-        parts(sums, &next, 0, PART, false);
+        parts(&sums, &next, 0, PART, false);
         sums = next;
     }
     lift(sums)
