@@ -42,8 +42,7 @@ const UNIT: &str = "unit";
 
 fn strategy(name: &str) -> Option<Strategy> {
     use TileMatmulKind::{Cmma, Mma};
-    let simple = |tile_matmul, multi_rows| Inferred(SimpleArgs { multi_rows, tile_matmul });
-    let tma = |tile_matmul, multi_rows| Inferred(SimpleArgs { multi_rows, tile_matmul });
+    let simple = |tile_matmul, multi_rows| SimpleArgs { multi_rows, tile_matmul };
     let ordered = |tile_matmul| {
         Inferred(OrderedSelectionArgs {
             partition_k: Some(2),
@@ -53,9 +52,9 @@ fn strategy(name: &str) -> Option<Strategy> {
         })
     };
     Some(match name {
-        "simple cmma" => Strategy::SimpleCyclicCmma(simple(Cmma, false)),
-        "simple cmma rows" => Strategy::SimpleCyclicCmma(simple(Cmma, true)),
-        "simple mma rows" => Strategy::SimpleCyclicMma(simple(Mma, true)),
+        "simple cmma" => Strategy::SimpleCyclicCmma(Inferred(simple(Cmma, false))),
+        "simple cmma rows" => Strategy::SimpleCyclicCmma(Inferred(simple(Cmma, true))),
+        "simple mma rows" => Strategy::SimpleCyclicMma(Inferred(simple(Mma, true))),
         "ordered mma 8" => Strategy::OrderedDoubleMma(ordered(Mma)),
         "ordered cmma 8" => Strategy::OrderedDoubleCmma(ordered(Cmma)),
         "double mma" => Strategy::DoubleCyclicMma(Inferred(DoubleBufferingArgs {
@@ -63,8 +62,8 @@ fn strategy(name: &str) -> Option<Strategy> {
             tile_matmul: Mma,
         })),
         "specialized mma" => Strategy::SpecializedCyclicMma(Inferred(().into())),
-        "tma mma rows" => Strategy::SimpleTmaMma(tma(Mma, true)),
-        "tma cmma rows" => Strategy::SimpleTmaCmma(tma(Cmma, true)),
+        "tma mma rows" => Strategy::SimpleTmaMma(Inferred(simple(Mma, true))),
+        "tma cmma rows" => Strategy::SimpleTmaCmma(Inferred(simple(Cmma, true))),
         "specialized tma mma" => Strategy::SpecializedTmaMma(Inferred(().into())),
         "specialized tma cmma" => Strategy::SpecializedTmaCmma(Inferred(().into())),
         UNIT => Strategy::SimpleUnit(Inferred(SimpleUnitSelectionArgs::default())),
