@@ -21,8 +21,6 @@ pub struct Card {
     pub name: String,
     /// All of its memory [bytes].
     pub memory: u64,
-    /// What of it is free [bytes]; only where [`free_memory`] was asked.
-    pub free: Option<u64>,
     /// Compute capability: (9, 0) is `sm_90`.
     pub capability: (u32, u32),
     /// Streaming multiprocessors.
@@ -228,7 +226,6 @@ fn ask(library: &Library, path: &Path) -> Result<Driver, Missing> {
                 index: index as usize,
                 name: text(name.as_ptr()).to_string_lossy().into_owned(),
                 memory: memory as u64,
-                free: None,
                 capability: (major, minor),
                 processors,
             });
@@ -250,38 +247,6 @@ const PROCESSORS: c_int = 16;
 /// 13010 is CUDA 13.1.
 fn split(version: u32) -> (u32, u32) {
     (version / 1000, version % 1000 / 10)
-}
-
-/// Free memory of a card [bytes]. Makes a context on it, which takes some tenths of a second and, while it is
-/// asked, some hundreds of megabytes of the card: ask only where a person wants to know.
-pub fn free_memory(card: &Card) -> Option<u64> {
-    let library = &opened().ok()?.library;
-    let index = c_int::try_from(card.index).ok()?;
-    // SAFETY: the signatures are those of cuda.h; the context is this card's, and is popped and released.
-    unsafe {
-        let get: DeviceAnd<c_int> = function(library, "cuDeviceGet")?;
-        let retain: DeviceAnd<*mut c_void> = function(library, "cuDevicePrimaryCtxRetain")?;
-        let release: unsafe extern "C" fn(c_int) -> c_int =
-            function(library, "cuDevicePrimaryCtxRelease_v2")?;
-        let push: unsafe extern "C" fn(*mut c_void) -> c_int =
-            function(library, "cuCtxPushCurrent_v2")?;
-        let pop: unsafe extern "C" fn(*mut *mut c_void) -> c_int =
-            function(library, "cuCtxPopCurrent_v2")?;
-        let info: unsafe extern "C" fn(*mut usize, *mut usize) -> c_int =
-            function(library, "cuMemGetInfo_v2")?;
-        let (mut device, mut context) = (0, std::ptr::null_mut());
-        if get(&raw mut device, index) != 0 || retain(&raw mut context, device) != 0 {
-            return None;
-        }
-        let (mut free, mut total) = (0, 0);
-        let pushed = push(context) == 0;
-        let told = pushed && info(&raw mut free, &raw mut total) == 0;
-        if pushed {
-            pop(&raw mut context);
-        }
-        release(device);
-        told.then_some(free as u64)
-    }
 }
 
 /// The release of the driver: what its kernel module says, else what its library's file is called.

@@ -514,8 +514,7 @@ mod tests {
 
     fn driver(cuda: (u32, u32), capability: (u32, u32)) -> Driver {
         let name = "H100".to_owned();
-        let card =
-            Card { index: 0, name, memory: 80 << 30, free: None, capability, processors: 132 };
+        let card = Card { index: 0, name, memory: 80 << 30, capability, processors: 132 };
         Driver { path: PathBuf::from("libcuda.so.1"), cuda, release: None, cards: vec![card] }
     }
 

@@ -28,7 +28,7 @@ use crate::spec::{DeviceKind, DeviceSpec, Matmul};
 use crate::train::Place;
 
 pub use calls::{Calls, Counts};
-pub use driver::{Card, Driver, Missing, free_memory};
+pub use driver::{Card, Driver, Missing};
 pub use libraries::{Found, Part, look};
 pub use messages::show_messages;
 pub use pool::in_parallel;

@@ -75,9 +75,7 @@ pub fn cases(place: &Place, tell: &mut dyn FnMut(Case)) {
                 if shape.tied { " tied" } else { "" },
             );
             let mut case = |what: String, worst: f64, tolerance: f64| {
-                // What is no number is as far off as can be.
-                let worst = if worst.is_nan() { f64::INFINITY } else { worst };
-                tell(Case { name: what, worst, tolerance });
+                tell(Case::new(what, worst, tolerance));
             };
             // A sum of hundreds of f32, one after the other.
             case(format!("{what}: loss"), (loss - want_loss).abs(), 0.2 * tolerance);

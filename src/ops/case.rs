@@ -17,6 +17,11 @@ pub struct Case {
 }
 
 impl Case {
+    /// What is no number is as far off as can be.
+    pub fn new(name: String, worst: f64, tolerance: f64) -> Self {
+        Self { name, worst: if worst.is_nan() { f64::INFINITY } else { worst }, tolerance }
+    }
+
     /// Whether the result may be trusted.
     pub fn holds(&self) -> bool {
         self.worst <= self.tolerance
