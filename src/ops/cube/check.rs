@@ -2,7 +2,8 @@
 //! on CubeCL's CPU runtime, and for `isoflop device check`, on the GPU that is there.
 //!
 //! Inputs are drawn; every result is filled with NaN before a kernel writes it, so that an element that
-//! nobody wrote is seen.
+//! nobody wrote is seen. Rows of inputs are padded with NaN, as a GPU may pad them, so that a kernel that
+//! takes the padding for values is seen.
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
@@ -10,7 +11,7 @@ use super::super::attention::{Heads, Rope};
 use super::super::case::{PRODUCTS, adam_step, by_hand, drawn, lying, worst};
 use super::super::primitives::{Plain, Primitives};
 use super::super::{Case, Kernels, Products, adamw};
-use super::{Cubes, poisoned};
+use super::{Cubes, lift, poisoned, raw};
 
 /// What a cast to bf16 may move, as a share of the largest element: 8 bits, and a sum in another order may
 /// round the other way.
@@ -29,7 +30,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Standard normal numbers on burn's CPU backend and on the device.
+    /// Standard normal numbers on burn's CPU backend, and on the device with padded rows.
     fn pair<const D: usize>(
         &self,
         name: &str,
@@ -37,10 +38,11 @@ impl Bench<'_> {
         kind: FloatDType,
     ) -> [Tensor<D>; 2] {
         let values = drawn(name, shape.iter().product());
-        [&Device::flex(), self.device].map(|device| {
+        let [here, there] = [&Device::flex(), self.device].map(|device| {
             Tensor::<D>::from_data(TensorData::new(values.clone(), shape.to_vec()), device)
                 .cast(kind)
-        })
+        });
+        [here, padded(there)]
     }
 
     fn same<const D: usize>(&mut self, want: Tensor<D>, got: Tensor<D>, what: &str) {
@@ -49,6 +51,17 @@ impl Bench<'_> {
         let worst = if alike { worst(&values(want), &values(got)) } else { f64::INFINITY };
         (self.tell)(Case { name: what.to_owned(), worst, tolerance });
     }
+}
+
+/// The same values, with NaN after each row.
+fn padded<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let columns = x.dims()[D - 1];
+    let mut padding = x.dims();
+    padding[D - 1] = 3;
+    let padding = Tensor::<D>::full(padding, f32::NAN, &x.device()).cast(x.dtype());
+    let mut wide = raw(Tensor::cat(vec![x, padding], D - 1));
+    wide.meta.shape_mut()[D - 1] = columns;
+    lift(wide)
 }
 
 fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {

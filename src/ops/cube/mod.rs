@@ -168,10 +168,17 @@ fn raw<const D: usize>(x: Tensor<D>) -> CubeTensor {
     x.try_into_primitive::<Cube>().expect("chosen only for devices of CubeCL")
 }
 
-/// The values of a tensor, row after row. What this folder makes already lies so; what burn allocates may
-/// have padded rows, and is copied.
+/// The values of a tensor, row after row, and nothing behind them. What this folder makes already lies so;
+/// what burn allocates may have padded rows, and is copied. A single row needs no copy, but its padding would
+/// count in a kernel's `len()`, which is that of the buffer.
 fn lower<const D: usize>(x: Tensor<D>) -> CubeTensor {
-    into_contiguous(raw(x))
+    let mut x = into_contiguous(raw(x));
+    let bytes = x.meta.num_elements() * x.dtype.size();
+    let behind = x.handle.size_in_used() - bytes as u64;
+    if behind > 0 {
+        x.handle = x.handle.offset_end(behind);
+    }
+    x
 }
 
 fn lift<const D: usize>(x: CubeTensor) -> Tensor<D> {
