@@ -219,7 +219,7 @@ fn check(args: &DeviceCheckArgs) -> Result<u8, Failure> {
 /// One line a check, and a few for what is wrong.
 fn line(checked: &Checked, compile_only: bool) -> String {
     /// Wrong cases that are shown.
-    const SHOWN: usize = 5;
+    const SHOWN: usize = 12;
     let name = checked.check.name();
     let seconds = checked.seconds;
     let mut out = match (&checked.ended, checked.wrong.len()) {
@@ -241,7 +241,15 @@ fn line(checked: &Checked, compile_only: bool) -> String {
         let short: String = why.chars().take(600).collect();
         out += &format!("            error: {short}\n");
     }
-    for case in checked.wrong.iter().take(SHOWN) {
+    // One of each operation tells more than all of the first.
+    let mut kinds: Vec<&str> = Vec::new();
+    let one_each = checked.wrong.iter().filter(|case| {
+        let kind = case.name.split(['[', ':']).next().unwrap_or_default();
+        let new = !kinds.contains(&kind);
+        kinds.push(kind);
+        new
+    });
+    for case in one_each.take(SHOWN) {
         let off = if case.worst.is_finite() {
             format!("is off by {:.2e}, may be {:.1e}", case.worst, case.tolerance)
         } else {
@@ -463,9 +471,10 @@ fn products(
             seen.push(&row.product);
             let of = |r: &&bench::ProductRow| r.product == row.product;
             let rate = |r: &bench::ProductRow| r.flops_per_second.unwrap_or(0.0);
-            let best = rows[first..].iter().filter(of).max_by(|a, b| rate(a).total_cmp(&rate(b)));
-            let fixed = rows[first..].iter().find(of).map_or(0.0, rate);
-            if let Some(best) = best {
+            let all = rows[first..].iter().filter(of);
+            let (fixed, others): (Vec<_>, Vec<_>) = all.partition(|r| r.kernel == bench::FIXED);
+            let fixed = fixed.first().map_or(0.0, |r| rate(r));
+            if let Some(best) = others.into_iter().max_by(|a, b| rate(a).total_cmp(&rate(b))) {
                 lines.push(vec![
                     row.product.clone(),
                     best.kernel.to_owned(),

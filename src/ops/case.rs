@@ -22,6 +22,11 @@ impl Case {
         Self { name, worst: if worst.is_nan() { f64::INFINITY } else { worst }, tolerance }
     }
 
+    /// By the relative difference of what should be and what is.
+    pub fn of(name: String, want: &[f32], got: &[f32], tolerance: f64) -> Self {
+        Self::new(name, relative_difference(want, got), tolerance)
+    }
+
     /// Whether the result may be trusted.
     pub fn holds(&self) -> bool {
         self.worst <= self.tolerance
@@ -46,15 +51,19 @@ pub(super) fn adam_step(t: i32) -> AdamStep {
     }
 }
 
-/// Largest difference, over the largest magnitude of what should be; endless where one is no number.
-pub(super) fn worst(want: &[f32], got: &[f32]) -> f64 {
+/// Largest difference; endless where one is no number or not there.
+pub fn largest_difference(want: &[f32], got: &[f32]) -> f64 {
     if want.len() != got.len() {
         return f64::INFINITY;
     }
-    let scale = want.iter().fold(1e-6_f32, |m, v| m.max(v.abs()));
     let off = want.iter().zip(got).map(|(w, g)| (w - g).abs());
-    let most = off.fold(0.0_f32, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) });
-    f64::from(most / scale)
+    f64::from(off.fold(0.0_f32, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) }))
+}
+
+/// Largest difference, as a share of the largest magnitude of what should be.
+pub fn relative_difference(want: &[f32], got: &[f32]) -> f64 {
+    let scale = want.iter().fold(1e-6_f32, |m, v| m.max(v.abs()));
+    largest_difference(want, got) / f64::from(scale)
 }
 
 /// Rows, columns and inner length of products that fill no tile, and of some whose rows a GPU would pad.

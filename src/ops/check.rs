@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::case::{PRODUCTS, adam_step, by_hand, drawn, worst};
+use super::case::{PRODUCTS, adam_step, by_hand, drawn};
 use super::matrix::{View, multiply};
 use super::{Case, Kernels, Plain, Primitives, adamw, cross_entropy, norm, rms_norm, swiglu};
 
@@ -25,7 +25,7 @@ fn values(x: Tensor<2>) -> Vec<f32> {
 /// Never: the ids are small and the tensors f32.
 pub fn cpu_cases(tell: &mut dyn FnMut(Case)) {
     let mut same = |want: Tensor<2>, got: &[f32], name: String| {
-        tell(Case { name, worst: worst(&values(want), got), tolerance: TOLERANCE });
+        tell(Case::of(name, &values(want), got, TOLERANCE));
     };
     for [n, d] in [[1, 2], [3, 5], [131, 33], [9, 1376]] {
         let what = format!("[{n}, {d}] f32");
@@ -98,7 +98,7 @@ pub fn cpu_product_cases(tell: &mut dyn FnMut(Case)) {
             multiply(out, (&a, view(m, k, turn_a)), (&b, view(k, n, turn_b)), 1.0, false);
             let want = by_hand(&a, &b, [m, n, k], [turn_a, turn_b]);
             let name = format!("{layout} [{m}, {n}, {k}] f32");
-            tell(Case { name, worst: worst(&want, &c), tolerance: TOLERANCE });
+            tell(Case::of(name, &want, &c, TOLERANCE));
         }
     }
 }

@@ -31,7 +31,7 @@ use burn_flex::{Flex, FlexTensor};
 
 pub use adamw::{AdamStep, adamw};
 pub use attention::{Heads, Rope, attention};
-pub use case::Case;
+pub use case::{Case, largest_difference, relative_difference};
 pub use check::{cpu_cases, cpu_product_cases};
 pub use cross_entropy::cross_entropy;
 #[cfg(feature = "cube")]

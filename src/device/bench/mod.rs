@@ -21,7 +21,7 @@ pub use cells::Ended;
 pub use gemm::{Gemm, gemm};
 pub use job::{Job, cpu_jobs};
 #[cfg(feature = "cube")]
-pub use products::{ProductRow, products};
+pub use products::{FIXED, ProductRow, products};
 pub use serve::{ServeError, export, serve};
 
 /// Steps that are not counted: the first ones pay for pages, pools and compilation.

@@ -3,12 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use burn::tensor::{Device, Distribution, FloatDType, Tensor};
+use burn::tensor::{Device, Distribution, FloatDType, Int, Tensor};
 use serde::Serialize;
 
 use super::job::Job;
-use crate::ops::{CANDIDATES, product_by};
+use crate::ops::{CANDIDATES, Case, Cubes, Primitives as _, Products, product_by};
 
+/// The fixed choice, timed beside the kernels it chooses from.
+pub const FIXED: &str = "fixed";
+/// Rows of a result that are compared.
+const ROWS: usize = 16;
+/// What they may be off by: a result in bf16, or a long sum of f32 in another order.
+const TOLERANCE: f64 = 1e-2;
 /// Launches in one measurement.
 const LAUNCHES: usize = 10;
 /// Measurements.
@@ -85,44 +91,29 @@ pub fn products(
     tell: &mut dyn FnMut(ProductRow),
 ) {
     for product in of(job) {
-        let [batch, m, n, k] = product.shape;
-        let lying = |rows, columns, turned| {
-            if turned { [batch, columns, rows] } else { [batch, rows, columns] }
-        };
-        let make = |rows, columns, turned| {
-            let x = Tensor::<3>::random(
-                lying(rows, columns, turned),
-                Distribution::Normal(0.0, 1.0),
-                device,
-            )
-            .cast(FloatDType::BF16);
-            if turned { x.transpose() } else { x }
-        };
-        let (a, b) = (make(m, k, product.turned[0]), make(k, n, product.turned[1]));
-        for kernel in CANDIDATES {
+        let operands = product.operands(device);
+        for kernel in CANDIDATES.into_iter().chain([FIXED]) {
             if enough() {
                 return;
             }
-            let run = || {
-                if batch == 1 {
-                    let [a, b] = [&a, &b].map(|x| x.clone().squeeze_dim::<2>(0));
-                    product_by(kernel, a, b, product.to).map(|_| ())
-                } else {
-                    product_by(kernel, a.clone(), b.clone(), product.to).map(|_| ())
-                }
-            };
+            let run = || product.by(kernel, &operands);
             let begin = Instant::now();
-            let first = attempt(|| run().and_then(|()| wait(device)));
+            let first = attempt(|| product.holds(&run()?, &operands));
             let first_seconds = begin.elapsed().as_secs_f64();
             let seconds = first.and_then(|()| {
                 let mut best = f64::INFINITY;
                 for _ in 0..TIMES {
                     let begin = Instant::now();
-                    attempt(|| (0..LAUNCHES).try_for_each(|_| run()).and_then(|()| wait(device)))?;
+                    attempt(|| {
+                        (0..LAUNCHES)
+                            .try_for_each(|_| run().map(|_| ()))
+                            .and_then(|()| wait(device))
+                    })?;
                     best = best.min(begin.elapsed().as_secs_f64() / LAUNCHES as f64);
                 }
                 Ok(best)
             });
+            let [batch, m, n, k] = product.shape;
             let flops = 2.0 * (batch * m * n * k) as f64;
             tell(ProductRow {
                 product: product.name.clone(),
@@ -135,6 +126,59 @@ pub fn products(
             });
         }
     }
+}
+
+impl Product {
+    /// Standard normal numbers in bf16, as they lie in a step.
+    fn operands(&self, device: &Device) -> [Tensor<3>; 2] {
+        let [batch, m, n, k] = self.shape;
+        let make = |rows, columns, turned| {
+            let lying = if turned { [batch, columns, rows] } else { [batch, rows, columns] };
+            let x = Tensor::<3>::random(lying, Distribution::Normal(0.0, 1.0), device);
+            let x = x.cast(FloatDType::BF16);
+            if turned { x.transpose() } else { x }
+        };
+        [make(m, k, self.turned[0]), make(k, n, self.turned[1])]
+    }
+
+    /// By the kernel of that name, a single matrix as such.
+    fn by(&self, kernel: &str, [a, b]: &[Tensor<3>; 2]) -> Result<Tensor<3>, String> {
+        if self.shape[0] > 1 {
+            return one(kernel, a.clone(), b.clone(), self.to);
+        }
+        let [a, b] = [a, b].map(|x| x.clone().squeeze_dim::<2>(0));
+        one(kernel, a, b, self.to).map(|x| x.unsqueeze_dim(0))
+    }
+
+    /// Rows of the last matrix against those summed one element a unit.
+    fn holds(&self, out: &Tensor<3>, [a, b]: &[Tensor<3>; 2]) -> Result<(), String> {
+        let [batch, m, _, _] = self.shape;
+        let rows = 0..m.cast_signed() as i64;
+        let rows = Tensor::<1, Int>::arange_step(rows, m.div_ceil(ROWS), &a.device());
+        let last = |x: &Tensor<3>| x.clone().narrow(0, batch - 1, 1).squeeze_dim::<2>(0);
+        let reference = Cubes(Products::Reference);
+        let a = last(a).select(0, rows.clone());
+        let want = values(reference.product(a, last(b), FloatDType::F32))?;
+        let got = values(last(out).select(0, rows))?;
+        let case = Case::of(self.name.clone(), &want, &got, TOLERANCE);
+        if case.holds() { Ok(()) } else { Err(format!("wrong: off by {:.1e}", case.worst)) }
+    }
+}
+
+fn one<const D: usize>(
+    kernel: &str,
+    a: Tensor<D>,
+    b: Tensor<D>,
+    to: FloatDType,
+) -> Result<Tensor<D>, String> {
+    if kernel == FIXED {
+        return Ok(Cubes(Products::Fixed).product(a, b, to));
+    }
+    product_by(kernel, a, b, to)
+}
+
+fn values(x: Tensor<2>) -> Result<Vec<f32>, String> {
+    x.cast(FloatDType::F32).into_data().try_to_vec().map_err(|e| e.to_string())
 }
 
 /// A panic of a kernel's choice is an answer.

@@ -8,7 +8,7 @@
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
 use super::super::attention::{Heads, Rope};
-use super::super::case::{PRODUCTS, adam_step, by_hand, drawn, lying, worst};
+use super::super::case::{PRODUCTS, adam_step, by_hand, drawn, lying};
 use super::super::primitives::{Plain, Primitives};
 use super::super::{Case, Kernels, Products, adamw};
 use super::{Cubes, lift, poisoned, raw};
@@ -48,8 +48,12 @@ impl Bench<'_> {
     fn same<const D: usize>(&mut self, want: Tensor<D>, got: Tensor<D>, what: &str) {
         let tolerance = if want.dtype() == DType::BF16 { BF16 } else { F32 };
         let alike = (want.dtype(), want.dims()) == (got.dtype(), got.dims());
-        let worst = if alike { worst(&values(want), &values(got)) } else { f64::INFINITY };
-        (self.tell)(Case { name: what.to_owned(), worst, tolerance });
+        let name = what.to_owned();
+        (self.tell)(if alike {
+            Case::of(name, &values(want), &values(got), tolerance)
+        } else {
+            Case::new(name, f64::INFINITY, tolerance)
+        });
     }
 }
 
@@ -290,45 +294,93 @@ fn optimiser(bench: &mut Bench<'_>) {
     }
 }
 
-/// Matrix products in every layout, alone and as a batch, against f64 on the host.
+/// Matrix products in every layout, alone and as a batch, against f64 on the host; and of shapes that other
+/// kernels are chosen for, against the products that were so checked.
 pub fn product_cases(
     device: &Device,
     products: Products,
     kinds: &[FloatDType],
     tell: &mut dyn FnMut(Case),
 ) {
-    let bench = Bench { device, kinds, tell };
+    let mut bench = Bench { device, kinds, tell };
     poisoned(|| {
-        for [m, n, k] in PRODUCTS {
-            for kind in bench.kinds.iter().copied() {
-                for (to, tolerance) in [(FloatDType::F32, F32), (FloatDType::BF16, BF16)] {
-                    if to == FloatDType::BF16 && kind == FloatDType::F32 {
-                        continue;
-                    }
-                    for (layout, [turn_a, turn_b]) in
-                        [("NN", [false, false]), ("NT", [false, true]), ("TN", [true, false])]
-                    {
-                        for batch in [1, 3] {
-                            let [a, a2] = bench.pair("a", lying(batch, m, k, turn_a), kind);
-                            let [b, b2] = bench.pair("b", lying(batch, k, n, turn_b), kind);
-                            let want = by_hand(&values(a), &values(b), [m, n, k], [turn_a, turn_b]);
-                            let turned = |x: Tensor<3>, turn| if turn { x.transpose() } else { x };
-                            let (a2, b2) = (turned(a2, turn_a), turned(b2, turn_b));
-                            let cubes = Cubes(products);
-                            let got = if batch == 1 {
-                                let [a, b] = [a2, b2].map(|x| x.squeeze_dim::<2>(0));
-                                values(cubes.product(a, b, to))
-                            } else {
-                                values(cubes.product(a2, b2, to))
-                            };
-                            let (from, to) = (short(kind), short(to));
-                            let name = format!("{layout} {batch} x [{m}, {n}, {k}] {from} to {to}");
-                            let worst = worst(&want, &got);
-                            (bench.tell)(Case { name, worst, tolerance });
-                        }
-                    }
+        small_products(&mut bench, products);
+        if products != Products::Reference && kinds.contains(&FloatDType::BF16) {
+            large_products(&mut bench, products);
+        }
+    });
+}
+
+fn turned<const D: usize>(x: Tensor<D>, turn: bool) -> Tensor<D> {
+    if turn { x.transpose() } else { x }
+}
+
+fn layouts() -> [(&'static str, [bool; 2]); 3] {
+    [("NN", [false, false]), ("NT", [false, true]), ("TN", [true, false])]
+}
+
+fn small_products(bench: &mut Bench<'_>, products: Products) {
+    for [m, n, k] in PRODUCTS {
+        for kind in bench.kinds.iter().copied() {
+            for (to, tolerance) in [(FloatDType::F32, F32), (FloatDType::BF16, BF16)] {
+                if to == FloatDType::BF16 && kind == FloatDType::F32 {
+                    continue;
+                }
+                for ((layout, [turn_a, turn_b]), batch) in
+                    layouts().into_iter().flat_map(|layout| [(layout, 1), (layout, 3)])
+                {
+                    let [a, a2] = bench.pair("a", lying(batch, m, k, turn_a), kind);
+                    let [b, b2] = bench.pair("b", lying(batch, k, n, turn_b), kind);
+                    let want = by_hand(&values(a), &values(b), [m, n, k], [turn_a, turn_b]);
+                    let got = product(products, turned(a2, turn_a), turned(b2, turn_b), to);
+                    let (from, to) = (short(kind), short(to));
+                    let name = format!("{layout} {batch} x [{m}, {n}, {k}] {from} to {to}");
+                    (bench.tell)(Case::of(name, &want, &values(got), tolerance));
                 }
             }
         }
-    });
+    }
+}
+
+/// A single matrix as such, not as a batch of one.
+fn product(products: Products, a: Tensor<3>, b: Tensor<3>, to: FloatDType) -> Tensor<3> {
+    let cubes = Cubes(products);
+    if a.dims()[0] > 1 {
+        return cubes.product(a, b, to);
+    }
+    cubes.product(a.squeeze_dim::<2>(0), b.squeeze_dim::<2>(0), to).unsqueeze_dim(0)
+}
+
+/// Batch, rows, columns, inner length: those of layers and of attention, some that fill no tile, and some whose
+/// rows no copy engine takes.
+const LARGE: [[usize; 4]; 6] = [
+    [1, 2048, 1536, 768],
+    [1, 768, 1536, 4096],
+    [12, 512, 512, 64],
+    [12, 512, 64, 512],
+    [1, 1032, 1000, 520],
+    [1, 1001, 999, 515],
+];
+
+fn large_products(bench: &mut Bench<'_>, products: Products) {
+    /// A long sum of f32 that tensor cores cut off, not round, at every step.
+    const LONG: f64 = 1e-4;
+    for [batch, m, n, k] in LARGE {
+        for (layout, [turn_a, turn_b]) in layouts() {
+            let bf16 = FloatDType::BF16;
+            let make = |name, lying: [usize; 3]| {
+                let values = drawn(name, lying.iter().product());
+                let x = Tensor::<3>::from_data(TensorData::new(values, lying), bench.device);
+                x.cast(bf16)
+            };
+            let a = turned(make("a", lying(batch, m, k, turn_a)), turn_a);
+            let b = turned(make("b", lying(batch, k, n, turn_b)), turn_b);
+            let want = values(product(Products::Reference, a.clone(), b.clone(), FloatDType::F32));
+            for (to, tolerance) in [(FloatDType::F32, LONG), (bf16, BF16)] {
+                let got = values(product(products, a.clone(), b.clone(), to));
+                let name = format!("{layout} {batch} x [{m}, {n}, {k}] bf16 to {}", short(to));
+                (bench.tell)(Case::of(name, &want, &got, tolerance));
+            }
+        }
+    }
 }

@@ -21,9 +21,9 @@ use cubek::std::InputBinding;
 use super::super::Products;
 use super::{element, elementwise, empty, lift, raw, reach};
 
-/// Kernels of cubek that are worth a trial for bf16, by name. The first that a device can run is the fixed
-/// choice.
-pub const CANDIDATES: [&str; 11] = [
+/// Kernels of cubek that are worth a trial for bf16, by name. "specialized tma cmma" is not: at many shapes it
+/// is refused only after it was launched, and writes nothing.
+pub const CANDIDATES: [&str; 10] = [
     "simple cmma",
     "simple mma rows",
     "simple cmma rows",
@@ -34,11 +34,43 @@ pub const CANDIDATES: [&str; 11] = [
     "tma mma rows",
     "tma cmma rows",
     "specialized tma mma",
-    "specialized tma cmma",
 ];
 
 /// Without tensor cores: runs anywhere, and keeps f32 operands as they are.
 const UNIT: &str = "unit";
+
+/// The fixed choice: kernels to try, quickest first, as measured on an H200 (docs/GPU.md).
+fn choices(a: &CubeTensor, b: &CubeTensor, out: &CubeTensor) -> &'static [&'static str] {
+    /// Multiply-adds below which a launch costs more than the product, and what counts is that a kernel is
+    /// compiled in a moment.
+    const SMALL: usize = 1 << 26;
+    /// Inner length up to which fetching by tiles pays more than a pipeline.
+    const SHORT: usize = 64;
+    let inner = a.meta.shape()[a.meta.num_dims() - 1];
+    if a.dtype != DType::BF16 {
+        return &[UNIT];
+    }
+    if out.meta.num_elements() * inner < SMALL {
+        return &["simple cmma", UNIT];
+    }
+    match by_tensor_map(a) && by_tensor_map(b) {
+        true if inner <= SHORT => &["tma cmma rows", "ordered mma 8", "simple cmma", UNIT],
+        true => &["specialized tma mma", "ordered mma 8", "simple cmma", UNIT],
+        false => &["ordered mma 8", "simple cmma", UNIT],
+    }
+}
+
+/// Whether the copy engine of a GPU (TMA) can fetch it: all begins and strides are multiples of 16 bytes. Asked
+/// here, since CubeCL refuses the others only after the launch, when nobody can choose another kernel.
+fn by_tensor_map(x: &CubeTensor) -> bool {
+    /// What the engine asks for [bytes].
+    const ALIGNED: usize = 16;
+    let begin = x.handle.offset_start.unwrap_or(0) as usize;
+    let strides = x.meta.strides().iter().filter(|stride| **stride != 1);
+    std::iter::once(begin)
+        .chain(strides.map(|stride| stride * x.dtype.size()))
+        .all(|bytes| bytes.is_multiple_of(ALIGNED))
+}
 
 fn strategy(name: &str) -> Option<Strategy> {
     use TileMatmulKind::{Cmma, Mma};
@@ -75,7 +107,7 @@ fn strategy(name: &str) -> Option<Strategy> {
 ///
 /// # Errors
 ///
-/// Why this device cannot run it on this product.
+/// Why this device cannot run it on this product; some refuse only when the result is read.
 pub fn product_by<const D: usize>(
     name: &str,
     a: Tensor<D>,
@@ -122,30 +154,27 @@ pub(super) fn product<const D: usize>(
     match products {
         Products::Reference => reference(&a, &b, &out),
         Products::Fixed => fixed(&a, &b, &out),
-        Products::Autotune => tuned(a, b, &out),
+        Products::Autotune => tuned(&a, &b, &out),
     }
     lift(out)
 }
 
 /// The first kernel that runs; the last one runs everywhere.
 fn fixed(a: &CubeTensor, b: &CubeTensor, out: &CubeTensor) {
-    let quick: &[&str] = if a.dtype == DType::BF16 { &CANDIDATES[..1] } else { &[] };
-    if quick.iter().any(|name| launch(name, a, b, out).is_ok()) {
-        return;
-    }
-    launch(UNIT, a, b, out).expect("needs nothing that a device could lack");
+    let runs = choices(a, b, out).iter().any(|name| launch(name, a, b, out).is_ok());
+    assert!(runs, "`{UNIT}` needs nothing that a device could lack");
 }
 
 #[cfg(feature = "cuda")]
-fn tuned(a: CubeTensor, b: CubeTensor, out: &CubeTensor) {
+fn tuned(a: &CubeTensor, b: &CubeTensor, out: &CubeTensor) {
     let dtype = out.dtype;
-    burn_cubecl::kernel::matmul::matmul_autotune(a, b, Some(out.clone()), dtype);
+    burn_cubecl::kernel::matmul::matmul_autotune(a.clone(), b.clone(), Some(out.clone()), dtype);
 }
 
 /// burn's tuning is built with the feature `cuda` only.
 #[cfg(not(feature = "cuda"))]
-fn tuned(a: CubeTensor, b: CubeTensor, out: &CubeTensor) {
-    fixed(&a, &b, out);
+fn tuned(a: &CubeTensor, b: &CubeTensor, out: &CubeTensor) {
+    fixed(a, b, out);
 }
 
 #[cube(launch, address_type = "dynamic")]
