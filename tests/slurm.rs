@@ -195,7 +195,8 @@ impl Cluster {
         text(&output.stdout)
     }
 
-    /// Starts tasks that wait for the minutes after which Slurm repeats a job.
+    /// Starts tasks that wait for the minutes after which Slurm repeats a job, with time enough to end: how many
+    /// limits they would meet depends on how fast this machine is.
     fn hurry(&self) {
         let args = ["--noheader", "--array", "--states=PENDING", "--format=%i"];
         let waiting = self.slurm("squeue", &args);
@@ -205,7 +206,10 @@ impl Cluster {
         // The daemon turns away what starts within a second of the end before: its leave is of that second.
         std::thread::sleep(Duration::from_secs(3));
         for task in waiting.lines() {
-            self.slurm("scontrol", &["update", &format!("jobid={task}"), "starttime=now"]);
+            self.slurm(
+                "scontrol",
+                &["update", &format!("jobid={task}"), "starttime=now", "timelimit=20"],
+            );
         }
     }
 
@@ -239,7 +243,7 @@ fn logs(place: &Place) -> Vec<(PathBuf, Vec<Value>)> {
 fn wait(cluster: &Cluster, what: &str, done: impl Fn() -> bool) {
     let begin = Instant::now();
     while !done() {
-        if begin.elapsed() > Duration::from_mins(2) {
+        if begin.elapsed() > Duration::from_mins(6) {
             let queue = cluster.slurm("squeue", &["--array", "--long"]);
             let log = fs::read_to_string(cluster.0.path().join("slurmctld.log")).unwrap();
             let tail: Vec<&str> = log.lines().rev().take(30).collect();

@@ -14,7 +14,7 @@ isoflop's cells are threads of one process, PyTorch's are processes.
 
 With `--device cuda` both train on the GPU, one cell, PyTorch in bf16 by autocast, eager and compiled; shares
 are of `--peak-tflops`, and neither cargo nor git need be there when `--binary` is given. `--warm JOB...`
-only compiles PyTorch's side, so that a race finds it in PyTorch's cache. Not yet run on a GPU.
+only compiles PyTorch's side, so that a race finds it in PyTorch's cache.
 """
 
 import argparse

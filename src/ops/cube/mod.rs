@@ -5,7 +5,7 @@
 //! Arithmetic is f32, whatever a tensor keeps.
 //!
 //! Tests hold every kernel to [`Plain`](super::Plain), on CubeCL's CPU runtime with the feature `cube-cpu`
-//! and on a GPU with `cuda`. Not yet run on a GPU.
+//! and on a GPU with `cuda`, and so does `isoflop device check` where a GPU is.
 
 #![allow(
     clippy::used_underscore_binding,
