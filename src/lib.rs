@@ -16,6 +16,7 @@
 //! at training a cell, a *run log* the record of an attempt, the *ledger* the fold of all run logs, a
 //! *law* a formula for the loss, a *fit* a law with numbers, intervals and diagnostics.
 
+pub mod backtest;
 pub mod cli;
 pub mod data;
 pub mod device;

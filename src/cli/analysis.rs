@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use super::args::Columns;
 use super::study::Recorded;
 use super::{Failure, answer, show};
 use crate::figure::{self, Figure};
 use crate::fit::{self, Analysis, Code, Compute, Options, Warning};
 use crate::fs::{Disk as _, Os};
 use crate::health::{self, Health, Run};
+use crate::import;
 use crate::ledger::{self, Ledger};
 use crate::points::{Curve, Table};
 use crate::predict::{Prediction, at_flops};
@@ -34,6 +36,15 @@ pub(super) struct Study {
 }
 
 impl Study {
+    /// A results directory or anybody's table.
+    pub(super) fn open(input: &Path, columns: &Columns) -> Result<Self, Failure> {
+        if input.is_dir() {
+            return Ok(Self::recorded(Recorded::open(input, &PathBuf::from("results"))?));
+        }
+        let name = input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self::imported(name, import::read(input, &columns.options())?))
+    }
+
     /// A sweep's results; runs whose curves break a rule of the sweep are among the exclusions.
     pub(super) fn recorded(recorded: Recorded) -> Self {
         let mut table = ledger::points(&recorded.name, &recorded.ledger);
@@ -120,6 +131,7 @@ pub(super) fn analyse_or_refuse(study: &Study, options: &Options) -> (Analysis, 
                 noise: None,
                 laws: Vec::new(),
                 laws_missing: Vec::new(),
+                averaging: None,
                 disagreement: None,
                 health: study.health.clone(),
                 entropy: table.entropy,

@@ -21,7 +21,7 @@ pub(super) fn prediction(p: &Prediction) -> String {
     out += &line("N*", &estimate(p.params, count));
     out += &line("D*", &estimate(p.tokens, count));
     out += &line("D*/N*", &estimate(p.tokens_per_param, digits3));
-    let run = "prediction interval of one run: form, parameters, scatter, seed";
+    let run = "prediction interval of one run: form, parameters, scatter, reach";
     out += &line("loss", &format!("{}  {run}", estimate(p.loss, loss)));
     out += &forms(&p.forms);
     for (what, regret, wasted) in [
@@ -55,7 +55,7 @@ pub(super) fn prediction(p: &Prediction) -> String {
     out + &close(p.cost.as_ref(), &p.warnings)
 }
 
-/// The forms of law behind an averaged loss, by their share of the evidence.
+/// The forms of law behind an averaged loss, by what they count.
 fn forms(forms: &[FormShare]) -> String {
     if forms.is_empty() { String::new() } else { line("by form", &shares(forms)) }
 }
@@ -79,6 +79,7 @@ pub(super) fn inverse(p: &Inverse) -> String {
     out += &line("D*", &settled(p.tokens, count));
     out += &line("D*/N*", &estimate(p.tokens_per_param, digits3));
     out += &line("loss", &estimate(p.loss, loss));
+    out += &forms(&p.forms);
     let rows = p.methods.iter().map(|m| {
         vec![
             m.method.clone(),

@@ -42,6 +42,8 @@ pub enum Verb {
     Predict(PredictArgs),
     /// Do the intervals hold the truth? Measured on synthetic studies of the shape of yours.
     Selftest(SelftestArgs),
+    /// How well the larger runs are predicted from the smaller ones, cut by cut.
+    Backtest(BacktestArgs),
     /// A locked forecast beside the run that it foretold.
     Score(ScoreArgs),
     /// Write figures and the report again from what is recorded.
@@ -392,6 +394,28 @@ pub struct FitArgs {
     /// Directory of fit.json, figures and report; analysis/<name> otherwise.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// `backtest`.
+#[derive(Debug, Args)]
+pub struct BacktestArgs {
+    /// A directory under results/, or a CSV file with a header line.
+    pub input: PathBuf,
+    /// Print every prediction, and what they come to, as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How to read a CSV.
+    #[command(flatten)]
+    pub columns: Columns,
+    /// Bootstrap refits at each cut.
+    #[arg(long, default_value_t = 200, value_name = "COUNT")]
+    pub bootstrap: usize,
+    /// Level of the intervals.
+    #[arg(long)]
+    pub level: Option<f64>,
+    /// Seed of the bootstrap.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
 }
 
 /// `export`.

@@ -5,6 +5,7 @@
 mod analysis;
 mod answer;
 pub mod args;
+mod backtest;
 mod check;
 mod device;
 mod export;
@@ -105,6 +106,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Status(args) => status::execute(&args),
         Verb::Fit(args) => fit::execute(&args),
         Verb::Predict(args) => predict::execute(&args),
+        Verb::Backtest(args) => backtest::execute(&args),
         Verb::Score(args) => score::execute(&args),
         Verb::Selftest(args) => selftest::execute(&args),
         Verb::Tune(args) => tune::execute(&args),

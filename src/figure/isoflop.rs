@@ -8,7 +8,7 @@ use super::scale::{Label, Scale, between, power};
 use super::{Figure, law};
 use crate::fit::{Analysis, BudgetFit};
 use crate::points::Point;
-use crate::predict::mean_loss;
+use crate::predict::MeanLoss;
 
 pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     let title = "IsoFLOP curves".to_owned();
@@ -46,6 +46,7 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     };
     let mut labels = Labels::new(Rect { x: frame.x, y: frame.y, w: frame.w + 24.0, h: frame.h });
 
+    let mean = MeanLoss::new(analysis);
     for budget in &budgets {
         let ends = ends(budget, &runs(budget));
         if let Some([lo, hi]) = ends {
@@ -53,7 +54,7 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
                 .into_iter()
                 .filter_map(|n| {
                     let tokens = budget.flops / analysis.compute.per_token(n);
-                    Some((n, mean_loss(analysis, n, tokens)?))
+                    Some((n, mean.as_ref()?.at(n, tokens)?))
                 })
                 .collect();
             let stroke = Stroke::new(colour(budget), 1.3).dashed(1.5, 3.0);

@@ -2,11 +2,6 @@
 
 use crate::fit::{Analysis, BudgetFit, Compute, Draws, Fit, Surface, stats};
 
-/// Loss of a model of size `params` that is given `flops` [nats/token].
-pub(super) fn loss_at(surface: &Surface, compute: &Compute, params: f64, flops: f64) -> f64 {
-    surface.loss(params, flops / compute.per_token(params))
-}
-
 /// The fit that leads: the first with a surface.
 pub(super) fn lead(analysis: &Analysis) -> Option<(&Fit, &Surface)> {
     analysis.fits.iter().find_map(|fit| fit.params.as_ref().map(|surface| (fit, surface)))

@@ -5,11 +5,11 @@ use super::label::Labels;
 use super::palette::{ACCENT, INK, SOFT, ramp};
 use super::panel::{Axis, Panel, SMALL};
 use super::scale::{Label, Scale, between};
-use super::{Figure, foretold, key, law, reach};
+use super::{Figure, foretold, key, reach};
 use crate::fit::Analysis;
 use crate::forecast::Entry;
 use crate::points::Curve;
-use crate::predict::{Prediction, mean_loss};
+use crate::predict::{MeanLoss, Prediction};
 
 pub(super) fn draw(
     analysis: &Analysis,
@@ -32,11 +32,10 @@ pub(super) fn draw(
     let further = told > shown.len() + locked.len();
     // What was locked takes the place of what is said of the same compute today.
     shown.retain(|p| locked.iter().all(|f| (p.flops / f.flops).ln().abs() > 0.05));
-    let surface = law::lead(analysis).map(|lead| lead.1);
+    let mean = MeanLoss::new(analysis);
     let fitted = |c: f64| {
-        let s = surface?;
-        let (params, tokens) = s.optimum(&analysis.compute, c)?;
-        mean_loss(analysis, params, tokens)
+        let (params, tokens) = mean.as_ref()?.best(c)?;
+        mean.as_ref()?.at(params, tokens)
     };
 
     // The axis starts where the first run ends, not where it starts: before that nothing compares.
@@ -142,7 +141,7 @@ pub(super) fn draw(
     if !hull.is_empty() {
         notes.push("Ringed: runs on the lower envelope.".to_owned());
     }
-    if surface.is_some() {
+    if mean.is_some() {
         notes.push(
             "Orange: loss of the compute-optimal run of the leading surface, averaged over the forms \
              of law; dashed where no run was made."

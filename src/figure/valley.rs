@@ -1,13 +1,13 @@
 //! What a wrong model size costs: the loss around N* at fixed compute.
 
+use super::Figure;
 use super::canvas::{Anchor, Canvas, Rect, Stroke, Type};
 use super::label::in_margin;
 use super::palette::{ACCENT, INK, SOFT, ramp};
 use super::panel::{Axis, Panel, SMALL};
 use super::scale::{Label, Scale, power};
-use super::{Figure, law};
 use crate::fit::Analysis;
-use crate::predict::Prediction;
+use crate::predict::{MeanLoss, Prediction};
 
 /// The curve is drawn to this factor on both sides of N*.
 const WIDTH: f64 = 8.0;
@@ -24,14 +24,15 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
         computes.insert(0, largest);
     }
     let x = Scale { lo: 0.97 / WIDTH, hi: 1.03 * WIDTH, log: true };
+    let mean = MeanLoss::new(analysis);
     let curves: Vec<(f64, Vec<(f64, f64)>)> = computes
         .iter()
         .filter_map(|&c| {
-            let (_, s) = law::lead(analysis)?;
-            let (n, _) = s.optimum(&analysis.compute, c)?;
-            let least = law::loss_at(s, &analysis.compute, n, c);
-            let regret =
-                |r: f64| 100.0 * (law::loss_at(s, &analysis.compute, r * n, c) / least - 1.0);
+            let mean = mean.as_ref()?;
+            let (n, d) = mean.best(c)?;
+            let least = mean.at(n, d)?;
+            let at = |n: f64| mean.at(n, c / analysis.compute.per_token(n)).unwrap_or(f64::NAN);
+            let regret = |r: f64| 100.0 * (at(r * n) / least - 1.0);
             let line = Scale { lo: 1.0 / WIDTH, hi: WIDTH, log: true }
                 .steps(97)
                 .into_iter()

@@ -19,11 +19,12 @@
 
 use rayon::prelude::*;
 
+use crate::fit::averaging::{self, Rival};
 use crate::fit::bootstrap::{Clusters, Scheme};
 use crate::fit::groups::{self, Group};
 use crate::fit::law::{self, Fitted, LAWS, Law, Run, Scale};
 use crate::fit::result::{
-    Ahead, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
+    Ahead, Averaging, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
 };
 use crate::fit::stats::{self, Random};
 use crate::fit::{Code, Fit, Options, Warning, ahead, holdout};
@@ -33,7 +34,7 @@ use crate::points::Point;
 /// selection and multimodel inference", section 2.6) [-].
 const CLEAR: f64 = 10.0;
 
-/// A form whose share of the evidence is below this is not averaged, nor drawn unless it is [`free`].
+/// A form that counts for less than this is not heard, nor drawn.
 pub(crate) const HEARD: f64 = 0.01;
 
 impl LawFit {
@@ -53,12 +54,6 @@ impl LawFit {
     }
 }
 
-/// Whether a form bends at least as freely as Chinchilla's. What fits the runs worse than another form may
-/// still hold beyond them, and only of a form with fewer parameters do the runs say that it is too stiff.
-pub(crate) fn free(fit: &LawFit) -> bool {
-    is_surface(fit) && fit.k >= 5
-}
-
 /// Most draws of one form. Fewer than of the leading surface: they refine the ends of its interval.
 const DRAWS: usize = 200;
 
@@ -66,6 +61,15 @@ const DRAWS: usize = 200;
 struct Tried {
     fitted: Fitted,
     rows: Vec<usize>,
+    /// The runs of `rows` with their losses as the robust fit takes them.
+    points: Vec<Point>,
+}
+
+/// Every law on the runs.
+pub(super) struct Compared {
+    pub(super) laws: Vec<LawFit>,
+    pub(super) missing: Vec<LawMissing>,
+    pub(super) averaging: Averaging,
 }
 
 /// Fits every law to `points`, which must be sorted by compute. Laws come in the order of [`LAWS`]; what
@@ -75,8 +79,8 @@ pub(super) fn compare(
     groups: &[Group],
     clusters: &Clusters,
     compute: &Compute,
-    options: &Options,
-) -> (Vec<LawFit>, Vec<LawMissing>) {
+    (options, seeds): (&Options, f64),
+) -> Compared {
     let kept = match options.holdout {
         0 => None,
         budgets => holdout::split(points, groups, budgets).ok(),
@@ -101,14 +105,21 @@ pub(super) fn compare(
     }
     let evidence = |delta: f64| (-0.5 * delta).exp();
     let total: f64 = fits.iter().filter_map(|f| f.delta_aicc).map(evidence).sum();
+    let rivals: Vec<Rival<'_>> = tried
+        .iter()
+        .filter(|form| form.fitted.law.surface && form.rows.len() == points.len())
+        .map(|form| Rival { fitted: &form.fitted, points: &form.points })
+        .collect();
+    let averaging = averaging::measure(&rivals, points, seeds);
     for (form, fit) in tried.iter().zip(&mut fits) {
         fit.weight = fit.delta_aicc.map(|delta| evidence(delta) / total);
+        let counts = averaging.forms.iter().find(|f| f.law == fit.law).map(|f| f.weight);
         // Chinchilla's form has the draws of the leading fit.
-        if fit.weight.is_some_and(|w| w >= HEARD || free(fit)) && fit.law != "chinchilla" {
-            fit.draws = draw(form, points, clusters, options);
+        if counts.is_some_and(|w| w >= HEARD) && fit.law != "chinchilla" {
+            fit.draws = draw(form, clusters, options);
         }
     }
-    (fits, missing)
+    Compared { laws: fits, missing, averaging }
 }
 
 /// Whether a fit is to all runs, so that its AICc is a rival of the others'.
@@ -118,21 +129,20 @@ fn is_surface(fit: &LawFit) -> bool {
 
 fn try_on(law: &'static Law, points: &[Point], groups: &[Group]) -> Result<Tried, String> {
     let rows = law.rows(points, groups);
-    let fitted = law::fit(law, &pick(points, &rows), Scale::Log)?;
-    Ok(Tried { fitted, rows })
+    let (fitted, points) = law::robust(law, pick(points, &rows))?;
+    Ok(Tried { fitted, rows, points })
 }
 
 /// Independent runs that all runs are worth, by the form that comes nearest to them.
 fn worth(tried: &[Tried], points: &[Point], clusters: &Clusters) -> f64 {
     let surfaces = tried.iter().filter(|t| t.fitted.law.surface);
     let best = surfaces.min_by(|l, r| l.fitted.solution.rss.total_cmp(&r.fitted.solution.rss));
-    best.map_or(points.len() as f64, |t| clusters.worth(clusters.shared(&residuals(t, points))))
+    best.map_or(points.len() as f64, |t| clusters.worth(clusters.shared(&residuals(t))))
 }
 
 /// ln fitted - ln measured of every run that the form speaks of.
-fn residuals(form: &Tried, points: &[Point]) -> Vec<f64> {
-    let of = |row: &usize| form.fitted.ln_loss(&Run::of(&points[*row])) - points[*row].loss.ln();
-    form.rows.iter().map(of).collect()
+fn residuals(form: &Tried) -> Vec<f64> {
+    form.points.iter().map(|p| form.fitted.ln_loss(&Run::of(p)) - p.loss.ln()).collect()
 }
 
 /// A fit as a reader gets it. `worth`: of all runs, for a law that speaks of them all.
@@ -143,7 +153,7 @@ fn dress(
     kept: Option<usize>,
     worth: f64,
 ) -> LawFit {
-    let Tried { fitted, rows } = form;
+    let Tried { fitted, rows, .. } = form;
     let (law, solution) = (fitted.law, &fitted.solution);
     let (n, k) = (rows.len(), law.free);
     let values = law.values.iter().zip(fitted.values()).map(|(v, (value, sd))| LawValue {
@@ -181,9 +191,9 @@ fn dress(
 }
 
 /// The form on other data of the same kind, as `bootstrap` makes them: the fitted values of each draw.
-fn draw(form: &Tried, points: &[Point], clusters: &Clusters, options: &Options) -> Vec<Vec<f64>> {
-    let (fitted, free) = (&form.fitted, form.fitted.law.free);
-    let noise = clusters.noise(&residuals(form, points), free);
+fn draw(form: &Tried, clusters: &Clusters, options: &Options) -> Vec<Vec<f64>> {
+    let (fitted, free, points) = (&form.fitted, form.fitted.law.free, &form.points);
+    let noise = clusters.noise(&residuals(form), free);
     let laws: Vec<f64> = points.iter().map(|p| fitted.ln_loss(&Run::of(p))).collect();
     let seed = options.seed ^ 0x0005;
     let one = |draw: usize| {

@@ -13,6 +13,7 @@
 //! Reads: `points`. Read by: `predict`, `figure`, `report`, `cli`.
 
 mod ahead;
+mod averaging;
 mod bias;
 mod bootstrap;
 mod checks;
@@ -52,7 +53,7 @@ use crate::points::{Point, Table};
 use bootstrap::Clusters;
 use sample::{Sample, SurfaceFit};
 
-pub(crate) use forms::{HEARD, free};
+pub(crate) use forms::HEARD;
 pub use lse::objective;
 pub(crate) use surface::bisect;
 
@@ -269,7 +270,9 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         .map_or_else(Vec::new, |l| profile::intervals(l, &points, &compute, options.level));
     profile::warnings(&profile, &fits, &compute, &mut warnings);
     let noise = noise::estimate(&points, likelihood.as_ref(), &mut warnings);
-    let (laws, laws_missing) = forms::compare(&points, &groups, &clusters, &compute, options);
+    let seeds = noise.as_ref().map_or(0.0, |noise| noise.sd);
+    let forms::Compared { laws, missing: laws_missing, averaging } =
+        forms::compare(&points, &groups, &clusters, &compute, (options, seeds));
     let lead = fits.iter().find(|fit| fit.params.is_some());
     forms::verdicts(&laws, lead, &compute, &mut warnings);
     let mut analysis = Analysis {
@@ -292,6 +295,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         bytes_per_token: table.bytes_per_token,
         laws,
         laws_missing,
+        averaging: Some(averaging),
         disagreement: None,
         health: None,
         warnings: Vec::new(),

@@ -63,6 +63,10 @@ pub struct Analysis {
     /// The forms that they cannot determine, and why.
     #[serde(default)]
     pub laws_missing: Vec<LawMissing>,
+    /// How much each form counts in every answer, and how far their average may miss beyond the runs. Nothing
+    /// in files from before it was measured, whose forms count by their evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub averaging: Option<Averaging>,
     /// How far the methods differ on the same runs. Nothing with fewer than two of them.
     #[serde(default)]
     pub disagreement: Option<Disagreement>,
@@ -446,7 +450,8 @@ pub struct LawFit {
     /// AICc less that of the best form on the same runs. Nothing for a form of other runs (`compute`).
     pub delta_aicc: Option<f64>,
     /// Share of the evidence among the forms with an AICc on the same runs: exp(-delta/2), the shares of
-    /// all adding up to 1 [0, 1]. `predict` averages the loss of a run with it.
+    /// all adding up to 1 [0, 1]. How well a form fits; how far it is believed beyond the runs says
+    /// [`Averaging`].
     #[serde(default)]
     pub weight: Option<f64>,
     /// How far the optimum can be trusted.
@@ -460,6 +465,29 @@ pub struct LawFit {
     /// for a form of hardly any weight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub draws: Vec<Vec<f64>>,
+}
+
+/// How the forms of law are averaged, as measured by refits to the smaller runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Averaging {
+    /// The forms of all runs, in their order; the weights add up to 1.
+    pub forms: Vec<FormWeight>,
+    /// What the average is expected to miss beyond the runs for each e-fold of compute, as a standard deviation
+    /// of ln L [-].
+    pub discrepancy: f64,
+    /// Cuts that it was measured on.
+    pub cuts: usize,
+}
+
+/// One form's part in every answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FormWeight {
+    /// Name of the law.
+    pub law: String,
+    /// What it counts [0, 1].
+    pub weight: f64,
+    /// Root mean square error of ln L beyond the cuts; nothing where there was no cut [-].
+    pub error: Option<f64>,
 }
 
 /// One parameter of a fitted form.

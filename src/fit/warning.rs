@@ -70,6 +70,8 @@ pub enum Code {
     AnotherForm,
     /// Forms that the runs do not rule out disagree beyond the leading fit's interval.
     FormsDisagree,
+    /// A form that says nothing of a run, and is not in its average.
+    FormUnheard,
     /// E outside the known entropy's reach.
     EntropyOutside,
     /// A measured loss below the known entropy.

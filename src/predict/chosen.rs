@@ -4,9 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::voice::Lead;
-use super::{Cost, Estimate, Fixed, FormShare, PredictError, Run, panel, path, positive};
-use crate::fit::{Analysis, Compute, Surface, Warning, bisect};
+use super::average::Average;
+use super::belief::Belief;
+use super::optimum::{unheard, wasted};
+use super::{Cost, Estimate, Fixed, FormShare, PredictError, Run, positive};
+use crate::fit::{Analysis, Compute, Warning, bisect};
 
 /// One run, wherever it lies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,21 +26,18 @@ pub struct Chosen {
     pub loss: Estimate,
     /// Standard deviation of ln L that goes with it [-].
     pub sd: f64,
-    /// The forms that the loss is averaged over, the weightiest first; none where the leading surface
-    /// speaks alone.
+    /// The forms that it is averaged over, the weightiest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forms: Vec<FormShare>,
     /// Loss over that of the compute-optimal run of the same compute, minus one [-].
     pub regret: Estimate,
     /// Compute wasted, as a share of C [-]: the optimal run reaches the same loss with that much less.
-    /// Near the leading optimum the value lies below its interval: there the leading law sees no waste,
-    /// and nearly every draw, having another optimum, sees some.
     pub deadweight: Estimate,
-    /// The leading compute-optimal run of the same compute.
+    /// The compute-optimal run of the same compute.
     pub optimal: Run,
     /// Level of every interval [0, 1].
     pub level: f64,
-    /// Method of every value.
+    /// Who answers: `average of 5 forms`, or the only form.
     pub method: String,
     /// C over the largest compute that was fitted [-].
     pub extrapolation: f64,
@@ -60,20 +59,26 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
     let (_, unit, _) = Fixed::Params(params).spoken();
     positive("model size", unit, params)?;
     positive("the number of training tokens", "tokens", tokens)?;
-    let lead = Lead::of(analysis)?;
-    let compute = &analysis.compute;
+    let average = Average::of(analysis)?;
+    let (lead, compute) = (&average.lead, &analysis.compute);
     let flops = positive("compute", "FLOP", compute.per_token(params) * tokens)?;
     let no_optimum = || lead.no_optimum(Fixed::Flops(flops));
-    let best = lead.surface.optimum(compute, flops).ok_or_else(no_optimum)?;
-    let wasted = |s: &Surface| path::deadweight(s, compute, flops, s.loss(params, tokens));
-    let regret = |s: &Surface| {
-        let (n, d) = s.optimum(compute, flops)?;
+    let (ln_n, ln_d, ln_c) = (params.ln(), tokens.ln(), flops.ln());
+    let best = average.best(ln_c).ok_or_else(no_optimum)?;
+    let waste = |law: &dyn Belief| {
+        let equivalent = law.reaching(compute, law.ln_loss(ln_n, ln_d), (ln_c, best))?;
+        Some(wasted(equivalent, ln_c))
+    };
+    let regret = |law: &dyn Belief| {
+        let best = law.optimum(compute, ln_c, best)?;
+        let least = law.ln_loss(best, ln_c - compute.log_per_token(best).0);
         // Rounding may put a run of the path a hair below it.
-        Some((s.loss(params, tokens) / s.loss(n, d) - 1.0).max(0.0))
+        Some((law.ln_loss(ln_n, ln_d) - least).exp_m1().max(0.0))
     };
     let mut warnings = lead.doubts(flops);
+    warnings.extend(unheard(&average, params, tokens));
     warnings.extend(lead.unusual_ratio(tokens / params));
-    let averaged = panel::loss(&lead, params, tokens).ok_or_else(no_optimum)?;
+    let averaged = average.loss(params, tokens).ok_or_else(no_optimum)?;
     Ok(Chosen {
         params,
         tokens,
@@ -82,11 +87,15 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
         loss: averaged.loss,
         sd: averaged.sd,
         forms: averaged.forms,
-        regret: lead.estimate(regret).ok_or_else(no_optimum)?,
-        deadweight: lead.estimate(wasted).ok_or_else(no_optimum)?,
-        optimal: Run { params: best.0, tokens: best.1, flops },
+        regret: average.estimate(regret).ok_or_else(no_optimum)?,
+        deadweight: average.estimate(waste).ok_or_else(no_optimum)?,
+        optimal: Run {
+            params: best.exp(),
+            tokens: (ln_c - compute.log_per_token(best).0).exp(),
+            flops,
+        },
         level: lead.level(),
-        method: lead.method(),
+        method: average.name(),
         extrapolation: lead.extrapolation(flops),
         cost: None,
         warnings,

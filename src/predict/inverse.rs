@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::voice::{Lead, Voice, silent};
-use super::{Cost, Estimate, Fixed, PredictError, path, positive};
+use super::average::{Average, lines};
+use super::belief::Belief;
+use super::voice::{Voice, silent};
+use super::{Cost, Estimate, Fixed, FormShare, PredictError, path, positive};
 use crate::fit::{Analysis, Code, Compute, Warning};
 
 /// What one method says about one point of the path.
@@ -37,11 +39,15 @@ pub struct Inverse {
     pub tokens: Estimate,
     /// D*/N* [tokens/parameter].
     pub tokens_per_param: Estimate,
-    /// Loss of the leading run: a prediction interval (parameters and residual noise) [nats/token].
+    /// Loss of that run, averaged over the forms of law: a prediction interval (form, parameters, discrepancy and
+    /// residual noise) [nats/token].
     pub loss: Estimate,
+    /// The forms that it is averaged over, the weightiest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<FormShare>,
     /// Level of every interval [0, 1].
     pub level: f64,
-    /// Method of the leading values.
+    /// Who answers: `average of 5 forms`, or the only form.
     pub method: String,
     /// C over the largest compute that was fitted [-].
     pub extrapolation: f64,
@@ -56,96 +62,117 @@ pub struct Inverse {
 
 /// The compute-optimal run that has the size, the tokens, the loss or the compute of `fixed`.
 ///
-/// Each draw of the bootstrap walks its own path, so the interval of what is fixed is the value itself.
-/// For a loss: that of the leading surface alone, which the forms of law do not share. Draws whose E is
-/// not below it never get there; they are left out of the intervals, and a warning counts them.
+/// Each draw of each form walks its own path, so the interval of what is fixed is the value itself. Draws that
+/// never get to a loss are left out of the intervals, and a warning counts them.
 ///
 /// # Errors
 ///
-/// [`PredictError`]: a value out of range, no loss surface, or a loss that the law does not reach.
+/// [`PredictError`]: a value out of range, no loss surface, or a loss that the average does not reach.
 pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, PredictError> {
     let (what, unit, value) = fixed.spoken();
     positive(what, unit, value)?;
-    let lead = Lead::of(analysis)?;
-    if let Fixed::Loss(loss) = fixed {
-        lead.reaches(loss)?;
+    let average = Average::of(analysis)?;
+    let (lead, compute) = (&average.lead, &analysis.compute);
+    let no_optimum = || lead.no_optimum(fixed);
+    let place = |law: &dyn Belief, near: (f64, f64)| {
+        let ln_c = match fixed {
+            Fixed::Flops(c) => c.ln(),
+            Fixed::Params(n) => law.sized(compute, n.ln(), near)?,
+            Fixed::Tokens(d) => law.fed(compute, d.ln(), near)?,
+            Fixed::Loss(l) => law.reaching(compute, l.ln(), near)?,
+        };
+        Some((ln_c, law.optimum(compute, ln_c, near.1 + 0.5 * (ln_c - near.0))?))
+    };
+    let (ln_c, ln_n) = place(&average, average.start()).ok_or_else(|| average.out(fixed))?;
+    let mut drawn = average.drawn(|law| place(law, (ln_c, ln_n)));
+    let all = average.drawn(|_| Some(())).len();
+    let mut warnings = lead.doubts(ln_c.exp());
+    warnings.extend(out_of_reach(fixed, drawn.len(), all));
+    let voices = Voice::all(analysis);
+    for line in lines(&voices) {
+        let Some(found) = line.optimal(compute, fixed) else { continue };
+        let each = 0.5 / found.drawn.len().max(1) as f64;
+        let place = |(n, d): &(f64, f64)| (compute.log_per_token(n.ln()).0 + d.ln(), n.ln());
+        drawn.extend(found.drawn.iter().map(|run| (place(run), each)));
     }
-    let compute = &analysis.compute;
-    let answers: Vec<(MethodInverse, Estimate, usize)> =
-        Voice::all(analysis).iter().filter_map(|v| by_method(v, compute, fixed)).collect();
-    let (leading, tokens_per_param, answered) = answers
-        .iter()
-        .find(|(m, ..)| m.method == lead.method())
-        .cloned()
-        .ok_or_else(|| lead.no_optimum(fixed))?;
-    let run = (leading.params.value, leading.tokens.value);
-    let mut warnings = lead.doubts(leading.flops.value);
-    warnings.extend(lead.out_of_reach(fixed, answered));
-    let methods: Vec<MethodInverse> = answers.into_iter().map(|(m, ..)| m).collect();
+    let estimate = |of: &dyn Fn(f64, f64) -> f64| {
+        let drawn: Vec<(f64, f64)> = drawn.iter().map(|((c, n), w)| (of(*c, *n), *w)).collect();
+        average.between(of(ln_c, ln_n), &drawn).ok_or_else(no_optimum)
+    };
+    let ln_d = |c: f64, n: f64| c - compute.log_per_token(n).0;
+    let (params, tokens) = (ln_n.exp(), ln_d(ln_c, ln_n).exp());
+    let averaged = average.loss(params, tokens).ok_or_else(no_optimum)?;
+    let methods: Vec<MethodInverse> =
+        voices.iter().filter_map(|v| by_method(v, compute, fixed)).collect();
     let others = analysis.fits.iter().filter(|f| f.method != lead.method());
     let told = others.filter(|f| methods.iter().any(|m| m.method == f.method));
     warnings.extend(told.filter_map(silent));
+    let settled = |is: bool, value: f64, estimate: Estimate| {
+        if is { Estimate { value, lo: value, hi: value } } else { estimate }
+    };
     Ok(Inverse {
         fixed,
-        flops: leading.flops,
-        params: leading.params,
-        tokens: leading.tokens,
-        tokens_per_param,
-        loss: lead.voice.loss(run).ok_or_else(|| lead.no_optimum(fixed))?,
+        flops: settled(matches!(fixed, Fixed::Flops(_)), value, estimate(&|c, _| c.exp())?),
+        params: settled(matches!(fixed, Fixed::Params(_)), value, estimate(&|_, n| n.exp())?),
+        tokens: settled(
+            matches!(fixed, Fixed::Tokens(_)),
+            value,
+            estimate(&|c, n| ln_d(c, n).exp())?,
+        ),
+        tokens_per_param: estimate(&|c, n| (ln_d(c, n) - n).exp())?,
+        loss: averaged.loss,
+        forms: averaged.forms,
         level: lead.level(),
-        method: lead.method(),
-        extrapolation: lead.extrapolation(leading.flops.value),
+        method: average.name(),
+        extrapolation: lead.extrapolation(ln_c.exp()),
         methods,
         cost: None,
         warnings,
     })
 }
 
-/// One method's answer, its D*/N*, and how many of its draws answered.
-fn by_method(
-    voice: &Voice,
-    compute: &Compute,
-    fixed: Fixed,
-) -> Option<(MethodInverse, Estimate, usize)> {
+/// One method's answer.
+fn by_method(voice: &Voice, compute: &Compute, fixed: Fixed) -> Option<MethodInverse> {
     let found = voice.optimal(compute, fixed)?;
     let flops = |run: &(f64, f64)| match fixed {
         Fixed::Flops(c) => c,
         _ => compute.per_token(run.0) * run.1,
     };
     path::sound(flops(&found.best))?;
-    let answer = MethodInverse {
+    Some(MethodInverse {
         method: voice.fit.method.clone(),
-        flops: found.estimate(flops),
-        params: found.estimate(|d| d.0),
-        tokens: found.estimate(|d| d.1),
+        flops: found.estimate(flops)?,
+        params: found.estimate(|d| d.0)?,
+        tokens: found.estimate(|d| d.1)?,
         corrected: voice.corrected,
-    };
-    Some((answer, found.estimate(|d| d.1 / d.0), found.drawn.len()))
+    })
 }
 
-impl Lead<'_> {
-    /// Refuses a loss at or below E of the leading law.
-    pub(super) fn reaches(&self, loss: f64) -> Result<(), PredictError> {
-        let irreducible = self.surface.e;
-        if loss > irreducible {
-            return Ok(());
+impl Average<'_> {
+    /// Why there is no run of `fixed`: for a loss, that the average never gets there.
+    pub(super) fn out(&self, fixed: Fixed) -> PredictError {
+        match (fixed, self.irreducible()) {
+            (Fixed::Loss(loss), Some(floor)) => PredictError::BelowIrreducible {
+                method: self.name(),
+                loss,
+                irreducible: floor.e.value,
+            },
+            _ => self.lead.no_optimum(fixed),
         }
-        Err(PredictError::BelowIrreducible { method: self.method(), loss, irreducible })
     }
+}
 
-    /// Says how many draws never reach the loss of `fixed`, when `answered` of them do.
-    pub(super) fn out_of_reach(&self, fixed: Fixed, answered: usize) -> Option<Warning> {
-        let Fixed::Loss(loss) = fixed else { return None };
-        let all = self.voice.draws.len();
-        (answered < all).then(|| {
-            let text = format!(
-                "in {} of {all} draws no compute reaches a loss of {loss}: the intervals are of the \
-                 others, and the upper ends are too low",
-                all - answered
-            );
-            Warning::new(Code::LossOutOfReach, text)
-        })
-    }
+/// Says how many draws never reach the loss of `fixed`, when `answered` of all do.
+pub(super) fn out_of_reach(fixed: Fixed, answered: usize, all: usize) -> Option<Warning> {
+    let Fixed::Loss(loss) = fixed else { return None };
+    (answered < all).then(|| {
+        let text = format!(
+            "in {} of {all} draws no compute reaches a loss of {loss}: the intervals are of the others, and the \
+             upper ends are too low",
+            all - answered
+        );
+        Warning::new(Code::LossOutOfReach, text)
+    })
 }
 
 #[cfg(test)]

@@ -6,11 +6,10 @@
 //! ```text
 //! D' = U   + U   R_D* (1 - exp(-(D/U - 1) / R_D*))      where D > U, else D
 //! N' = U_N + U_N R_N* (1 - exp(-(N/U_N - 1) / R_N*))    where N > U_N, else N
-//! L  = E + A N'^-alpha + B D'^-beta
+//! L  = L(N', D')                                        by every form
 //! ```
 //!
-//! U_N is the size for which U tokens are compute-optimal. E, A, B, alpha and beta are the fit's own; the
-//! two constants of decay are the published ones unless others are given, so they are **borrowed**: their
+//! U_N is the size for which U tokens are compute-optimal. The laws are the fit's own; the two constants of decay are the published ones unless others are given, so they are **borrowed**: their
 //! runs had other data, another tokenizer and another regularisation.
 //!
 //! DIFFERENCE: the paper takes for U the distinct tokens a run uses; here it is those that exist, also for
@@ -21,13 +20,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::voice::Lead;
-use super::{Cost, Estimate, Fixed, PredictError, Run, path, positive};
-use crate::fit::{Analysis, Code, Compute, Surface, Warning, bisect};
+use super::average::Average;
+use super::belief::{Belief, lowest};
+use super::optimum::wasted;
+use super::{Cost, Estimate, Fixed, PredictError, Run, positive};
+use crate::fit::{Analysis, Code, Compute, Warning};
 
 /// Up to here repeated tokens were found to be worth almost as much as new ones (Muennighoff et al. 2023,
 /// abstract) [epochs].
 const HARMLESS: f64 = 4.0;
+
+/// How far the best size on limited data is looked for from that on unlimited, as ln.
+const ASIDE: f64 = 8.0;
 
 /// How fast repetition loses its worth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -73,17 +77,18 @@ pub struct Limited {
     pub tokens_per_param: Estimate,
     /// D/U [epochs].
     pub epochs: Estimate,
-    /// Loss of that run: a prediction interval (parameters and residual noise) [nats/token].
+    /// Loss of that run, averaged over the forms of law: a prediction interval (form, parameters, discrepancy and
+    /// residual noise) [nats/token].
     pub loss: Estimate,
     /// Loss above that of the compute-optimal run on unlimited data [nats/token].
     pub price: Estimate,
     /// Share of C that unlimited data would save at this loss [-].
     pub deadweight: Estimate,
-    /// The leading compute-optimal run on unlimited data.
+    /// The compute-optimal run on unlimited data.
     pub unlimited: Run,
     /// Level of every interval [0, 1].
     pub level: f64,
-    /// Method of every value.
+    /// Who answers: `average of 5 forms`, or the only form.
     pub method: String,
     /// C over the largest compute that was fitted [-].
     pub extrapolation: f64,
@@ -112,15 +117,24 @@ pub fn limited(
     positive("the number of distinct tokens", "tokens", unique)?;
     positive("R_D*", "epochs", repetition.tokens)?;
     positive("R_N*", "multiples", repetition.params)?;
-    let lead = Lead::of(analysis)?;
-    let compute = &analysis.compute;
+    let average = Average::of(analysis)?;
+    let (lead, compute) = (&average.lead, &analysis.compute);
     let no_optimum = || lead.no_optimum(Fixed::Flops(flops));
-    let planned = |s: &Surface| plan(s, compute, flops, unique, repetition);
-    let best = planned(&lead.surface).ok_or_else(no_optimum)?;
-    let drawn = lead.drawn(planned);
-    let estimate = |of: &dyn Fn(&Plan) -> f64| Estimate::over(&best, &drawn, lead.level(), of);
+    let asked = Asked { ln_c: flops.ln(), unique, repetition };
+    let near = average.best(flops.ln()).ok_or_else(no_optimum)?;
+    let best = plan(&average, compute, asked, near).ok_or_else(no_optimum)?;
+    let drawn = average.drawn(|law| plan(law, compute, asked, near));
+    let estimate = |of: &dyn Fn(&Plan) -> f64| {
+        let drawn: Vec<(f64, f64)> = drawn.iter().map(|(p, w)| (of(p), *w)).collect();
+        average.between(of(&best), &drawn).ok_or_else(no_optimum)
+    };
     let (n, d) = best.run;
-    let loss = |s: &Surface| loss(s, compute, (n, d), unique, repetition);
+    let (ln_n, ln_d) = (n.ln(), d.ln());
+    let reached = |law: &dyn Belief| {
+        let fed = fed(law, compute, asked, near)?;
+        Some(ln_loss(law, (ln_n, ln_d), fed, asked))
+    };
+    let averaged = average.loss_by(ln_n, ln_d, reached).ok_or_else(no_optimum)?;
     let mut warnings = lead.doubts(flops);
     let epochs = d / unique;
     if epochs > HARMLESS && repetition.source == RepetitionSource::Published {
@@ -135,16 +149,16 @@ pub fn limited(
         flops,
         unique_tokens: unique,
         repetition: *repetition,
-        params: estimate(&|p| p.run.0),
-        tokens: estimate(&|p| p.run.1),
-        tokens_per_param: estimate(&|p| p.run.1 / p.run.0),
-        epochs: estimate(&|p| p.run.1 / unique),
-        loss: lead.voice.loss_by(loss).ok_or_else(no_optimum)?,
-        price: estimate(&|p| p.price),
-        deadweight: estimate(&|p| p.deadweight),
+        params: estimate(&|p| p.run.0)?,
+        tokens: estimate(&|p| p.run.1)?,
+        tokens_per_param: estimate(&|p| p.run.1 / p.run.0)?,
+        epochs: estimate(&|p| p.run.1 / unique)?,
+        loss: averaged.loss,
+        price: estimate(&|p| p.price)?,
+        deadweight: estimate(&|p| p.deadweight)?,
         unlimited: Run { params: best.unlimited.0, tokens: best.unlimited.1, flops },
         level: lead.level(),
-        method: lead.method(),
+        method: average.name(),
         extrapolation: lead.extrapolation(flops),
         cost: None,
         warnings,
@@ -159,73 +173,59 @@ struct Plan {
     deadweight: f64,
 }
 
-/// The root of dL/d ln N along c(N) D = C. By logarithms of the two parts, as in [`Surface::optimum`]: the
-/// size's part falls with N, with or without decay, and the data's part rises.
-fn plan(
-    s: &Surface,
-    compute: &Compute,
-    flops: f64,
+/// What is asked of a law.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    ln_c: f64,
     unique: f64,
-    repetition: &Repetition,
-) -> Option<Plan> {
-    let unlimited = s.optimum(compute, flops)?;
-    let fed = path::params_for(s, compute, unique)?;
-    let slope = |ln_n: f64| {
-        let (ln_per_token, growth) = compute.log_per_token(ln_n);
-        let (n, d) = (ln_n.exp(), (flops.ln() - ln_per_token).exp());
-        let size = worth(n, fed, repetition.params);
-        let data = worth(d, unique, repetition.tokens);
-        let part = |factor: f64, exponent: f64, w: Worth, amount: f64| {
-            (factor * exponent).ln() - (exponent + 1.0) * w.amount.ln() + w.ln_margin + amount.ln()
-        };
-        part(s.b, s.beta, data, d) + growth.ln() - part(s.a, s.alpha, size, n)
-    };
-    let run = if unlimited.1 <= unique {
-        unlimited
+    repetition: &'a Repetition,
+}
+
+/// The best run along c(N) D = C. `near`: ln N of the best run on unlimited data, roughly.
+fn plan(law: &dyn Belief, compute: &Compute, asked: Asked<'_>, near: f64) -> Option<Plan> {
+    let ln_c = asked.ln_c;
+    let tokens = |ln_n: f64| ln_c - compute.log_per_token(ln_n).0;
+    let best = law.optimum(compute, ln_c, near)?;
+    let least = law.ln_loss(best, tokens(best));
+    let fed = fed(law, compute, asked, near)?;
+    let at = |ln_n: f64| ln_loss(law, (ln_n, tokens(ln_n)), fed, asked);
+    let ln_n = if tokens(best) <= asked.unique.ln() {
+        best
     } else {
-        let n = path::sound(bisect(slope, unlimited.0.ln())?.exp())?;
-        (n, path::sound(flops / compute.per_token(n))?)
+        lowest(&at, best - ASIDE, best + ASIDE)?
     };
-    let reached = loss(s, compute, run, unique, repetition)?;
+    let reached = at(ln_n);
+    let equivalent = law.reaching(compute, reached, (ln_c, best))?;
     Some(Plan {
-        run,
-        unlimited,
-        price: (reached - s.loss(unlimited.0, unlimited.1)).max(0.0),
-        deadweight: path::deadweight(s, compute, flops, reached)?,
+        run: (ln_n.exp(), tokens(ln_n).exp()),
+        unlimited: (best.exp(), tokens(best).exp()),
+        price: (reached.exp() - least.exp()).max(0.0),
+        deadweight: wasted(equivalent, ln_c),
     })
 }
 
-/// Loss of a run (N, D) when `unique` tokens exist [nats/token].
-fn loss(
-    s: &Surface,
-    compute: &Compute,
-    (params, tokens): (f64, f64),
-    unique: f64,
-    repetition: &Repetition,
-) -> Option<f64> {
-    let fed = path::params_for(s, compute, unique)?;
-    let size = worth(params, fed, repetition.params);
-    let data = worth(tokens, unique, repetition.tokens);
-    path::sound(s.loss(size.amount, data.amount))
+/// U_N: the size for which the distinct tokens are compute-optimal.
+fn fed(law: &dyn Belief, compute: &Compute, asked: Asked<'_>, near: f64) -> Option<f64> {
+    let ln_c = law.fed(compute, asked.unique.ln(), (asked.ln_c, near))?;
+    let ln_n = law.optimum(compute, ln_c, near + 0.5 * (ln_c - asked.ln_c))?;
+    Some(ln_n.exp())
 }
 
-/// What an amount is worth, part of which is a repetition.
-#[derive(Clone, Copy)]
-struct Worth {
-    /// N' or D'.
-    amount: f64,
-    /// ln of its derivative by the real amount.
-    ln_margin: f64,
+/// ln L of a run (ln N, ln D) when so many tokens exist.
+fn ln_loss(law: &dyn Belief, (ln_n, ln_d): (f64, f64), fed: f64, asked: Asked<'_>) -> f64 {
+    let size = worth(ln_n.exp(), fed, asked.repetition.params);
+    let data = worth(ln_d.exp(), asked.unique, asked.repetition.tokens);
+    law.ln_loss(size.ln(), data.ln())
 }
 
-fn worth(amount: f64, fresh: f64, decay: f64) -> Worth {
+/// What an amount is worth, part of which is a repetition: N' or D'.
+fn worth(amount: f64, fresh: f64, decay: f64) -> f64 {
     let repeats = amount / fresh - 1.0;
     if repeats <= 0.0 {
-        return Worth { amount, ln_margin: 0.0 };
+        return amount;
     }
     // 1 - exp(-x), without losing the digits of a small x.
-    let kept = -(-repeats / decay).exp_m1();
-    Worth { amount: fresh + fresh * decay * kept, ln_margin: -repeats / decay }
+    fresh - fresh * decay * (-repeats / decay).exp_m1()
 }
 
 #[cfg(test)]

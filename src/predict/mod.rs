@@ -8,33 +8,33 @@
 //! - [`by_method`], [`by_law`]: the loss of one run by whatever was fitted, to be held against it.
 //! - [`hardware`]: hours and money into FLOP, and back.
 //!
-//! The first surface fit leads every answer; `voice` says which law speaks. Intervals are percentiles of
-//! its bootstrap draws and hold for the form of the law: its error is what the warnings and the spread of
-//! the methods are for. The loss of a run is the exception: all forms that the runs leave open speak
-//! (`panel`). Without draws an interval's ends repeat the value, and a warning says so.
+//! One voice answers every question, the average of the forms of law (`average`); `belief` is what it asks of a
+//! form. The methods stand beside it as rows (`voice`). Without draws an interval holds the spread of the forms'
+//! own values alone or repeats the value, and a warning says so; the values are the same.
 //!
 //! Pure: numbers in, numbers out. Reads `fit`'s result; read by `figure`, `report`, `cli`.
 
+mod average;
+mod belief;
 mod chosen;
 mod every;
 pub mod hardware;
 mod inverse;
 mod limited;
 mod optimum;
-mod panel;
 mod path;
 #[cfg(test)]
 mod sample;
 mod serving;
 mod voice;
 
+pub use average::{FormShare, Irreducible, MeanLoss, irreducible};
 pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens};
 pub use every::{LawLoss, MethodLoss, by_law, by_method};
 pub use hardware::Cost;
 pub use inverse::{Inverse, MethodInverse, optimal_with};
 pub use limited::{Limited, Repetition, RepetitionSource, limited};
 pub use optimum::{Deadweight, MethodPrediction, Prediction, at_flops};
-pub use panel::{FormShare, Irreducible, irreducible, mean_loss};
 pub use serving::{Demand, Quality, Serving, serving};
 pub use voice::Fixed;
 
@@ -56,11 +56,18 @@ pub struct Estimate {
 impl Estimate {
     /// `of` the best answer, between the percentiles of `of` the draws' answers. Where there are too few
     /// draws for an interval its ends repeat the value.
-    fn over<T>(best: &T, drawn: &[T], level: f64, of: impl Fn(&T) -> f64) -> Self {
+    fn over<T>(best: &T, drawn: &[T], level: f64, of: impl Fn(&T) -> f64) -> Option<Self> {
         let value = of(best);
         let values: Vec<f64> = drawn.iter().map(of).collect();
-        let [lo, hi] = stats::percentile_interval(&values, level).unwrap_or([value; 2]);
-        Self { value, lo, hi }
+        let ends = stats::percentile_interval(&values, level).unwrap_or([value; 2]);
+        Self::holding(value, ends)
+    }
+
+    /// The one way to make an estimate: finite, and inside its interval, which reaches to the value where the
+    /// draws lie to one side of it. Nothing where a number is not finite.
+    fn holding(value: f64, [lo, hi]: [f64; 2]) -> Option<Self> {
+        let all_finite = value.is_finite() && lo.is_finite() && hi.is_finite();
+        all_finite.then(|| Self { value, lo: lo.min(value), hi: hi.max(value) })
     }
 }
 

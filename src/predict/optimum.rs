@@ -8,9 +8,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::voice::{Lead, Voice, silent};
-use super::{Cost, Estimate, Fixed, FormShare, PredictError, panel, path, positive};
+use super::average::{Average, lines};
+use super::belief::Belief;
+use super::voice::{Voice, silent};
+use super::{Cost, Estimate, Fixed, FormShare, PredictError, path, positive};
 use crate::fit::{Analysis, Code, Compute, Warning, stats};
+
+/// What a line (approach 1 or 2) counts in the interval of N* beside the average of the forms [-]: it knows
+/// nothing of the form of the law, and shares none of its error.
+const LINE: f64 = 0.5;
 
 /// What one method says about one compute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +37,7 @@ pub struct MethodPrediction {
 }
 
 /// Compute that a run wastes if the truth is a draw of the law and not the law itself, as a share of
-/// its compute [-]. The run is the leading recommendation, which under the leading law wastes nothing.
+/// its compute [-]. The run is the recommendation, which under the average wastes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Deadweight {
     /// Half of the draws waste less.
@@ -54,13 +60,12 @@ pub struct Prediction {
     /// Loss of that run, averaged over the forms of law: a prediction interval (form, parameters and
     /// residual noise) [nats/token].
     pub loss: Estimate,
-    /// The forms that the loss is averaged over, the weightiest first; none where the leading surface
-    /// speaks alone.
+    /// The forms that it is averaged over, the weightiest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forms: Vec<FormShare>,
     /// Level of every interval [0, 1].
     pub level: f64,
-    /// Method of the leading values.
+    /// Who answers: `average of 5 forms`, or the only form.
     pub method: String,
     /// C over the largest compute that was fitted [-].
     pub extrapolation: f64,
@@ -83,62 +88,91 @@ pub struct Prediction {
     pub warnings: Vec<Warning>,
 }
 
-/// The compute-optimal run at compute `flops` [FLOP], by the leading method and by all others.
+/// The compute-optimal run at compute `flops` [FLOP]: that of lowest average loss.
 ///
-/// The first surface fit leads. Intervals of N*, D* and D*/N* are percentiles of the bootstrap draws at
-/// the fit's level, and do not hold the error of the form itself, which the warnings and the spread of
-/// the methods are for. The loss is that of **one run at the leading (N*, D*)**, averaged over the forms
-/// of law that the runs leave open; its prediction interval holds form, parameters and a run's own scatter.
-///
-/// Without draws (no bootstrap) the parameters' intervals are the value itself, and a warning says so.
+/// Intervals of N*, D* and D*/N* are percentiles of what the draws of every form hold for the best run, and of
+/// the draws of the lines of approach 1 and 2: they hold the choice of form and of method. The loss is that of
+/// **one run at (N*, D*)**; its prediction interval holds form, parameters, discrepancy and a run's own scatter.
 ///
 /// # Errors
 ///
-/// [`PredictError`]: compute out of range, or no surface to read a loss from.
+/// [`PredictError`]: compute out of range, no surface to read a loss from, or no optimum.
 pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictError> {
     positive("compute", "FLOP", flops)?;
-    let lead = Lead::of(analysis)?;
-    let compute = &analysis.compute;
+    let average = Average::of(analysis)?;
+    let (lead, compute, ln_c) = (&average.lead, &analysis.compute, flops.ln());
     let no_optimum = || lead.no_optimum(Fixed::Flops(flops));
-    let methods: Vec<MethodPrediction> =
-        Voice::all(analysis).iter().filter_map(|v| by_method(v, compute, flops)).collect();
-    let leading =
-        methods.iter().find(|m| m.method == lead.method()).cloned().ok_or_else(no_optimum)?;
-    let (params, tokens) = (leading.params.value, leading.tokens.value);
-    let averaged = panel::loss(&lead, params, tokens).ok_or_else(no_optimum)?;
-    let least = lead.surface.loss(params, tokens);
-    let beside = |ratio: f64| (ratio * params, flops / compute.per_token(ratio * params));
+    let ln_n = average.best(ln_c).ok_or_else(no_optimum)?;
+    let ln_tokens = |ln_n: f64| ln_c - compute.log_per_token(ln_n).0;
+    let ln_d = ln_tokens(ln_n);
+    let (params, tokens) = (ln_n.exp(), ln_d.exp());
+    let voices = Voice::all(analysis);
+    let mut sizes = average.drawn(|law| law.optimum(compute, ln_c, ln_n));
+    for line in lines(&voices) {
+        let Some(found) = line.optimal(compute, Fixed::Flops(flops)) else { continue };
+        let each = LINE / found.drawn.len().max(1) as f64;
+        sizes.extend(found.drawn.iter().map(|(n, _)| (n.ln(), each)));
+    }
+    let of = |value: f64, of: &dyn Fn(f64) -> f64| {
+        let drawn: Vec<(f64, f64)> = sizes.iter().map(|(n, w)| (of(*n), *w)).collect();
+        average.between(value, &drawn).ok_or_else(no_optimum)
+    };
+    let averaged = average.loss(params, tokens).ok_or_else(no_optimum)?;
+    let beside = |ratio: f64| (ln_n + ratio.ln(), ln_tokens(ln_n + ratio.ln()));
     let regret = |ratio: f64| {
         let (n, d) = beside(ratio);
-        lead.surface.loss(n, d) / least - 1.0
+        (average.ln_loss(n, d) - averaged.loss.value.ln()).exp_m1()
     };
-    let deadweight = |ratio: f64| {
-        let (n, d) = beside(ratio);
-        lead.estimate(|s| path::deadweight(s, compute, flops, s.loss(n, d))).ok_or_else(no_optimum)
+    let wasted = |law: &dyn Belief, (n, d): (f64, f64)| {
+        let equivalent = law.reaching(compute, law.ln_loss(n, d), (ln_c, ln_n))?;
+        Some(wasted(equivalent, ln_c))
     };
-    let wasted = lead.drawn(|s| path::deadweight(s, compute, flops, s.loss(params, tokens)));
+    let deadweight =
+        |ratio: f64| average.estimate(|law| wasted(law, beside(ratio))).ok_or_else(no_optimum);
+    let methods: Vec<MethodPrediction> =
+        voices.iter().filter_map(|v| by_method(v, compute, flops)).collect();
     let mut warnings = lead.doubts(flops);
-    disagreement(&methods, &leading, &mut warnings);
+    warnings.extend(unheard(&average, params, tokens));
+    disagreement(&methods, &mut warnings);
     let others = analysis.fits.iter().filter(|f| f.method != lead.method());
     warnings.extend(others.filter_map(silent));
     Ok(Prediction {
         flops,
-        params: leading.params,
-        tokens: leading.tokens,
-        tokens_per_param: leading.tokens_per_param,
+        params: of(params, &f64::exp)?,
+        tokens: of(tokens, &|n| ln_tokens(n).exp())?,
+        tokens_per_param: of(tokens / params, &|n| (ln_tokens(n) - n).exp())?,
         loss: averaged.loss,
         forms: averaged.forms,
         level: lead.level(),
-        method: lead.method(),
+        method: average.name(),
         extrapolation: lead.extrapolation(flops),
         regret_half: regret(0.5),
         regret_twice: regret(2.0),
-        deadweight: upper(wasted, lead.level()),
+        deadweight: upper(&average.drawn(|law| wasted(law, (ln_n, ln_d))), lead.level()),
         deadweight_half: deadweight(0.5)?,
         deadweight_twice: deadweight(2.0)?,
         methods,
         cost: None,
         warnings,
+    })
+}
+
+/// Share of C that reaching the same loss at ln C_eq would save: 1 - C_eq / C [-] (arXiv:2603.22339).
+pub(super) fn wasted(ln_equivalent: f64, ln_c: f64) -> f64 {
+    // Rounding may put a run of the path a hair below it.
+    (-(ln_equivalent - ln_c).exp_m1()).max(0.0)
+}
+
+/// The forms that say nothing of a run, by name.
+pub(super) fn unheard(average: &Average<'_>, params: f64, tokens: f64) -> Option<Warning> {
+    let names = average.silent(params, tokens);
+    (!names.is_empty()).then(|| {
+        let text = format!(
+            "not heard at N {params:.3e}, D {tokens:.3e}: {}: the loss of such a form rises with N or D there, or \
+             is no number",
+            names.join(", ")
+        );
+        Warning::new(Code::FormUnheard, text)
     })
 }
 
@@ -148,39 +182,31 @@ fn by_method(voice: &Voice, compute: &Compute, flops: f64) -> Option<MethodPredi
     path::sound(found.best.1 / found.best.0)?;
     Some(MethodPrediction {
         method: voice.fit.method.clone(),
-        params: found.estimate(|d| d.0),
-        tokens: found.estimate(|d| d.1),
-        tokens_per_param: found.estimate(|d| d.1 / d.0),
+        params: found.estimate(|d| d.0)?,
+        tokens: found.estimate(|d| d.1)?,
+        tokens_per_param: found.estimate(|d| d.1 / d.0)?,
         loss: voice.loss(found.best),
         corrected: voice.corrected,
     })
 }
 
 /// Median and one-sided upper end of `shares`; nothing under 20 of them, as for any interval.
-fn upper(mut shares: Vec<f64>, level: f64) -> Option<Deadweight> {
-    if shares.len() < 20 {
-        return None;
-    }
-    shares.sort_by(f64::total_cmp);
-    Some(Deadweight {
-        median: stats::quantile(&shares, 0.5),
-        upper: stats::quantile(&shares, level),
-    })
+fn upper(shares: &[(f64, f64)], level: f64) -> Option<Deadweight> {
+    let [median, _] = stats::weighted_interval(shares, 0.0)?;
+    let [_, upper] = stats::weighted_interval(shares, 2.0 * level - 1.0)?;
+    Some(Deadweight { median, upper })
 }
 
-/// Methods whose N* and the leading one's lie outside each other's intervals.
-fn disagreement(
-    methods: &[MethodPrediction],
-    leading: &MethodPrediction,
-    warnings: &mut Vec<Warning>,
-) {
+/// Methods whose N* lie outside each other's intervals.
+fn disagreement(methods: &[MethodPrediction], warnings: &mut Vec<Warning>) {
     let inside = |v: f64, e: &Estimate| (e.lo..=e.hi).contains(&v);
-    for other in methods.iter().filter(|m| m.method != leading.method) {
-        let (one, two) = (&leading.params, &other.params);
+    let Some((first, others)) = methods.split_first() else { return };
+    for other in others {
+        let (one, two) = (&first.params, &other.params);
         if !inside(one.value, two) && !inside(two.value, one) {
             warnings.push(Warning::new(Code::MethodsDisagree, format!(
                 "{} and {} disagree beyond their intervals: N* {:.3e} against {:.3e}, a factor {:.2}",
-                leading.method,
+                first.method,
                 other.method,
                 one.value,
                 two.value,

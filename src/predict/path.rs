@@ -70,18 +70,15 @@ pub(super) fn flops_for_loss(s: &Surface, compute: &Compute, loss: f64) -> Optio
     sound(compute.per_token(params) * tokens)
 }
 
-/// Deadweight compute loss of reaching `loss` with `flops`, as a share of `flops` [-]: 1 - C_eq / C,
-/// where the path reaches the same loss at C_eq (arXiv:2603.22339). 0 on the path.
-pub(super) fn deadweight(s: &Surface, compute: &Compute, flops: f64, loss: f64) -> Option<f64> {
-    let equivalent = flops_for_loss(s, compute, loss)?;
-    // Rounding may put a run of the path a hair below it.
-    Some((1.0 - equivalent / flops).max(0.0))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::optimum::wasted;
     use super::super::sample::{ATTENTION, HOFFMANN};
     use super::*;
+
+    fn deadweight(s: &Surface, compute: &Compute, flops: f64, loss: f64) -> Option<f64> {
+        Some(wasted(flops_for_loss(s, compute, loss)?.ln(), flops.ln()))
+    }
 
     /// The oracle is the path by compute, which has tests of its own.
     #[test]

@@ -8,12 +8,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::voice::Lead;
+use super::average::Average;
+use super::belief::{Belief, lowest, tokens_reaching};
+use super::inverse::out_of_reach;
 use super::{Cost, Estimate, Fixed, PredictError, Run, path, positive};
-use crate::fit::{Analysis, Compute, Surface, Warning, bisect};
+use crate::fit::{Analysis, Compute, Warning};
 
 /// FLOPs of inference for each parameter and token (Sardana et al. 2024, eq. 2).
 const PER_PARAM: f64 = 2.0;
+
+/// How much smaller a model may be than the compute-optimal one, as ln: a factor of 3,000.
+const SMALLER: f64 = 8.0;
 
 /// How good the model has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,7 +52,8 @@ pub struct Serving {
     pub tokens: Estimate,
     /// D/N [tokens/parameter].
     pub tokens_per_param: Estimate,
-    /// Loss of that run: a prediction interval (parameters and residual noise) [nats/token].
+    /// Loss of that run, averaged over the forms of law: a prediction interval (form, parameters, discrepancy and
+    /// residual noise) [nats/token].
     pub loss: Estimate,
     /// Training compute c(N) D [FLOP].
     pub training_flops: Estimate,
@@ -57,13 +63,13 @@ pub struct Serving {
     pub total_flops: Estimate,
     /// What the compute-optimal model of the same loss would cost more, as a share of its total [-].
     pub saving: Estimate,
-    /// The leading compute-optimal model of the same loss.
+    /// The compute-optimal model of the same loss.
     pub optimal: Run,
     /// What that one costs to train and serve [FLOP of training].
     pub optimal_total_flops: f64,
     /// Level of every interval [0, 1].
     pub level: f64,
-    /// Method of every value.
+    /// Who answers: `average of 5 forms`, or the only form.
     pub method: String,
     /// Training compute over the largest compute that was fitted [-].
     pub extrapolation: f64,
@@ -76,8 +82,8 @@ pub struct Serving {
 
 /// The run of lowest cost that reaches `quality` and serves `demand`.
 ///
-/// Each bootstrap draw plans for itself; under [`Quality::OptimalAt`] for the loss that its own optimum
-/// reaches. The interval of the loss alone is for one run at the leading (N, D).
+/// Each draw of each form plans for itself; under [`Quality::OptimalAt`] for the loss that its own optimum
+/// reaches. The interval of the loss alone is for one run at the (N, D) of the average.
 ///
 /// # Errors
 ///
@@ -98,34 +104,37 @@ pub fn serving(
     };
     let (what, unit, value) = fixed.spoken();
     positive(what, unit, value)?;
-    let lead = Lead::of(analysis)?;
-    if let Fixed::Loss(loss) = fixed {
-        lead.reaches(loss)?;
-    }
-    let compute = &analysis.compute;
-    let planned = |s: &Surface| plan(s, compute, quality, demand);
-    let best = planned(&lead.surface).ok_or_else(|| lead.no_optimum(fixed))?;
-    let drawn = lead.drawn(planned);
-    let estimate = |of: fn(&Plan) -> f64| Estimate::over(&best, &drawn, lead.level(), of);
+    let average = Average::of(analysis)?;
+    let (lead, compute) = (&average.lead, &analysis.compute);
+    let near = average.start();
+    let best =
+        plan(&average, compute, (quality, demand), near).ok_or_else(|| average.out(fixed))?;
     let Plan { run, optimal, .. } = best;
+    let near = (optimal.flops.ln(), optimal.params.ln());
+    let drawn = average.drawn(|law| plan(law, compute, (quality, demand), near));
+    let estimate = |of: fn(&Plan) -> f64| {
+        let drawn: Vec<(f64, f64)> = drawn.iter().map(|(p, w)| (of(p), *w)).collect();
+        average.between(of(&best), &drawn).ok_or_else(|| lead.no_optimum(fixed))
+    };
     let mut warnings = lead.doubts(run.flops);
     warnings.extend(lead.unusual_ratio(run.tokens / run.params));
-    warnings.extend(lead.out_of_reach(fixed, drawn.len()));
+    warnings.extend(out_of_reach(fixed, drawn.len(), average.drawn(|_| Some(())).len()));
+    let loss = average.loss(run.params, run.tokens).ok_or_else(|| lead.no_optimum(fixed))?.loss;
     Ok(Serving {
         quality,
         demand,
-        params: estimate(|p| p.run.params),
-        tokens: estimate(|p| p.run.tokens),
-        tokens_per_param: estimate(|p| p.run.tokens / p.run.params),
-        loss: lead.voice.loss((run.params, run.tokens)).ok_or_else(|| lead.no_optimum(fixed))?,
-        training_flops: estimate(|p| p.run.flops),
-        inference_flops: estimate(|p| p.inference),
-        total_flops: estimate(|p| p.total),
-        saving: estimate(|p| (1.0 - p.total / p.optimal_total).max(0.0)),
+        params: estimate(|p| p.run.params)?,
+        tokens: estimate(|p| p.run.tokens)?,
+        tokens_per_param: estimate(|p| p.run.tokens / p.run.params)?,
+        loss,
+        training_flops: estimate(|p| p.run.flops)?,
+        inference_flops: estimate(|p| p.inference)?,
+        total_flops: estimate(|p| p.total)?,
+        saving: estimate(|p| (1.0 - p.total / p.optimal_total).max(0.0))?,
         optimal,
         optimal_total_flops: best.optimal_total,
         level: lead.level(),
-        method: lead.method(),
+        method: average.name(),
         extrapolation: lead.extrapolation(run.flops),
         cost: None,
         warnings,
@@ -142,53 +151,39 @@ struct Plan {
     optimal_total: f64,
 }
 
-/// The cheapest run on the curve of one loss.
-///
-/// The curve is walked by z = ln(s / (1 - s)), s being the share of the size term in the excess over E:
-/// N = (A / (s x))^(1/alpha), D = (B / ((1 - s) x))^(1/beta) for an excess of x. Setting the derivative of
-/// the cost to zero along it gives
-///
-/// ```text
-/// c(N) D (alpha/beta e^z - g(N)) = 2 r N D_inf
-/// ```
-///
-/// The left side is 0 at the compute-optimal run and rises with z from there, the right side falls.
-fn plan(s: &Surface, compute: &Compute, quality: Quality, demand: Demand) -> Option<Plan> {
-    let (params, tokens) = match quality {
-        Quality::OptimalAt(flops) => s.optimum(compute, flops)?,
-        Quality::Loss(loss) => path::run_for_loss(s, compute, loss)?,
+/// The cheapest run on the curve of one loss: N is searched for, D follows from the loss. `near`: a place on the
+/// path, (ln C, ln N).
+fn plan(
+    law: &dyn Belief,
+    compute: &Compute,
+    (quality, demand): (Quality, Demand),
+    near: (f64, f64),
+) -> Option<Plan> {
+    let ln_c = match quality {
+        Quality::OptimalAt(flops) => flops.ln(),
+        Quality::Loss(loss) => law.reaching(compute, loss.ln(), near)?,
     };
-    let ln_excess = path::sound(s.loss(params, tokens) - s.e)?.ln();
-    let cost = |n: f64| PER_PARAM * n * demand.tokens;
-    let at = |z: f64| {
-        let (ln_share, ln_rest) = (-(-z).exp().ln_1p(), -z.exp().ln_1p());
-        let ln_n = (s.a.ln() - ln_share - ln_excess) / s.alpha;
-        let ln_d = (s.b.ln() - ln_rest - ln_excess) / s.beta;
-        (ln_n, ln_d)
-    };
-    let slope = |z: f64| {
-        let (ln_n, ln_d) = at(z);
-        let (ln_per_token, growth) = compute.log_per_token(ln_n);
-        let lead = s.alpha / s.beta * z.exp() - growth;
-        if demand.tokens == 0.0 {
-            return lead;
-        }
-        if lead <= 0.0 {
-            return f64::NEG_INFINITY;
-        }
-        ln_per_token + ln_d + lead.ln() - cost(ln_n.exp()).ln() - demand.cost_ratio.ln()
-    };
-    let (ln_n, ln_d) = at(bisect(slope, (s.beta / s.alpha).ln())?);
+    let ln_n = law.optimum(compute, ln_c, near.1 + 0.5 * (ln_c - near.0))?;
+    let ln_d = ln_c - compute.log_per_token(ln_n).0;
+    let ln_loss = law.ln_loss(ln_n, ln_d);
+    let inference = |n: f64| PER_PARAM * n * demand.tokens;
     let run = |n: f64, d: f64| {
         Some(Run { params: n, tokens: d, flops: path::sound(compute.per_token(n) * d)? })
     };
-    let (run, optimal) =
-        (run(path::sound(ln_n.exp())?, path::sound(ln_d.exp())?)?, run(params, tokens)?);
-    let total = |r: &Run| path::sound(r.flops + demand.cost_ratio * cost(r.params));
+    let total = |r: &Run| path::sound(r.flops + demand.cost_ratio * inference(r.params));
+    let optimal = run(path::sound(ln_n.exp())?, path::sound(ln_d.exp())?)?;
+    let cheapest = if demand.tokens == 0.0 {
+        optimal
+    } else {
+        let at = |ln_n: f64| run(ln_n.exp(), tokens_reaching(law, ln_n, ln_loss, ln_d)?.exp());
+        let cost = |ln_n: f64| at(ln_n).as_ref().and_then(total).map_or(f64::INFINITY, f64::ln);
+        // Serving makes the best model smaller, never larger.
+        at(lowest(&cost, ln_n - SMALLER, ln_n)?)?
+    };
     Some(Plan {
-        run,
-        inference: cost(run.params),
-        total: total(&run)?,
+        run: cheapest,
+        inference: inference(cheapest.params),
+        total: total(&cheapest)?,
         optimal,
         optimal_total: total(&optimal)?,
     })

@@ -80,7 +80,7 @@ pub(super) struct Optimal {
 
 impl Optimal {
     /// `of` the run, with its interval.
-    pub(super) fn estimate(&self, of: impl Fn(&(f64, f64)) -> f64) -> Estimate {
+    pub(super) fn estimate(&self, of: impl Fn(&(f64, f64)) -> f64) -> Option<Estimate> {
         Estimate::over(&self.best, &self.drawn, self.level, of)
     }
 }
@@ -125,6 +125,11 @@ impl<'a> Voice<'a> {
         Self { fit, law, draws, scatter, seeds, corrected: bias.is_some() }
     }
 
+    /// Standard deviation of ln L of one run about the law [-].
+    pub(super) fn scatter(&self) -> f64 {
+        self.scatter
+    }
+
     /// The optimal run that `fixed` names, and the draws' answers; draws without one are left out.
     pub(super) fn optimal(&self, compute: &Compute, fixed: Fixed) -> Option<Optimal> {
         let best = self.law.optimal(compute, fixed)?;
@@ -156,8 +161,8 @@ impl<'a> Voice<'a> {
         let student = stats::Student::new(dof);
         let noisy =
             |centres: &[f64]| stats::noisy_interval(centres, sd, student.as_ref()?, self.fit.level);
-        let [lo, hi] = noisy(&centres).or_else(|| noisy(&[value; 20])).unwrap_or([value; 2]);
-        Some(Estimate { value, lo, hi })
+        let ends = noisy(&centres).or_else(|| noisy(&[value; 20])).unwrap_or([value; 2]);
+        Estimate::holding(value, ends)
     }
 }
 
@@ -197,17 +202,6 @@ impl<'a> Lead<'a> {
     pub(super) fn no_optimum(&self, fixed: Fixed) -> PredictError {
         let (what, _, value) = fixed.spoken();
         PredictError::NoOptimum { method: self.method(), what, value }
-    }
-
-    /// What `of` says of each draw; draws of which it says nothing are left out.
-    pub(super) fn drawn<T>(&self, of: impl Fn(&Surface) -> Option<T>) -> Vec<T> {
-        surfaces(&self.voice.draws).filter_map(of).collect()
-    }
-
-    /// What `of` says of the leading surface, with its interval over the draws.
-    pub(super) fn estimate(&self, of: impl Fn(&Surface) -> Option<f64>) -> Option<Estimate> {
-        let best = of(&self.surface)?;
-        Some(Estimate::over(&best, &self.drawn(of), self.level(), |v| *v))
     }
 
     /// C over the largest compute that was fitted [-].

@@ -3,7 +3,14 @@
 use crate::fit::dual::{Dual, MAX, Number};
 use crate::fit::law::{Centre, Law, Run, Runs, VANISHED};
 use crate::fit::least::{self, Residuals, Solution};
+use crate::fit::stats;
 use crate::points::Point;
+
+/// Where a residual begins to be bounded, in robust standard deviations: a normal run in 2,000 lies beyond.
+const FAR: f64 = 3.5;
+/// Rounds of a robust fit, and the movement that ends it [of the bound].
+const ROUNDS: usize = 20;
+const SETTLED: f64 = 1e-3;
 
 /// Starts that are followed to their minimum: the best of the law's, by their sum of squares.
 const FOLLOWED: usize = 6;
@@ -68,6 +75,44 @@ impl Residuals for Problem<'_> {
 /// Why these runs cannot determine the law, as a person reads it.
 pub fn fit(law: &'static Law, points: &[Point], scale: Scale) -> Result<Fitted, String> {
     descend(law, &Runs::new(points, None), scale, Vec::new(), FOLLOWED)
+}
+
+/// Fits `law` to `points` in ln L, so that runs far from it have a bounded say: a loss farther from the law than
+/// [`FAR`] robust standard deviations counts as one at that distance. The points are given back as they count. At
+/// the end this is Huber's M-estimate (1981, section 7.8, "modified residuals").
+///
+/// # Errors
+///
+/// As for [`fit`].
+pub fn robust(law: &'static Law, points: Vec<Point>) -> Result<(Fitted, Vec<Point>), String> {
+    let mut fitted = fit(law, &points, Scale::Log)?;
+    let mut taken = points.clone();
+    for _ in 0..ROUNDS {
+        let laws: Vec<f64> = points.iter().map(|p| fitted.ln_loss(&Run::of(p))).collect();
+        let off: Vec<f64> = points.iter().zip(&laws).map(|(p, law)| p.loss.ln() - law).collect();
+        let far = FAR * spread(&off).max(1e-6);
+        if off.iter().all(|e| e.abs() <= far) {
+            break;
+        }
+        let mut most = 0.0_f64;
+        for ((point, law), e) in taken.iter_mut().zip(&laws).zip(&off) {
+            let loss = (law + e.clamp(-far, far)).exp();
+            most = most.max((loss / point.loss).ln().abs());
+            point.loss = loss;
+        }
+        fitted = refit(&fitted, &taken, Scale::Log)?;
+        if most < SETTLED * far {
+            break;
+        }
+    }
+    Ok((fitted, taken))
+}
+
+/// Median of the absolute values, as the standard deviation of a normal law.
+fn spread(off: &[f64]) -> f64 {
+    let mut sizes: Vec<f64> = off.iter().map(|e| e.abs()).collect();
+    sizes.sort_by(f64::total_cmp);
+    1.4826 * stats::quantile(&sizes, 0.5)
 }
 
 /// Fits the law again to some of its points: from where it was, and from the best of its own starts.

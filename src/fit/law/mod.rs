@@ -17,7 +17,7 @@ mod kaplan;
 mod repetition;
 mod shared;
 
-pub use fitted::{Fitted, Scale, again, fit, refit};
+pub use fitted::{Fitted, Scale, again, fit, refit, robust};
 
 use crate::fit::dual::{Dual, Number};
 use crate::fit::grid;
@@ -101,6 +101,25 @@ impl Law {
     pub fn loss(&self, values: &[f64], run: &Run) -> Option<f64> {
         (values.len() == self.free)
             .then(|| (self.form.0)(&(self.working)(values), run, &Centre::ORIGIN).exp())
+    }
+}
+
+/// A law under given values, ready to be asked often.
+#[derive(Debug, Clone)]
+pub struct Curve {
+    law: &'static Law,
+    theta: Vec<f64>,
+}
+
+impl Curve {
+    /// A law under fitted values, in the order of [`Law::values`]; nothing when there are not [`Law::free`].
+    pub fn new(law: &'static Law, values: &[f64]) -> Option<Self> {
+        (values.len() == law.free).then(|| Self { law, theta: (law.working)(values) })
+    }
+
+    /// ln L of a run.
+    pub fn ln_loss(&self, run: &Run) -> f64 {
+        (self.law.form.0)(&self.theta, run, &Centre::ORIGIN)
     }
 }
 

@@ -1,0 +1,287 @@
+//! What this tool would have said of the largest runs from the smaller ones, cut by cut.
+//!
+//! Every cut takes the runs up to some compute for all there is, fits and predicts them as any table, and holds
+//! each run beyond against its prediction interval. Clusters (trunks, checkpoints of one run) stay whole: a run
+//! whose relative lies beyond the cut is in neither part.
+//!
+//! Limits: runs on repeated data are fitted but not asked for; cuts overlap, so their runs are no independent trials; a cut keeps fewer runs than the study has.
+//!
+//! Pure. Reads: `points`, `fit`, `predict`. Read by: `cli`.
+
+use std::collections::HashSet;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::fit::{self, Compute, FitError, Options, analyse};
+use crate::points::{Point, Table};
+use crate::predict::{Estimate, MeanLoss, at_flops};
+
+/// Shares of the runs, by compute, that the cuts keep.
+const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
+/// And the share of the largest compute that the last cut keeps.
+const TENTH: f64 = 0.1;
+/// Fewest runs that a cut keeps.
+const LEAST: usize = 6;
+/// Bounds of reach, C over the largest compute that was fitted [-].
+const REACHES: [f64; 5] = [1.0, 3.0, 10.0, 30.0, 100.0];
+
+/// One run beyond a cut.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Held {
+    /// Id of the run.
+    pub id: String,
+    /// Largest compute that was fitted [FLOP].
+    pub cut: f64,
+    /// N [parameters].
+    pub params: f64,
+    /// D [tokens].
+    pub tokens: f64,
+    /// C over the largest compute that was fitted [-].
+    pub reach: f64,
+    /// Measured loss.
+    pub measured: f64,
+    /// Predicted, with its interval; in the loss's own unit.
+    pub predicted: Estimate,
+    /// ln predicted - ln measured [-].
+    pub error: f64,
+    /// Whether the interval holds what was measured.
+    pub inside: bool,
+}
+
+/// The best size of one budget beyond a cut.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeldSize {
+    /// Compute of the budget [FLOP].
+    pub flops: f64,
+    /// Largest compute that was fitted [FLOP].
+    pub cut: f64,
+    /// N at the vertex of the budget's own parabola, by all runs [parameters].
+    pub measured: f64,
+    /// Predicted N*, with its interval [parameters].
+    pub predicted: Estimate,
+    /// Whether the interval holds it.
+    pub inside: bool,
+}
+
+/// One cut.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cut {
+    /// Largest compute that was fitted [FLOP].
+    pub flops: f64,
+    /// Runs that were fitted.
+    pub fitted: usize,
+    /// Runs that were predicted.
+    pub predicted: usize,
+    /// Why nothing was, if nothing was.
+    pub refused: Option<String>,
+}
+
+/// How well intervals and values did on some runs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Quality {
+    /// Predictions.
+    pub n: usize,
+    /// Share of the intervals that hold what was measured [0, 1].
+    pub coverage: f64,
+    /// Mean of ln predicted - ln measured [-].
+    pub bias: f64,
+    /// Root mean square of the same [-].
+    pub rms: f64,
+    /// Median of its absolute value [-].
+    pub median: f64,
+    /// Mean interval score of ln L (Gneiting & Raftery 2007, eq. 43), lower is better [-].
+    pub interval_score: f64,
+}
+
+/// The quality at some reach.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ByReach {
+    /// Least C over the largest compute fitted [-].
+    pub from: f64,
+    /// Most; nothing for the last.
+    pub to: Option<f64>,
+    /// Of these runs.
+    #[serde(flatten)]
+    pub quality: Quality,
+}
+
+/// A whole backtest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Backtest {
+    /// Where the rows come from.
+    pub source: String,
+    /// Level of the intervals [0, 1].
+    pub level: f64,
+    /// Of all predictions; nothing where there was none.
+    #[serde(flatten)]
+    pub all: Option<Quality>,
+    /// The same by reach, without empty ones.
+    pub by_reach: Vec<ByReach>,
+    /// Share of the held-out budgets whose best size lies in the interval of N* [0, 1].
+    pub size_coverage: Option<f64>,
+    /// The cuts.
+    pub cuts: Vec<Cut>,
+    /// Every run.
+    pub runs: Vec<Held>,
+    /// Every budget.
+    pub sizes: Vec<HeldSize>,
+}
+
+/// Backtests a table.
+///
+/// # Errors
+///
+/// [`FitError`]: fewer runs than any fit needs.
+pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> {
+    let mut points = table.points.clone();
+    points.sort_by(|l, r| l.flops.total_cmp(&r.flops).then(l.id.cmp(&r.id)));
+    let need = LEAST + 1;
+    if points.len() < need {
+        return Err(FitError::TooFewPoints { have: points.len(), need });
+    }
+    // The best sizes as all runs together show them.
+    let none = Options { bootstrap: 0, holdout: 0, ..options.clone() };
+    let vertices: Vec<(f64, f64)> = analyse(table, compute(&points), &none)
+        .map(|a| a.isoflop)
+        .unwrap_or_default()
+        .iter()
+        .filter(|b| b.excluded.is_none())
+        .filter_map(|b| Some((b.flops, b.params?)))
+        .collect();
+    let done: Vec<(Cut, Vec<Held>, Vec<HeldSize>)> = places(&points)
+        .into_par_iter()
+        .map(|flops| one(table, &points, flops, &vertices, options))
+        .collect();
+    let (mut cuts, mut runs, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+    for (cut, held, best) in done {
+        cuts.push(cut);
+        runs.extend(held);
+        sizes.extend(best);
+    }
+    let by_reach = (0..REACHES.len()).filter_map(|i| {
+        let (from, to) = (REACHES[i], REACHES.get(i + 1).copied());
+        let of: Vec<&Held> =
+            runs.iter().filter(|r| r.reach >= from && to.is_none_or(|to| r.reach < to)).collect();
+        Some(ByReach { from, to, quality: quality(&of, options.level)? })
+    });
+    let (by_reach, all) =
+        (by_reach.collect(), quality(&runs.iter().collect::<Vec<_>>(), options.level));
+    let inside = sizes.iter().filter(|s: &&HeldSize| s.inside).count();
+    Ok(Backtest {
+        source: table.source.clone(),
+        level: options.level,
+        all,
+        by_reach,
+        size_coverage: (!sizes.is_empty()).then(|| inside as f64 / sizes.len() as f64),
+        cuts,
+        runs,
+        sizes,
+    })
+}
+
+fn compute(points: &[Point]) -> Compute {
+    let rows: Vec<(f64, f64)> = points.iter().map(|p| (p.params, p.flops / p.tokens)).collect();
+    Compute::fit(&rows)
+}
+
+/// The computes up to which runs are kept, each once.
+fn places(points: &[Point]) -> Vec<f64> {
+    let most = points[points.len() - 1].flops;
+    let mut places: Vec<f64> = SHARES
+        .iter()
+        .map(|share| points[((points.len() as f64 * share) as usize).max(1) - 1].flops)
+        .chain([TENTH * most])
+        .filter(|flops| *flops < most && *flops >= points[0].flops)
+        // What is kept ends at a run.
+        .map(|flops| points.iter().map(|p| p.flops).filter(|f| *f <= flops).fold(0.0, f64::max))
+        .collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    places
+}
+
+fn one(
+    table: &Table,
+    points: &[Point],
+    flops: f64,
+    vertices: &[(f64, f64)],
+    options: &Options,
+) -> (Cut, Vec<Held>, Vec<HeldSize>) {
+    let beyond: Vec<&Point> = points.iter().filter(|p| p.flops > flops).collect();
+    let related: HashSet<&str> = beyond.iter().map(|p| p.cluster.as_str()).collect();
+    let kept: Vec<Point> = points
+        .iter()
+        .filter(|p| p.flops <= flops && !related.contains(p.cluster.as_str()))
+        .cloned()
+        .collect();
+    let mut cut = Cut { flops, fitted: kept.len(), predicted: 0, refused: None };
+    if kept.len() < LEAST {
+        cut.refused =
+            Some(format!("{} runs without a relative beyond, a fit needs {LEAST}", kept.len()));
+        return (cut, Vec::new(), Vec::new());
+    }
+    let smaller = Table { points: kept, excluded: Vec::new(), ..table.clone() };
+    let options = Options { holdout: 0, ..options.clone() };
+    let analysis = match analyse(&smaller, compute(&smaller.points), &options) {
+        Ok(analysis) => analysis,
+        Err(why) => {
+            cut.refused = Some(why.to_string().lines().next().unwrap_or_default().to_owned());
+            return (cut, Vec::new(), Vec::new());
+        }
+    };
+    let mean = MeanLoss::new(&analysis);
+    let ask = |p: &&Point| ask(mean.as_ref()?, p, flops);
+    let held: Vec<Held> = beyond.iter().filter(|p| fresh(p)).filter_map(ask).collect();
+    let sizes =
+        vertices.iter().filter(|(at, _)| *at > 1.01 * flops).filter_map(|(at, measured)| {
+            let predicted = at_flops(&analysis, *at).ok()?.params;
+            let inside = (predicted.lo..=predicted.hi).contains(measured);
+            Some(HeldSize { flops: *at, cut: flops, measured: *measured, predicted, inside })
+        });
+    let sizes = sizes.collect();
+    cut.predicted = held.len();
+    (cut, held, sizes)
+}
+
+/// Whether a run saw no token twice, as far as is known: the average speaks of such.
+fn fresh(p: &Point) -> bool {
+    p.unique_tokens.is_none_or(|unique| unique >= 0.99 * p.tokens)
+}
+
+fn ask(mean: &MeanLoss<'_>, p: &Point, cut: f64) -> Option<Held> {
+    let predicted = mean.interval(p.params, p.tokens)?;
+    Some(Held {
+        id: p.id.clone(),
+        cut,
+        params: p.params,
+        tokens: p.tokens,
+        reach: p.flops / cut,
+        measured: p.loss,
+        predicted,
+        error: (predicted.value / p.loss).ln(),
+        inside: (predicted.lo..=predicted.hi).contains(&p.loss),
+    })
+}
+
+fn quality(runs: &[&Held], level: f64) -> Option<Quality> {
+    if runs.is_empty() {
+        return None;
+    }
+    let n = runs.len() as f64;
+    let mean = |of: &dyn Fn(&Held) -> f64| runs.iter().map(|r| of(r)).sum::<f64>() / n;
+    let mut sizes: Vec<f64> = runs.iter().map(|r| r.error.abs()).collect();
+    sizes.sort_by(f64::total_cmp);
+    let score = |r: &Held| {
+        let (lo, hi, y) = (r.predicted.lo.ln(), r.predicted.hi.ln(), r.measured.ln());
+        hi - lo + 2.0 / (1.0 - level) * ((lo - y).max(0.0) + (y - hi).max(0.0))
+    };
+    Some(Quality {
+        n: runs.len(),
+        coverage: mean(&|r| f64::from(u8::from(r.inside))),
+        bias: mean(&|r| r.error),
+        rms: mean(&|r| r.error.powi(2)).sqrt(),
+        median: fit::stats::quantile(&sizes, 0.5),
+        interval_score: mean(&score),
+    })
+}

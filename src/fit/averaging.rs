@@ -1,0 +1,166 @@
+//! How much each form of law is believed beyond the runs, and how far all of them may miss there: both measured
+//! on the runs themselves, by fitting the forms to the smaller ones and asking for the larger.
+//!
+//! A form that fits better is not a form that predicts better: with hundreds of runs a tenth of a percent of
+//! scatter decides any criterion of fit, and the error of a form grows with the reach. So
+//!
+//! 1. **weights** are those of combined forecasts: a form counts with 1 / (mean square error of ln L beyond the
+//!    cuts + s0^2) (Bates & Granger 1969, doi:10.1057/jors.1969.103), s0 being the scatter of one run that no
+//!    form can foresee;
+//! 2. **discrepancy** (Kennedy & O'Hagan 2001, doi:10.1111/1467-9868.00294): what the average misses beyond its
+//!    scatter and beyond the spread of the forms, which the interval holds already, is taken to grow in
+//!    proportion to ln(C / C_max); its slope b [per e-fold] is that of the cuts, shrunk towards [`PRIOR`], which
+//!    counts as [`PRIOR_CUTS`] cuts.
+//!
+//! Cuts keep clusters whole: a run whose relative lies beyond the cut is in neither part.
+//!
+//! Limits: both speak of the reach that was tried, a few e-folds, and of the forms that are there. Read by:
+//! `analyse`.
+
+use crate::fit::law::{self, Fitted, Run, Scale};
+use crate::fit::result::{Averaging, FormWeight};
+use crate::points::Point;
+
+/// Shares of the runs, by compute, below which the forms are fitted.
+const CUTS: [f64; 4] = [0.35, 0.5, 0.65, 0.8];
+
+/// Least s0: seeds that nobody has repeated scatter by about so much [-].
+const SCATTER: f64 = 0.002;
+
+/// Discrepancy per e-fold of compute where nothing is known: with it the intervals of `benches/backtest` hold
+/// what they promise on the tables of four families [-].
+const PRIOR: f64 = 0.004;
+/// Cuts that the prior counts for.
+const PRIOR_CUTS: f64 = 5.0;
+
+/// Errors beyond this are counted as this: a form that is lost is lost [-].
+const LOST: f64 = 1.0;
+
+/// Runs nearer than this to the cut say little of reach [-].
+const NEAR: f64 = 0.3;
+
+/// One form on the runs, as it is refitted.
+pub(super) struct Rival<'a> {
+    pub(super) fitted: &'a Fitted,
+    /// The runs with their losses as the robust fit takes them, sorted by compute.
+    pub(super) points: &'a [Point],
+}
+
+/// One form at one cut.
+struct Trial {
+    /// Mean square of ln fitted - ln measured of the runs below.
+    scatter: f64,
+    /// The same difference of each run beyond.
+    errors: Vec<f64>,
+}
+
+/// Runs below a cut and beyond it, as indices.
+struct Cut {
+    below: Vec<usize>,
+    beyond: Vec<usize>,
+    /// ln of the largest compute below.
+    ln_flops: f64,
+}
+
+/// Weights of the rivals and the discrepancy of their average. `seeds`: the scatter of seeds where known, else 0.
+/// Without a cut that all can be tried on, all count alike. `points` are the runs, sorted by compute.
+pub(super) fn measure(rivals: &[Rival<'_>], points: &[Point], seeds: f64) -> Averaging {
+    let floor = seeds.max(SCATTER).powi(2);
+    let trials: Vec<(Cut, Vec<Option<Trial>>)> = cuts(points)
+        .into_iter()
+        .map(|cut| {
+            let tried = rivals.iter().map(|rival| trial(rival, &cut)).collect();
+            (cut, tried)
+        })
+        .filter(|(_, tried): &(Cut, Vec<Option<Trial>>)| tried.iter().any(Option::is_some))
+        .collect();
+    let square = |errors: &[f64]| errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64;
+    // A form that cannot be fitted below a cut is taken for the worst there.
+    let errors: Vec<f64> = (0..rivals.len())
+        .map(|form| {
+            let at = trials.iter().map(|(_, tried)| {
+                let all = tried.iter().flatten().map(|t| square(&t.errors));
+                tried[form].as_ref().map_or(all.fold(0.0, f64::max), |t| square(&t.errors))
+            });
+            at.sum::<f64>() / trials.len().max(1) as f64
+        })
+        .collect();
+    let raw: Vec<f64> = errors.iter().map(|e| 1.0 / (e + floor)).collect();
+    let total: f64 = raw.iter().sum();
+    let weights: Vec<f64> = raw.iter().map(|w| w / total).collect();
+    let slopes: Vec<f64> =
+        trials.iter().filter_map(|(cut, tried)| slope(cut, tried, &weights, points)).collect();
+    let cuts = slopes.len();
+    let variance =
+        (PRIOR_CUTS * PRIOR.powi(2) + slopes.iter().sum::<f64>()) / (PRIOR_CUTS + cuts as f64);
+    let forms =
+        rivals.iter().zip(&weights).zip(&errors).map(|((rival, weight), error)| FormWeight {
+            law: rival.fitted.law.name.into(),
+            weight: *weight,
+            error: (!trials.is_empty()).then_some(error.sqrt()),
+        });
+    Averaging { forms: forms.collect(), discrepancy: variance.sqrt(), cuts }
+}
+
+/// The cuts that leave runs on both sides.
+fn cuts(points: &[Point]) -> Vec<Cut> {
+    let mut out: Vec<Cut> = Vec::new();
+    for share in CUTS {
+        let last = ((points.len() as f64 * share) as usize).min(points.len() - 1);
+        let cut = split(points, points[last].flops);
+        let new = out.last().is_none_or(|before| before.below.len() < cut.below.len());
+        if new && !cut.below.is_empty() && !cut.beyond.is_empty() {
+            out.push(cut);
+        }
+    }
+    out
+}
+
+/// Runs up to `flops`, but for those with a relative beyond, and the runs beyond.
+fn split(points: &[Point], flops: f64) -> Cut {
+    let beyond: Vec<usize> = (0..points.len()).filter(|i| points[*i].flops > flops).collect();
+    let related: std::collections::HashSet<&str> =
+        beyond.iter().map(|i| points[*i].cluster.as_str()).collect();
+    let below: Vec<usize> = (0..points.len())
+        .filter(|i| points[*i].flops <= flops && !related.contains(points[*i].cluster.as_str()))
+        .collect();
+    let ln_flops = below.last().map_or(0.0, |i| points[*i].flops.ln());
+    Cut { below, beyond, ln_flops }
+}
+
+fn trial(rival: &Rival<'_>, cut: &Cut) -> Option<Trial> {
+    let own: Vec<Point> = cut.below.iter().map(|i| rival.points[*i].clone()).collect();
+    let fitted = law::refit(rival.fitted, &own, Scale::Log).ok()?;
+    let off = |i: &usize| {
+        let point = &rival.points[*i];
+        let error = fitted.ln_loss(&Run::of(point)) - point.loss.ln();
+        if error.is_finite() { error.clamp(-LOST, LOST) } else { LOST }
+    };
+    let spare = (own.len() - rival.fitted.law.free).max(1) as f64;
+    Some(Trial {
+        scatter: fitted.solution.rss / spare,
+        errors: cut.beyond.iter().map(off).collect(),
+    })
+}
+
+/// The square of the slope of the average's discrepancy at one cut.
+fn slope(cut: &Cut, tried: &[Option<Trial>], weights: &[f64], points: &[Point]) -> Option<f64> {
+    let heard: Vec<(f64, &Trial)> =
+        weights.iter().zip(tried).filter_map(|(w, t)| Some((*w, t.as_ref()?))).collect();
+    let total: f64 = heard.iter().map(|(w, _)| w).sum();
+    if total <= 0.0 {
+        return None;
+    }
+    let mean =
+        |of: &dyn Fn(&Trial) -> f64| heard.iter().map(|(w, t)| w * of(t)).sum::<f64>() / total;
+    let n = cut.beyond.len() as f64;
+    let error = (0..cut.beyond.len()).map(|i| mean(&|t| t.errors[i]).powi(2)).sum::<f64>() / n;
+    let reach = cut.beyond.iter().map(|i| (points[*i].flops.ln() - cut.ln_flops).max(NEAR).powi(2));
+    let between = |i: usize| {
+        let centre = mean(&|t| t.errors[i]);
+        mean(&|t| (t.errors[i] - centre).powi(2))
+    };
+    let spread = (0..cut.beyond.len()).map(between).sum::<f64>() / n;
+    let excess = (error - mean(&|t| t.scatter) - spread).max(0.0);
+    Some(excess / (reach.sum::<f64>() / n))
+}
