@@ -42,9 +42,10 @@ impl LawFit {
         Law::named(&self.law)
     }
 
-    /// The fitted values, without those that follow from them.
+    /// The fitted and given values, without those that follow from them.
     pub(crate) fn fitted(&self) -> Vec<f64> {
-        self.params.iter().take(self.k).map(|p| p.value).collect()
+        let given = self.form().map_or(0, |law| law.given);
+        self.params.iter().take(self.k + given).map(|p| p.value).collect()
     }
 
     /// The loss of a run [nats/token].
@@ -204,7 +205,8 @@ fn draw(form: &Tried, points: &[Point], clusters: &Clusters, options: &Options) 
             }
         };
         let values = law::again(fitted, &drawn, Scale::Log).ok()?.values();
-        Some(values.into_iter().take(free).map(|(value, _)| value).collect())
+        let whole = free + fitted.law.given;
+        Some(values.into_iter().take(whole).map(|(value, _)| value).collect())
     };
     (0..options.bootstrap.min(DRAWS)).into_par_iter().filter_map(one).collect()
 }

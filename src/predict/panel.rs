@@ -240,9 +240,7 @@ mod tests {
         let mut analysis = sample::analysis(60);
         for form in &mut analysis.laws {
             form.weight = weights.iter().find(|(law, _)| *law == form.law).map(|(_, w)| *w);
-            let free = Law::named(&form.law).unwrap().free;
-            let values: Vec<f64> = form.params.iter().take(free).map(|p| p.value).collect();
-            form.draws = vec![values; 30];
+            form.draws = vec![form.fitted(); 30];
         }
         analysis
     }

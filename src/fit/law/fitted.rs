@@ -116,8 +116,13 @@ fn follow(
         return Err(reason);
     }
     let problem = Problem { law, runs, scale };
-    let solution = least::best(&problem, starts, keep, &(law.bounds)(runs))
-        .ok_or("no start has a finite loss at every run")?;
+    let bounds = (law.bounds)(runs);
+    let solution = if law.rugged && starts.len() > 1 {
+        least::search(&problem, starts, keep, &bounds)
+    } else {
+        least::best(&problem, starts, keep, &bounds)
+    };
+    let solution = solution.ok_or("no start has a finite loss at every run")?;
     let fitted = Fitted { law, solution, centre: runs.centre, ln_least: runs.log_range().0 };
     if fitted.values().iter().any(|(value, _)| !value.is_finite()) {
         return Err("the optimum has no finite parameters".into());
@@ -127,11 +132,14 @@ fn follow(
 
 impl Fitted {
     /// The value and the standard deviation of each of [`Law::values`], the latter by the delta method.
-    /// No deviation where the runs do not determine the parameters, and for one that a bound holds.
+    /// No deviation where the runs do not determine the parameters, and for one that is given or that a bound
+    /// holds.
     pub fn values(&self) -> Vec<(f64, Option<f64>)> {
         let theta = &self.solution.theta;
         let values = (self.law.report)(&Dual::parameters(theta)[..theta.len()], &self.centre);
-        let sd = |i: usize, v: &Dual| self.deviation(v).filter(|_| !self.bound(i));
+        let given = self.law.free..self.law.free + self.law.given;
+        let known = |i: usize| self.bound(i) || given.contains(&i);
+        let sd = |i: usize, v: &Dual| self.deviation(v).filter(|_| !known(i));
         values.iter().enumerate().map(|(i, v)| (v.value, sd(i, v))).collect()
     }
 
