@@ -253,14 +253,14 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
             ));
         }
     }
+    // Stable: those whose optimum is in doubt come last, the others in the order in which methods lead.
+    fits.sort_by_key(checks::in_doubt);
     let isoflop_bias =
         bias::estimate(&points, &groups, &isoflop, &fits, &compute).unwrap_or_else(|reason| {
             warnings.push(bias::refusal(&reason));
             None
         });
     warnings.extend(isoflop_bias.as_ref().and_then(bias::warning));
-    // Stable: those whose optimum is in doubt come last, the others in the order in which methods lead.
-    fits.sort_by_key(checks::in_doubt);
     if options.bootstrap == 0 {
         let text = "no bootstrap was asked for: no interval of any parameter";
         warnings.push(Warning::new(Code::NoIntervals, text));

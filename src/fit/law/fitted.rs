@@ -67,17 +67,18 @@ impl Residuals for Problem<'_> {
 ///
 /// Why these runs cannot determine the law, as a person reads it.
 pub fn fit(law: &'static Law, points: &[Point], scale: Scale) -> Result<Fitted, String> {
-    descend(law, &Runs::new(points, None), scale, Vec::new(), FOLLOWED)
+    descend(law, &Runs::new(points, None), scale, Vec::new(), (FOLLOWED, law.rugged))
 }
 
-/// Fits the law again to some of its points: from where it was, and from the best of its own starts.
+/// Fits the law again to some of its points: from where it was, and from the best of its own starts. No search
+/// of basins: where it was is in the lowest one known.
 ///
 /// # Errors
 ///
 /// As for [`fit`].
 pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
     let runs = Runs::new(points, Some(fitted.centre));
-    descend(fitted.law, &runs, scale, vec![fitted.solution.theta.clone()], 2)
+    descend(fitted.law, &runs, scale, vec![fitted.solution.theta.clone()], (2, false))
 }
 
 /// The same law on other losses of the same runs: from where it was and from nowhere else.
@@ -87,7 +88,7 @@ pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, 
 /// As for [`fit`].
 pub fn again(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
     let runs = Runs::new(points, Some(fitted.centre));
-    follow(fitted.law, &runs, scale, std::slice::from_ref(&fitted.solution.theta), 1)
+    follow(fitted.law, &runs, scale, std::slice::from_ref(&fitted.solution.theta), (1, false))
 }
 
 fn descend(
@@ -95,18 +96,19 @@ fn descend(
     runs: &Runs,
     scale: Scale,
     mut starts: Vec<Vec<f64>>,
-    keep: usize,
+    how: (usize, bool),
 ) -> Result<Fitted, String> {
     starts.extend((law.starts)(runs));
-    follow(law, runs, scale, &starts, keep)
+    follow(law, runs, scale, &starts, how)
 }
 
+/// `keep` starts are followed to their minimum: the best, or those that a search of basins leaves.
 fn follow(
     law: &'static Law,
     runs: &Runs,
     scale: Scale,
     starts: &[Vec<f64>],
-    keep: usize,
+    (keep, search): (usize, bool),
 ) -> Result<Fitted, String> {
     let rows = runs.rows.len();
     if rows <= law.free {
@@ -117,7 +119,7 @@ fn follow(
     }
     let problem = Problem { law, runs, scale };
     let bounds = (law.bounds)(runs);
-    let solution = if law.rugged && starts.len() > 1 {
+    let solution = if search {
         least::search(&problem, starts, keep, &bounds)
     } else {
         least::best(&problem, starts, keep, &bounds)
