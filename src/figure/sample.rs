@@ -38,6 +38,7 @@ pub(crate) fn empty() -> Analysis {
         noise: None,
         laws: Vec::new(),
         laws_missing: Vec::new(),
+        averaging: None,
         disagreement: None,
         health: None,
         entropy: None,

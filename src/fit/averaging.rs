@@ -164,3 +164,57 @@ fn slope(cut: &Cut, tried: &[Option<Trial>], weights: &[f64], points: &[Point]) 
     let excess = (error - mean(&|t| t.scatter) - spread).max(0.0);
     Some(excess / (reach.sum::<f64>() / n))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::law::Law;
+    use crate::fit::sample::tests::study;
+
+    fn measured(points: &[Point], laws: &[&str]) -> Averaging {
+        let fitted: Vec<Fitted> = laws
+            .iter()
+            .map(|law| law::fit(Law::named(law).unwrap(), points, Scale::Log).unwrap())
+            .collect();
+        let rivals: Vec<Rival<'_>> = fitted.iter().map(|fitted| Rival { fitted, points }).collect();
+        measure(&rivals, points, 0.0)
+    }
+
+    /// On Chinchilla's law Kaplan's form, which has no floor, misses beyond every cut.
+    #[test]
+    fn a_form_counts_by_what_it_missed() {
+        let points = study(&[1e18, 3e18, 1e19, 3e19, 1e20], 8, 4.0, 0.001, 11);
+        let a = measured(&points, &["chinchilla", "kaplan"]);
+        let [chinchilla, kaplan] = [&a.forms[0], &a.forms[1]];
+        assert!((chinchilla.weight + kaplan.weight - 1.0).abs() < 1e-12);
+        assert!(kaplan.error > chinchilla.error && kaplan.weight < chinchilla.weight, "{a:?}");
+        let odds = |f: &FormWeight| 1.0 / (f.error.unwrap().powi(2) + SCATTER.powi(2));
+        let want = odds(chinchilla) / (odds(chinchilla) + odds(kaplan));
+        assert!((chinchilla.weight - want).abs() < 1e-12 && a.cuts == 4, "{a:?}");
+    }
+
+    /// A law that bends away from its form: the discrepancy is above what is taken for granted.
+    #[test]
+    fn what_all_forms_miss_widens_with_reach() {
+        let honest = study(&[1e18, 3e18, 1e19, 3e19, 1e20], 8, 4.0, 0.001, 11);
+        let mut bent = honest.clone();
+        for p in &mut bent {
+            // A break at 1e19, by 1% for each e-fold beyond.
+            p.loss *= (0.01 * (p.flops / 1e19).ln().max(0.0)).exp();
+        }
+        let [straight, broken] =
+            [&honest, &bent].map(|points| measured(points, &["chinchilla", "shared"]).discrepancy);
+        assert!(straight <= PRIOR && broken > 1.5 * straight, "{straight} {broken}");
+    }
+
+    /// One relative beyond the cut keeps the whole cluster out of what is fitted.
+    #[test]
+    fn cuts_keep_clusters_whole() {
+        let mut points = study(&[1e18, 1e19, 1e20], 6, 4.0, 0.001, 11);
+        points[0].cluster = "trunk".into();
+        points[17].cluster = "trunk".into();
+        let cut = split(&points, points[11].flops);
+        assert!(!cut.below.contains(&0) && cut.below.len() == 11, "{:?}", cut.below);
+        assert_eq!(cut.beyond, (12..18).collect::<Vec<_>>());
+    }
+}

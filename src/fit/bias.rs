@@ -23,43 +23,106 @@ const AHEAD: f64 = 10.0;
 /// A bias of N* above this share is worth a warning [-].
 const WORTH_SAYING: f64 = 0.05;
 
+/// A correction of N* beyond this factor is none: the design does not show its minima [-].
+const MOST: f64 = 2.0;
+
+/// The surface's mean square error over that of the parabolas beyond which it is not the runs' own [-]. With
+/// normal errors and 20 degrees of freedom the ratio is above 2.1 once in 20 times.
+const WORSE: f64 = 3.0;
+
+/// Scatter below which surface and parabolas are both exact enough: a tenth of a percent of the loss [-].
+const EXACT: f64 = 1e-3;
+
 /// The bias of the `isoflop` line among `fits`, simulated on the first surface among them.
 ///
 /// - `points`: sorted by compute; `groups` and `budgets` are parallel, as `isoflop::fit` gave them.
 ///
-/// The simulated line takes the budgets that the real one took, wherever a simulated vertex falls: the
-/// rule for edge minima has been applied once, to the measured losses. Its constraint and the compute
+/// The simulated line takes the budgets and the runs that the real one took, wherever a simulated vertex falls:
+/// the rules for minima and for distant sizes have been applied once, to the measured losses. Its constraint and the compute
 /// of each budget are the real ones too, so runs that miss their budget are part of the bias.
 ///
-/// Nothing when there is no line or no surface with an optimum, or when a simulated parabola opens
-/// downwards or has its vertex further outside the sampled sizes than they are wide: then the surface
-/// and the runs do not tell the same story, and no number would be worth subtracting.
+/// Nothing when there is no line or no surface with an optimum.
+///
+/// # Errors
+///
+/// Why no number would be worth subtracting: the surface misses the runs of the parabolas by far more than the
+/// parabolas do; a simulated parabola has no minimum near its runs; or the correction would move N* by a
+/// factor of two or the slope out of 0 to 1.
 pub(super) fn estimate(
     points: &[Point],
     groups: &[Group],
     budgets: &[BudgetFit],
     fits: &[Fit],
     compute: &Compute,
-) -> Option<IsoflopBias> {
-    let measured = fits.iter().find(|f| f.method == "isoflop")?.frontier;
-    let (surface_method, surface) = fits.iter().find_map(|f| Some((&f.method, f.params?)))?;
+) -> Result<Option<IsoflopBias>, String> {
+    let Some(measured) = fits.iter().find(|f| f.method == "isoflop").map(|f| f.frontier) else {
+        return Ok(None);
+    };
+    let Some((method, surface)) = fits.iter().find_map(|f| Some((&f.method, f.params?))) else {
+        return Ok(None);
+    };
     let used: Vec<&Group> =
         groups.iter().zip(budgets).filter(|(_, b)| b.excluded.is_none()).map(|(g, _)| g).collect();
-    let simulated = simulated(points, &used, &surface, compute)?;
-    let bias = minus(simulated, truth(&used, &surface, compute)?);
-    let largest = points.last()?.flops;
-    let params = |flops: f64| (bias.n0 + bias.a * flops.ln()).exp_m1();
-    let (params_at_largest, params_ahead) = (params(largest), params(AHEAD * largest));
-    let numbers = [bias.n0, bias.a, bias.d0, bias.b, params_at_largest, params_ahead];
-    numbers.iter().all(|v| v.is_finite()).then(|| IsoflopBias {
-        surface_method: surface_method.clone(),
+    if let Some(reason) = misses(points, &used, &surface) {
+        return Err(format!("{method} {reason}"));
+    }
+    let (Some(simulated), Some(largest)) =
+        (simulated(points, &used, &surface, compute), points.last())
+    else {
+        return Err(format!(
+            "a slice of the {method} surface has no minimum near the runs of its budget"
+        ));
+    };
+    let Some(truth) = truth(&used, &surface, compute) else { return Ok(None) };
+    let bias = minus(simulated, truth);
+    let params = |flops: f64| bias.n0 + bias.a * flops.ln();
+    let (at_largest, ahead) = (params(largest.flops), params(AHEAD * largest.flops));
+    let numbers = [bias.n0, bias.a, bias.d0, bias.b, at_largest, ahead];
+    if !numbers.iter().all(|v| v.is_finite()) {
+        return Ok(None);
+    }
+    let corrected = minus(measured, bias);
+    if at_largest.abs().max(ahead.abs()) > MOST.ln() {
+        return Err(format!(
+            "the {method} surface has N* off by a factor of {:.3}: no correction, but a design that does \
+             not show its minima",
+            at_largest.abs().max(ahead.abs()).exp()
+        ));
+    }
+    if let Some(reason) = isoflop::implausible(&corrected) {
+        return Err(format!("with the bias on the {method} surface taken off {reason}"));
+    }
+    Ok(Some(IsoflopBias {
+        surface_method: method.clone(),
         a: bias.a,
         b: bias.b,
         frontier_bias: bias,
-        corrected: minus(measured, bias),
-        params_at_largest,
-        params_ahead,
+        corrected,
+        params_at_largest: at_largest.exp_m1(),
+        params_ahead: ahead.exp_m1(),
+    }))
+}
+
+/// Why the surface is not that of these runs, or nothing when it may be: it misses those of the parabolas by
+/// far more than the parabolas do.
+fn misses(points: &[Point], groups: &[&Group], surface: &Surface) -> Option<String> {
+    let rows: Vec<usize> = groups.iter().flat_map(|g| isoflop::near(points, g)).collect();
+    let miss = |p: &Point| (p.loss / surface.loss(p.params, p.tokens)).ln().powi(2);
+    let own = rows.iter().map(|i| miss(&points[*i])).sum::<f64>() / rows.len().max(1) as f64;
+    let parabolas = isoflop::scatter(points, groups)?.max(EXACT * EXACT);
+    (own > WORSE * parabolas || !own.is_finite()).then(|| {
+        format!(
+            "misses the runs of the budgets by {:.2}% where the parabolas miss them by {:.2}%",
+            100.0 * own.sqrt(),
+            100.0 * parabolas.sqrt()
+        )
     })
+}
+
+/// What a reader must know where the bias could not be taken off.
+pub(super) fn refusal(reason: &str) -> Warning {
+    let text = format!("isoflop: its bias on this design is not taken off: {reason}");
+    Warning::new(Code::DesignBias, text)
 }
 
 /// What a reader must know of a bias that matters.
@@ -83,8 +146,7 @@ fn simulated(
     compute: &Compute,
 ) -> Option<Frontier> {
     let vertex = |group: &&Group| {
-        let runs: Vec<(f64, f64)> = group
-            .rows
+        let runs: Vec<(f64, f64)> = isoflop::near(points, group)
             .iter()
             .map(|i| &points[*i])
             .map(|p| (p.params.ln(), surface.loss(p.params, p.tokens)))
@@ -129,6 +191,16 @@ mod tests {
 
     /// Approach 2 on `points`, and its bias when `surface` is what was fitted.
     fn known(points: &[Point], surface: &Surface, compute: &Compute) -> (Frontier, IsoflopBias) {
+        let (line, bias) = told(points, surface, compute);
+        (line, bias.unwrap())
+    }
+
+    /// The same, or why there is no correction.
+    fn told(
+        points: &[Point],
+        surface: &Surface,
+        compute: &Compute,
+    ) -> (Frontier, Result<IsoflopBias, String>) {
         let points = checks::sorted(points);
         let groups = groups::budgets(&points);
         let (budgets, line) = isoflop::fit(&points, &groups, compute, (0, 1, 0.9));
@@ -141,8 +213,8 @@ mod tests {
             draws: Draws::Surfaces(Vec::new()),
             ..line.clone()
         };
-        let bias = estimate(&points, &groups, &budgets, &[fitted, line], compute).unwrap();
-        (measured, bias)
+        let bias = estimate(&points, &groups, &budgets, &[fitted, line], compute);
+        (measured, bias.map(Option::unwrap))
     }
 
     fn options(methods: &[Method]) -> Options {
@@ -163,8 +235,9 @@ mod tests {
         assert!(errors.iter().all(|e| e.abs() < limit), "{errors:?}, want below {limit}");
     }
 
-    /// The uncorrected numbers are the published ones, recomputed in 50-digit arithmetic as in
-    /// `isoflop` (arXiv:2603.22339, section 2): percent error of D* at 1e24 FLOP.
+    /// Up to a factor of 8 either side every size is used and the uncorrected numbers are the published ones,
+    /// recomputed in 50-digit arithmetic as in `isoflop` (arXiv:2603.22339, section 2): percent error of D* at
+    /// 1e24 FLOP. Beyond, the sizes farther out are left alone.
     #[test]
     fn the_corrected_line_meets_the_optimum_that_the_plain_one_misses() {
         let published = [-0.326937804, -1.301125044, -2.902904738, -5.100244552];
@@ -172,36 +245,38 @@ mod tests {
             let points = design(&CHINCHILLA, k, |_| 1.0);
             let (plain, bias) = known(&points, &CHINCHILLA, &Compute::SixNd);
             let [_, d] = errors(&plain, &CHINCHILLA, 1e24);
-            assert!((100.0 * d - want).abs() < 1e-7, "{k}: {d}");
+            let met = (100.0 * d - want).abs() < 1e-7;
+            assert!(if k > 8.0 { (-0.03..0.0).contains(&d) } else { met }, "{k}: {d}");
             below(errors(&bias.corrected, &CHINCHILLA, 1e24), 1e-10);
             // Equal widths at every budget move the intercept alone (same source).
             assert!(bias.a.abs() < 1e-12 && bias.b.abs() < 1e-12, "{bias:?}");
             // D* too small by x is N* too large by 1/(1 - x), at any compute.
-            let n = 1.0 / (1.0 + 0.01 * want) - 1.0;
+            let n = 1.0 / (1.0 + d) - 1.0;
             assert!((bias.params_at_largest - n).abs() < 1e-8, "{k}: {bias:?}");
             assert!((bias.params_ahead - n).abs() < 1e-8, "{k}: {bias:?}");
         }
     }
 
     /// Budgets centred three times off, always or more and more (same source, section 2). At widths of
-    /// 2 the minimum is outside the runs and `isoflop` refuses the budget.
+    /// 2 the minimum is outside the runs and `isoflop` refuses the budget; wider, the sizes that are farthest
+    /// from the vertex are left alone, and the bias is below the published one.
     #[test]
     fn budgets_off_centre_are_corrected_likewise() {
         let constant = [3.471817881, 2.645165430, 1.509792260];
         let drifting = [5.171168143, 3.697903198, 1.689066536];
-        let slopes = [0.50355, 0.50268, 0.50147];
         for (i, k) in [4.0, 8.0, 16.0].into_iter().enumerate() {
+            let below_all = |d: f64, all: f64| (100.0 * d).abs() < all;
             let points = design(&SYMMETRIC, k, |_| 3.0);
             let (plain, bias) = known(&points, &SYMMETRIC, &Compute::SixNd);
-            assert!((100.0 * errors(&plain, &SYMMETRIC, 1e24)[1] - constant[i]).abs() < 1e-7);
+            assert!(below_all(errors(&plain, &SYMMETRIC, 1e24)[1], constant[i]), "{k}: {plain:?}");
             below(errors(&bias.corrected, &SYMMETRIC, 1e24), 1e-10);
 
             let points = design(&SYMMETRIC, k, |b| 3.0_f64.powf(b / 4.0));
             let (plain, bias) = known(&points, &SYMMETRIC, &Compute::SixNd);
-            assert!((100.0 * errors(&plain, &SYMMETRIC, 1e24)[1] - drifting[i]).abs() < 1e-7);
+            assert!(below_all(errors(&plain, &SYMMETRIC, 1e24)[1], drifting[i]), "{k}: {plain:?}");
             below(errors(&bias.corrected, &SYMMETRIC, 1e24), 1e-10);
-            // The published exponent is that of D*, .5 if nothing were biased.
-            assert!((0.5 + bias.b - slopes[i]).abs() < 1e-5 && bias.a < -1e-3, "{bias:?}");
+            // With every size the slopes of D* are .50355, .50268 and .50147 for .5.
+            assert!(bias.b.abs() < 0.00355, "{bias:?}");
             assert!((bias.corrected.a - 0.5).abs() < 1e-12);
         }
     }
@@ -258,21 +333,35 @@ mod tests {
         let mut points = design(&SYMMETRIC, 8.0, drift);
         let of = |points: &[Point]| known(points, &SYMMETRIC, &Compute::SixNd).1.frontier_bias;
         let (all, others) = (of(&points), of(&points[15..]));
-        assert!((all.a - others.a).abs() > 1e-4, "{all:?} {others:?}");
+        assert!((all.a - others.a).abs() > 1e-5, "{all:?} {others:?}");
         // Its measured losses fall throughout: the line does without it, though the surface would not.
         for (i, p) in points[..15].iter_mut().enumerate() {
             p.loss = 9.0 - 0.1 * i as f64;
         }
         let without = of(&points);
         assert!((without.a - others.a).abs() < 1e-14 && (without.n0 - others.n0).abs() < 1e-12);
+    }
 
-        // The other way round: the surface's minimum lies below these D, the measured one among them.
-        let mut points = design(&SYMMETRIC, 2.0, drift);
-        for (i, p) in points[..15].iter_mut().enumerate() {
-            p.loss = 3.0 + 0.01 * (i as f64 - 7.0).powi(2);
+    /// Three tables of which the surface is not the law: no number is subtracted.
+    #[test]
+    fn a_surface_that_misses_the_runs_corrects_nothing() {
+        let refused = |points: &[Point]| told(points, &SYMMETRIC, &Compute::SixNd).1.unwrap_err();
+        // The measured minima are those of another law.
+        let mut points = design(&SYMMETRIC, 32.0, |_| 1.0);
+        for p in &mut points {
+            p.loss = CHINCHILLA.loss(p.params, p.tokens);
         }
-        let (with, without) = (of(&points), of(&points[15..]));
-        assert!(without.a.abs() < 1e-12 && with.a > 1e-3, "{with:?}");
+        assert!(
+            refused(&points).contains("misses the runs of the budgets"),
+            "{}",
+            refused(&points)
+        );
+        // The right form and the right level, but N* elsewhere.
+        let mut points = design(&SYMMETRIC, 8.0, |_| 1.0);
+        for (i, p) in points.iter_mut().enumerate() {
+            p.loss *= 1.0 + 0.002 * (i % 15) as f64;
+        }
+        assert!(refused(&points).contains("misses the runs of the budgets"));
     }
 
     #[test]
@@ -286,13 +375,13 @@ mod tests {
 
     #[test]
     fn a_bias_above_five_percent_is_a_warning() {
-        let of = |k| analysed(design(&CHINCHILLA, k, |_| 1.0), &Method::ALL).warnings;
-        let wide = of(16.0);
-        // 1 / (1 - .05100244552) - 1 = 5.4%; beta / (alpha + beta) = .452.
-        let want = "isoflop: this design biases N* by +5.4% at 10x the largest compute even without \
-                    noise; corrected a = 0.452";
-        assert!(wide.iter().any(|w| w.text == want), "{wide:?}");
-        assert!(!of(4.0).iter().any(|w| w.text.contains("biases")));
+        let of = |s: &Surface| analysed(design(s, 4.0, |_| 1.0), &Method::ALL).warnings;
+        let lopsided = of(&Surface { alpha: 0.465, beta: 0.155, ..CHINCHILLA });
+        // 1 / (1 - .06497778742) - 1 = 6.9% (as published, see `isoflop`); beta / (alpha + beta) = .25.
+        let want = "isoflop: this design biases N* by +6.9% at 10x the largest compute even without \
+                    noise; corrected a = 0.250";
+        assert!(lopsided.iter().any(|w| w.text == want), "{lopsided:?}");
+        assert!(!of(&CHINCHILLA).iter().any(|w| w.text.contains("biases")));
     }
 
     #[test]

@@ -134,6 +134,14 @@ fn off_budget(points: &[Point], groups: &[Group], warnings: &mut Vec<Warning>) {
     }
 }
 
+/// Whether an optimum is in doubt: the descent stopped short of it, or hardly any other start came to it. Such
+/// a fit never leads where there is another. Of an exact fit no gradient tells anything.
+pub(super) fn in_doubt(fit: &Fit) -> bool {
+    let c = &fit.certificate;
+    let exact = fit.residual_sd.is_some_and(|sd| sd < 1e-8);
+    (c.gradient > 1e-4 && !exact) || (c.starts > 10 && 10 * c.starts_at_best < c.starts)
+}
+
 /// Warnings about one surface fit.
 pub(super) fn surface(fit: &Fit, sample: &Sample, points: &[Point], warnings: &mut Vec<Warning>) {
     let method = &fit.method;

@@ -27,7 +27,7 @@ use crate::fit::result::{
     Ahead, Averaging, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
 };
 use crate::fit::stats::{self, Random};
-use crate::fit::{Code, Fit, Options, Warning, ahead, holdout};
+use crate::fit::{Code, Fit, Options, Warning, ahead, holdout, noise};
 use crate::points::Point;
 
 /// A difference of AICc beyond which the worse form has no support (Burnham & Anderson 2002, "Model
@@ -43,9 +43,10 @@ impl LawFit {
         Law::named(&self.law)
     }
 
-    /// The fitted values, without those that follow from them.
+    /// The fitted and given values, without those that follow from them.
     pub(crate) fn fitted(&self) -> Vec<f64> {
-        self.params.iter().take(self.k).map(|p| p.value).collect()
+        let given = self.form().map_or(0, |law| law.given);
+        self.params.iter().take(self.k + given).map(|p| p.value).collect()
     }
 
     /// The loss of a run [nats/token].
@@ -79,7 +80,7 @@ pub(super) fn compare(
     groups: &[Group],
     clusters: &Clusters,
     compute: &Compute,
-    (options, seeds): (&Options, f64),
+    options: &Options,
 ) -> Compared {
     let kept = match options.holdout {
         0 => None,
@@ -110,7 +111,7 @@ pub(super) fn compare(
         .filter(|form| form.fitted.law.surface && form.rows.len() == points.len())
         .map(|form| Rival { fitted: &form.fitted, points: &form.points })
         .collect();
-    let averaging = averaging::measure(&rivals, points, seeds);
+    let averaging = averaging::measure(&rivals, points, noise::pooled_sd(points));
     for (form, fit) in tried.iter().zip(&mut fits) {
         fit.weight = fit.delta_aicc.map(|delta| evidence(delta) / total);
         let counts = averaging.forms.iter().find(|f| f.law == fit.law).map(|f| f.weight);
@@ -214,7 +215,8 @@ fn draw(form: &Tried, clusters: &Clusters, options: &Options) -> Vec<Vec<f64>> {
             }
         };
         let values = law::again(fitted, &drawn, Scale::Log).ok()?.values();
-        Some(values.into_iter().take(free).map(|(value, _)| value).collect())
+        let whole = free + fitted.law.given;
+        Some(values.into_iter().take(whole).map(|(value, _)| value).collect())
     };
     (0..options.bootstrap.min(DRAWS)).into_par_iter().filter_map(one).collect()
 }

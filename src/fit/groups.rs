@@ -20,6 +20,10 @@ pub(super) struct Group {
 /// Runs within 15% of compute may be one budget: digitised tables scatter that much.
 const WINDOW: f64 = 0.15;
 
+/// Computes that agree to this are equal to the digit: what rounding N and D to whole numbers or to five
+/// digits leaves.
+const DIGIT: f64 = 3e-5;
+
 /// Sizes within 3% are one size, for the same reason.
 const SAME_SIZE: f64 = 0.03;
 
@@ -30,13 +34,17 @@ const SHARE: f64 = 0.45;
 
 /// The budgets of `points`, by compute. Points must be sorted by compute.
 ///
-/// Planned budgets are taken as they are, and runs without one are left out. Where no run has one:
-/// the window of 15% with the most distinct sizes (at least four) is a budget; its runs are taken out
+/// Planned budgets are taken as they are, and runs without one are left out. Where no run has one, but half of
+/// them or more share their compute to the digit with two other sizes, those computes are the budgets, however
+/// few sizes the sparsest has. Otherwise they are looked for: the window of 15% with the most distinct sizes (at least four) is a budget; its runs are taken out
 /// and the search goes on until a window holds fewer than 45% of the second one's sizes. Windows that
 /// would touch a budget already found are its fringe, not another budget.
 pub(super) fn budgets(points: &[Point]) -> Vec<Group> {
-    let mut groups =
-        if points.iter().any(|p| p.budget.is_some()) { planned(points) } else { found(points) };
+    let mut groups = if points.iter().any(|p| p.budget.is_some()) {
+        planned(points)
+    } else {
+        given(points).unwrap_or_else(|| found(points))
+    };
     groups.sort_by(|l, r| l.flops.total_cmp(&r.flops));
     groups
 }
@@ -54,6 +62,24 @@ fn planned(points: &[Point]) -> Vec<Group> {
             group(points, rows, Some(label))
         })
         .collect()
+}
+
+/// Computes that several sizes share to the digit, where half of the runs are at one with three sizes or more.
+/// A compute of two sizes is a budget too: it is listed with its lack, not passed over.
+fn given(points: &[Point]) -> Option<Vec<Group>> {
+    let (mut groups, mut full, mut rest) = (Vec::new(), 0, 0..points.len());
+    while let Some(first) = rest.next() {
+        let same = |i: &usize| points[*i].flops <= points[first].flops * (1.0 + DIGIT);
+        let last = rest.clone().take_while(same).last().unwrap_or(first);
+        let rows: Vec<usize> = (first..=last).collect();
+        rest = last + 1..points.len();
+        let many = sizes(points, &rows).len();
+        full += if many >= 3 { rows.len() } else { 0 };
+        if many >= 2 {
+            groups.push(group(points, rows, None));
+        }
+    }
+    (2 * full >= points.len() && full > 0).then_some(groups)
 }
 
 fn found(points: &[Point]) -> Vec<Group> {
@@ -168,6 +194,26 @@ mod tests {
         for (got, want) in found.iter().zip([1e18, 3e18, 1e19]) {
             assert!((got / want).ln().abs() < 0.09, "{got} {want}");
         }
+    }
+
+    /// Eight budgets equal to the digit, the largest of three sizes; another compute has two sizes, some one.
+    #[test]
+    fn budgets_that_are_equal_to_the_digit_are_all_taken() {
+        let mut points = Vec::new();
+        for (b, sizes) in (0..).zip([14, 14, 13, 12, 9, 6, 4, 3]) {
+            let budget = 1e18 * 3.0_f64.powi(b);
+            for i in 0..sizes {
+                let rounded = budget * (1.0 + 1e-9 * f64::from(i));
+                points.push(point(1e7 * 1.5_f64.powi(i), rounded, None));
+            }
+        }
+        points.extend([1e7, 2e7].map(|n| point(n, 5e17, None)));
+        points.extend([0.9e18, 1.7e18, 4e19].map(|c| point(3e7, c, None)));
+        points.sort_by(|l, r| l.flops.total_cmp(&r.flops));
+        let groups = budgets(&points);
+        let rows: Vec<usize> = groups.iter().map(|g| g.rows.len()).collect();
+        assert_eq!(rows, [2, 14, 14, 13, 12, 9, 6, 4, 3]);
+        assert!((groups[8].label / 2.187e21 - 1.0).abs() < 1e-8);
     }
 
     #[test]

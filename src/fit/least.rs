@@ -14,6 +14,8 @@
 
 use std::cmp::Ordering::{Equal, Less};
 
+use rayon::prelude::*;
+
 use crate::fit::dual::{Dual, MAX};
 use crate::fit::qr::{self, Factor, Matrix, Vector};
 
@@ -79,6 +81,13 @@ impl Solution {
 /// Steps tried before a descent gives up. A far start into a curved valley may take hundreds.
 const MAX_ITERATIONS: usize = 2000;
 
+/// Steps of a descent before the higher half of the places is given up: with ten the minimum found is the lowest
+/// known on each of the reference tables.
+const SCREENED: usize = 10;
+
+/// Places whose parameters all agree to this are one place [-].
+const APART: f64 = 1e-3;
+
 /// Gauss-Newton steps that take a solution from half to full precision.
 const POLISH: usize = 30;
 
@@ -115,15 +124,65 @@ pub fn best(
     order.truncate(keep);
     let found: Vec<Solution> =
         order.iter().filter_map(|(_, i)| minimise(problem, &starts[*i], bounds)).collect();
+    Some(Solution { starts: order.len(), ..lowest(problem, &found)? })
+}
+
+/// The lowest of `found`, and how many of them are as low.
+fn lowest(problem: &impl Residuals, found: &[Solution]) -> Option<Solution> {
     let lead = found.iter().min_by(|l, r| l.rss.total_cmp(&r.rss))?;
     let reach = lead.rss * (1.0 + 1e-6) + EXACT * problem.floor();
     let starts_at_best = found.iter().filter(|s| s.rss <= reach).count();
-    Some(Solution { starts: order.len(), starts_at_best, ..lead.clone() })
+    Some(Solution { starts: found.len(), starts_at_best, ..lead.clone() })
+}
+
+/// The same for a sum of squares with several minima, where its value at a start says little of the minimum
+/// below. Every start is descended a little way and the lower half of the places reached goes on, until
+/// `keep` are left, which are followed to the end (successive halving). Places that come together are one,
+/// so that the certificate does not count one descent many times.
+///
+/// `starts` of the solution counts the places followed to the end.
+pub fn search(
+    problem: &(impl Residuals + Sync),
+    starts: &[Vec<f64>],
+    keep: usize,
+    bounds: &Bounds,
+) -> Option<Solution> {
+    let mut places = starts.to_vec();
+    // Collected in the order of the places, so the number of threads changes nothing.
+    let onward = |places: &[Vec<f64>], most: usize| -> Vec<Solution> {
+        places.par_iter().filter_map(|p| descend(problem, p, bounds, most)).collect()
+    };
+    while places.len() > keep {
+        let many = keep.max(places.len() / 2);
+        let mut reached = onward(&places, SCREENED);
+        reached.sort_by(|l, r| l.rss.total_cmp(&r.rss));
+        places.clear();
+        for place in reached {
+            if places.len() < many && !places.iter().any(|other| near(other, &place.theta)) {
+                places.push(place.theta);
+            }
+        }
+    }
+    lowest(problem, &onward(&places, MAX_ITERATIONS))
+}
+
+/// Whether two places are one.
+fn near(one: &[f64], other: &[f64]) -> bool {
+    one.iter().zip(other).all(|(l, r)| (l - r).abs() <= APART * (1.0 + l.abs()))
 }
 
 /// Descends from one start, moved into the box first. Nothing when the sum of squares is not finite
 /// there, or when there are no parameters, or more than [`MAX`], or not as many bounds.
 pub fn minimise(problem: &impl Residuals, start: &[f64], bounds: &Bounds) -> Option<Solution> {
+    descend(problem, start, bounds, MAX_ITERATIONS)
+}
+
+fn descend(
+    problem: &impl Residuals,
+    start: &[f64],
+    bounds: &Bounds,
+    most: usize,
+) -> Option<Solution> {
     let p = start.len();
     let empty = |(least, most): &(f64, f64)| !matches!(least.partial_cmp(most), Some(Less | Equal));
     if p == 0 || p > MAX || p != bounds.len() || bounds.iter().any(empty) {
@@ -136,7 +195,7 @@ pub fn minimise(problem: &impl Residuals, start: &[f64], bounds: &Bounds) -> Opt
     let (mut damping, mut growth) = (1e-3, 2.0);
     let mut polish = 0;
     let mut iterations = 0;
-    while iterations < MAX_ITERATIONS {
+    while iterations < most {
         iterations += 1;
         let promised = here.factor.promised();
         if promised <= 1e-12 * here.rss.max(floor) {
@@ -456,5 +515,36 @@ mod tests {
         assert_eq!((found.starts, found.starts_at_best), (2, 2));
         assert_eq!(best(&exact(), &[vec![f64::NAN; 3]], 2, &FREE), None);
         assert_eq!(minimise(&exact(), &[0.0; 2], &FREE), None);
+    }
+
+    /// r = (1 - cos 3x + x^2/50, y): the lowest of its minima is at 0, and starts far out have lower ones near.
+    struct Waves;
+    fn waves<T: Number>(p: &[T]) -> T {
+        let x = p[0].value();
+        p[0].chain(1.0 - (3.0 * x).cos() + 0.02 * x * x + 0.01, 3.0 * (3.0 * x).sin() + 0.04 * x)
+    }
+    impl Residuals for Waves {
+        fn rows(&self) -> usize {
+            2
+        }
+        fn residual(&self, row: usize, theta: &[f64]) -> f64 {
+            if row == 0 { waves(theta) } else { theta[1] }
+        }
+        fn gradient(&self, row: usize, theta: &[Dual]) -> Dual {
+            if row == 0 { waves(theta) } else { theta[1] }
+        }
+    }
+
+    /// Starts in the troughs far out are lower than the one on the slope to the lowest minimum.
+    #[test]
+    fn a_search_finds_a_minimum_that_the_lowest_starts_miss() {
+        let mut starts: Vec<Vec<f64>> =
+            (1..=6).map(|i| vec![2.0943951 * f64::from(i), 0.01 * f64::from(i)]).collect();
+        starts.push(vec![0.9, 3.0]);
+        let box_ = [(-20.0, 20.0), (-5.0, 5.0)];
+        let missed = best(&Waves, &starts, 3, &box_).unwrap();
+        let found = search(&Waves, &starts, 3, &box_).unwrap();
+        assert!(missed.theta[0] > 1.0 && found.theta[0].abs() < 1e-3, "{missed:?} {found:?}");
+        assert!(found.starts > 1 && found.starts_at_best == 1, "{found:?}");
     }
 }

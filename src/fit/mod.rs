@@ -207,7 +207,10 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     if !wants(Method::Isoflop) {
         isoflop.clear();
     } else if let Some(line) = line {
-        fits.push(line);
+        match isoflop::implausible(&line.frontier) {
+            Some(reason) => lacking.push(format!("isoflop: {reason}")),
+            None => fits.push(line),
+        }
     } else if groups.is_empty() {
         lacking.push(
             "isoflop: no compute budgets in the table (none planned, and no four sizes within 15% of \
@@ -225,11 +228,17 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     if !wants(Method::Envelope) {
         envelope.clear();
     } else if let Some(line) = line {
-        fits.push(line);
+        let refused = Sample::new(&points).confounded();
+        match refused.or_else(|| isoflop::implausible(&line.frontier)) {
+            Some(reason) => lacking.push(format!("envelope: {reason}")),
+            None => fits.push(line),
+        }
     } else {
         lacking.push(format!("envelope: {} runs on it, a line needs 3", envelope.len()));
     }
-    if fits.is_empty() && isoflop.iter().all(|b| b.excluded.is_some()) {
+    let forms::Compared { laws, missing: laws_missing, averaging } =
+        forms::compare(&points, &groups, &clusters, &compute, options);
+    if fits.is_empty() && laws.is_empty() && isoflop.iter().all(|b| b.excluded.is_some()) {
         return Err(FitError::Unidentifiable { what: lacking });
     }
 
@@ -246,7 +255,13 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
             ));
         }
     }
-    let isoflop_bias = bias::estimate(&points, &groups, &isoflop, &fits, &compute);
+    // Stable: those whose optimum is in doubt come last, the others in the order in which methods lead.
+    fits.sort_by_key(checks::in_doubt);
+    let isoflop_bias =
+        bias::estimate(&points, &groups, &isoflop, &fits, &compute).unwrap_or_else(|reason| {
+            warnings.push(bias::refusal(&reason));
+            None
+        });
     warnings.extend(isoflop_bias.as_ref().and_then(bias::warning));
     if options.bootstrap == 0 {
         let text = "no bootstrap was asked for: no interval of any parameter";
@@ -270,9 +285,6 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         .map_or_else(Vec::new, |l| profile::intervals(l, &points, &compute, options.level));
     profile::warnings(&profile, &fits, &compute, &mut warnings);
     let noise = noise::estimate(&points, likelihood.as_ref(), &mut warnings);
-    let seeds = noise.as_ref().map_or(0.0, |noise| noise.sd);
-    let forms::Compared { laws, missing: laws_missing, averaging } =
-        forms::compare(&points, &groups, &clusters, &compute, (options, seeds));
     let lead = fits.iter().find(|fit| fit.params.is_some());
     forms::verdicts(&laws, lead, &compute, &mut warnings);
     let mut analysis = Analysis {
@@ -505,6 +517,44 @@ mod tests {
             assert!((0.002..0.0045).contains(&fit.residual_sd.unwrap()), "{:?}", fit.residual_sd);
         }
         assert!(analysis.holdout.is_some() && analysis.isoflop.len() == 5);
+    }
+
+    /// One of 126 starts, and a descent that stopped short: neither may lead.
+    #[test]
+    fn a_fit_whose_optimum_is_in_doubt_comes_last() {
+        let analysis = analyse(&table(five_budgets()), Compute::SixNd, &quick()).unwrap();
+        let told = |starts, starts_at_best, gradient| {
+            let mut fit = analysis.fits[0].clone();
+            let own = fit.certificate.clone();
+            fit.certificate = Certificate { starts, starts_at_best, gradient, ..own };
+            checks::in_doubt(&fit)
+        };
+        assert!(told(126, 1, 1e-9) && told(126, 126, 1e-2));
+        assert!(
+            !told(126, 40, 1e-9)
+                && !told(1, 1, 1e-9)
+                && !analysis.fits.iter().any(checks::in_doubt)
+        );
+    }
+
+    /// Every size at one D: the slope of the envelope is that of the design, 1, whatever the losses are.
+    #[test]
+    fn what_the_design_alone_decides_is_refused_with_its_reason() {
+        let mut points = study(&[1e18], 7, 4.0, 0.01, 3);
+        for p in &mut points {
+            (p.tokens, p.flops, p.budget) = (4.4196e9, 6.0 * p.params * 4.4196e9, None);
+            p.loss = sample::tests::TRUTH.loss(p.params, p.tokens);
+        }
+        let told = match analyse(&table(points), Compute::SixNd, &quick()) {
+            Ok(analysis) => {
+                assert!(analysis.fits.is_empty(), "{:?}", analysis.fits);
+                analysis.warnings.iter().map(|w| w.text.clone()).collect()
+            }
+            Err(FitError::Unidentifiable { what }) => what,
+            Err(other) => panic!("{other}"),
+        };
+        let envelope = told.iter().find(|text| text.starts_with("envelope")).unwrap();
+        assert!(envelope.contains("1 distinct token counts D"), "{told:?}");
     }
 
     /// Oracle: the long way round, bit for bit; the fits that were not asked for change nothing.

@@ -344,3 +344,146 @@ pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
 pub(super) fn lines<'a>(voices: &'a [Voice<'a>]) -> impl Iterator<Item = &'a Voice<'a>> {
     voices.iter().filter(|voice| voice.fit.params.is_none())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fixed, Repetition, at_flops, chosen, limited, optimal_with, sample};
+    use super::*;
+    use crate::fit::law::{Law, Run};
+    use crate::fit::{Averaging, Code, FormWeight};
+
+    /// The forms of `weights` and no others.
+    fn told(weights: &[(&str, f64)]) -> Analysis {
+        let mut analysis = sample::analysis(60);
+        for form in &mut analysis.laws {
+            form.draws = vec![form.fitted(); 30];
+        }
+        let forms = weights.iter().map(|(law, weight)| FormWeight {
+            law: (*law).to_owned(),
+            weight: *weight,
+            error: None,
+        });
+        analysis.averaging = Some(Averaging { forms: forms.collect(), discrepancy: 0.0, cuts: 0 });
+        analysis
+    }
+
+    /// By hand: two forms of 3:1 at their weighted geometric mean; the interval reaches both, and the standard
+    /// deviation holds the distance between them.
+    #[test]
+    fn forms_count_by_their_weight() {
+        let mut analysis = told(&[("chinchilla", 0.75), ("kaplan", 0.25)]);
+        let (n, d) = (3e9, 1e11);
+        for form in analysis.laws.iter_mut().filter(|f| f.law == "kaplan") {
+            // Nc and Dc a hundredth: a form far below the other.
+            form.params[0].value *= 1e-2;
+            form.params[1].value *= 1e-2;
+            form.draws = vec![form.fitted(); 30];
+            form.residual_sd = 1e-3;
+        }
+        let average = Average::of(&analysis).unwrap();
+        let got = average.loss(n, d).unwrap();
+        let kaplan = analysis.laws.iter().find(|f| f.law == "kaplan").unwrap();
+        let other = Law::named("kaplan").unwrap().loss(&kaplan.draws[0], &Run::new(n, d)).unwrap();
+        let own = average.lead.surface.loss(n, d);
+        let want = (0.75 * own.ln() + 0.25 * other.ln()).exp();
+        assert!((got.loss.value / want - 1.0).abs() < 1e-12, "{got:?} {want}");
+        assert!((own / other).ln().abs() > 0.1, "{own} {other}");
+        assert!(got.loss.lo < own.min(other) && own.max(other) < got.loss.hi, "{got:?}");
+        // Between the forms alone: sqrt(3/16) of their distance.
+        let between = (3.0_f64 / 16.0).sqrt() * (own / other).ln().abs();
+        assert!(got.sd > between && got.sd < 1.1 * between, "{} {between}", got.sd);
+        let named: Vec<(&str, f64)> =
+            got.forms.iter().map(|f| (f.law.as_str(), f.weight)).collect();
+        assert_eq!(named, [("chinchilla", 0.75), ("kaplan", 0.25)]);
+    }
+
+    /// Kaplan's exponents below zero: a loss that rises with N. It has all but no say, and the answer says so.
+    #[test]
+    fn a_form_that_rises_is_not_heard_and_is_named() {
+        let mut analysis = told(&[("chinchilla", 0.5), ("kaplan", 0.5)]);
+        for form in analysis.laws.iter_mut().filter(|f| f.law == "kaplan") {
+            form.params[2].value = -0.1;
+            form.draws = vec![form.fitted(); 30];
+        }
+        let p = chosen(&analysis, 3e9, 1e11).unwrap();
+        assert_eq!(p.forms.len(), 1);
+        assert!((p.forms[0].weight - 1.0).abs() < 1e-12);
+        let told = p.warnings.iter().find(|w| w.code == Code::FormUnheard).unwrap();
+        assert!(told.text.contains("kaplan") && !told.text.contains("chinchilla"), "{told}");
+        // A form that is no number likewise.
+        for form in analysis.laws.iter_mut().filter(|f| f.law == "kaplan") {
+            form.params[0].value = f64::NAN;
+        }
+        let again = chosen(&analysis, 3e9, 1e11).unwrap();
+        assert!((again.loss.value / p.loss.value - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn values_do_not_depend_on_whether_a_bootstrap_ran() {
+        let with = sample::analysis(60);
+        let mut without = with.clone();
+        for form in &mut without.laws {
+            form.draws.clear();
+        }
+        for fit in &mut without.fits {
+            fit.draws = match &fit.draws {
+                Draws::Surfaces(_) => Draws::Surfaces(Vec::new()),
+                Draws::Frontiers(_) => Draws::Frontiers(Vec::new()),
+            };
+        }
+        let [p, q] = [&with, &without].map(|a| at_flops(a, 1e22).unwrap());
+        assert_eq!(
+            (p.params.value, p.tokens.value, p.loss.value),
+            (q.params.value, q.tokens.value, q.loss.value)
+        );
+        assert_eq!(p.forms, q.forms);
+    }
+
+    /// Every question: values are finite and inside their intervals.
+    #[test]
+    fn every_estimate_holds_its_value() {
+        let analysis = sample::analysis(60);
+        let inside =
+            |e: &Estimate| assert!(e.lo <= e.value && e.value <= e.hi && e.hi.is_finite(), "{e:?}");
+        for c in [1e17, 1e21, 1e24] {
+            let p = at_flops(&analysis, c).unwrap();
+            [p.params, p.tokens, p.tokens_per_param, p.loss, p.deadweight_half]
+                .iter()
+                .for_each(inside);
+            assert!((p.forms.iter().map(|f| f.weight).sum::<f64>() - 1.0).abs() < 1e-9);
+            let q = optimal_with(&analysis, Fixed::Loss(p.loss.value)).unwrap();
+            [q.flops, q.params, q.tokens, q.loss].iter().for_each(inside);
+            let r = limited(&analysis, c, 0.1 * p.tokens.value, &Repetition::PUBLISHED).unwrap();
+            [r.params, r.tokens, r.price, r.loss, r.deadweight].iter().for_each(inside);
+        }
+    }
+
+    /// A law that Chinchilla's form can only bend to: at a hundred times the largest compute the average is nearer to
+    /// it, and its interval holds it.
+    #[test]
+    fn a_truth_of_another_form_is_met_where_the_lead_alone_bends() {
+        let law = Law::named("coupled").unwrap();
+        let truth =
+            |n: f64, d: f64| law.loss(&[1.2, 3e4, 2e5, 0.62, 0.66, 0.4], &Run::new(n, d)).unwrap();
+        let analysis = sample::on(&truth, 60);
+        let average = Average::of(&analysis).unwrap();
+        let (n, d) = average.lead.surface.optimum(&analysis.compute, 1e23).unwrap();
+        let (averaged, alone) =
+            (average.loss(n, d).unwrap().loss, average.lead.voice.loss((n, d)).unwrap());
+        let off = |e: Estimate| (e.value / truth(n, d)).ln().abs();
+        assert!((averaged.lo..=averaged.hi).contains(&truth(n, d)), "{averaged:?} {}", truth(n, d));
+        assert!(off(averaged) < off(alone), "{averaged:?} {alone:?} {}", truth(n, d));
+    }
+
+    /// The weighted mean of E, Kaplan's being 0.
+    #[test]
+    fn the_irreducible_loss_is_averaged_like_the_loss() {
+        let analysis = told(&[("chinchilla", 0.75), ("kaplan", 0.25)]);
+        let i = irreducible(&analysis).unwrap();
+        let e = analysis.fits[0].params.unwrap().e;
+        assert!((i.e.value / (0.75 * e) - 1.0).abs() < 1e-12, "{i:?}");
+        assert!(i.e.lo == 0.0 && (i.e.hi / e - 1.0).abs() < 0.2, "{i:?}");
+        let shares: Vec<(&str, f64)> = i.forms.iter().map(|f| (f.law.as_str(), f.loss)).collect();
+        assert_eq!(shares, [("chinchilla", e), ("kaplan", 0.0)]);
+    }
+}

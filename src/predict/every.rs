@@ -85,7 +85,10 @@ mod tests {
         let lead = at_flops(&analysis, 1e21).unwrap();
         let (n, d) = (lead.params.value, lead.tokens.value);
         let all = by_method(&analysis, n, d).unwrap();
-        assert_eq!((&all[0].method, Some(all[0].loss)), (&lead.method, lead.methods[0].loss));
+        assert_eq!(
+            (&all[0].method, Some(all[0].loss)),
+            (&lead.methods[0].method, lead.methods[0].loss)
+        );
         assert_eq!(
             all.iter().map(|m| m.method.as_str()).collect::<Vec<_>>(),
             ["lse-huber", "varpro"]

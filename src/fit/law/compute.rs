@@ -22,6 +22,7 @@ pub(super) static LAW: Law = Law {
         Value { name: "gamma", unit: "-" },
     ],
     free: 3,
+    given: 0,
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
     working: |v| vec![v[0].ln(), v[1].ln(), v[2]],
@@ -33,8 +34,10 @@ pub(super) static LAW: Law = Law {
     },
     choose: frontier,
     terms: &[0, 1],
+    seen_from: law::origin,
     surface: false,
     irreducible: law::first,
+    rugged: false,
 };
 
 fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {

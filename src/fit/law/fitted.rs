@@ -74,7 +74,7 @@ impl Residuals for Problem<'_> {
 ///
 /// Why these runs cannot determine the law, as a person reads it.
 pub fn fit(law: &'static Law, points: &[Point], scale: Scale) -> Result<Fitted, String> {
-    descend(law, &Runs::new(points, None), scale, Vec::new(), FOLLOWED)
+    descend(law, &Runs::new(points, None), scale, Vec::new(), (FOLLOWED, law.rugged))
 }
 
 /// Fits `law` to `points` in ln L, so that runs far from it have a bounded say: a loss farther from the law than
@@ -115,14 +115,15 @@ fn spread(off: &[f64]) -> f64 {
     1.4826 * stats::quantile(&sizes, 0.5)
 }
 
-/// Fits the law again to some of its points: from where it was, and from the best of its own starts.
+/// Fits the law again to some of its points: from where it was, and from the best of its own starts. No search
+/// of basins: where it was is in the lowest one known.
 ///
 /// # Errors
 ///
 /// As for [`fit`].
 pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
     let runs = Runs::new(points, Some(fitted.centre));
-    descend(fitted.law, &runs, scale, vec![fitted.solution.theta.clone()], 2)
+    descend(fitted.law, &runs, scale, vec![fitted.solution.theta.clone()], (2, false))
 }
 
 /// The same law on other losses of the same runs: from where it was and from nowhere else.
@@ -132,7 +133,7 @@ pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, 
 /// As for [`fit`].
 pub fn again(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
     let runs = Runs::new(points, Some(fitted.centre));
-    follow(fitted.law, &runs, scale, std::slice::from_ref(&fitted.solution.theta), 1)
+    follow(fitted.law, &runs, scale, std::slice::from_ref(&fitted.solution.theta), (1, false))
 }
 
 fn descend(
@@ -140,18 +141,19 @@ fn descend(
     runs: &Runs,
     scale: Scale,
     mut starts: Vec<Vec<f64>>,
-    keep: usize,
+    how: (usize, bool),
 ) -> Result<Fitted, String> {
     starts.extend((law.starts)(runs));
-    follow(law, runs, scale, &starts, keep)
+    follow(law, runs, scale, &starts, how)
 }
 
+/// `keep` starts are followed to their minimum: the best, or those that a search of basins leaves.
 fn follow(
     law: &'static Law,
     runs: &Runs,
     scale: Scale,
     starts: &[Vec<f64>],
-    keep: usize,
+    (keep, search): (usize, bool),
 ) -> Result<Fitted, String> {
     let rows = runs.rows.len();
     if rows <= law.free {
@@ -161,8 +163,13 @@ fn follow(
         return Err(reason);
     }
     let problem = Problem { law, runs, scale };
-    let solution = least::best(&problem, starts, keep, &(law.bounds)(runs))
-        .ok_or("no start has a finite loss at every run")?;
+    let bounds = (law.bounds)(runs);
+    let solution = if search {
+        least::search(&problem, starts, keep, &bounds)
+    } else {
+        least::best(&problem, starts, keep, &bounds)
+    };
+    let solution = solution.ok_or("no start has a finite loss at every run")?;
     let fitted = Fitted { law, solution, centre: runs.centre, ln_least: runs.log_range().0 };
     if fitted.values().iter().any(|(value, _)| !value.is_finite()) {
         return Err("the optimum has no finite parameters".into());
@@ -172,11 +179,14 @@ fn follow(
 
 impl Fitted {
     /// The value and the standard deviation of each of [`Law::values`], the latter by the delta method.
-    /// No deviation where the runs do not determine the parameters, and for one that a bound holds.
+    /// No deviation where the runs do not determine the parameters, and for one that is given or that a bound
+    /// holds.
     pub fn values(&self) -> Vec<(f64, Option<f64>)> {
         let theta = &self.solution.theta;
         let values = (self.law.report)(&Dual::parameters(theta)[..theta.len()], &self.centre);
-        let sd = |i: usize, v: &Dual| self.deviation(v).filter(|_| !self.bound(i));
+        let given = self.law.free..self.law.free + self.law.given;
+        let known = |i: usize| self.bound(i) || given.contains(&i);
+        let sd = |i: usize, v: &Dual| self.deviation(v).filter(|_| !known(i));
         values.iter().enumerate().map(|(i, v)| (v.value, sd(i, v))).collect()
     }
 

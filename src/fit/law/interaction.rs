@@ -26,6 +26,7 @@ pub(super) static LAW: Law = Law {
         Value { name: "G", unit: "(nats/token)^-1" },
     ],
     free: 6,
+    given: 0,
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report: |theta, centre| {
         let mut values = chinchilla::report(theta, centre);
@@ -42,8 +43,10 @@ pub(super) static LAW: Law = Law {
     lacks: Runs::lacks_spread,
     choose: law::every,
     terms: &[0, 1, 2],
+    seen_from: law::origin,
     surface: true,
     irreducible: law::first,
+    rugged: false,
 };
 
 fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {

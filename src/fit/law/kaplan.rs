@@ -17,6 +17,7 @@ pub(super) static LAW: Law = Law {
         Value { name: "aD", unit: "-" },
     ],
     free: 4,
+    given: 0,
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
     working: |v| vec![v[2] * v[0].ln(), v[3] * v[1].ln(), v[2], v[3]],
@@ -30,8 +31,10 @@ pub(super) static LAW: Law = Law {
     lacks: Runs::lacks_spread,
     choose: law::every,
     terms: &[],
+    seen_from: law::origin,
     surface: true,
     irreducible: |_| Some(0.0),
+    rugged: false,
 };
 
 fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {

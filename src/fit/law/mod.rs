@@ -11,6 +11,7 @@ mod chinchilla;
 mod compute;
 mod coupled;
 mod farseer;
+mod farseer_starts;
 mod fitted;
 mod interaction;
 mod kaplan;
@@ -54,8 +55,12 @@ pub struct Law {
     form: (Form<f64>, Form<Dual>),
     /// The reported values of the working parameters; fitted value `i` belongs to parameter `i`.
     report: fn(&[Dual], &Centre) -> Vec<Dual>,
-    /// The working parameters of fitted values, for the centre [`Centre::ORIGIN`].
+    /// Values that the formula needs besides and that no fit moves; they are reported after the fitted ones.
+    pub given: usize,
+    /// The working parameters of fitted and given values, for the centre `seen_from`.
     working: fn(&[f64]) -> Vec<f64>,
+    /// Where fitted and given values are seen from: [`origin`] unless a law reports it.
+    seen_from: fn(&[f64]) -> Centre,
     /// Where the working parameters may lie.
     bounds: fn(&Runs) -> Vec<(f64, f64)>,
     /// Where to start from.
@@ -70,6 +75,8 @@ pub struct Law {
     pub surface: bool,
     /// The loss that infinite N and D leave, of the fitted values [nats/token]; nothing where it has no limit.
     pub irreducible: fn(&[f64]) -> Option<f64>,
+    /// Whether its sum of squares has several minima, so that no value at a start tells which is lowest.
+    rugged: bool,
 }
 
 /// ln L of the working parameters.
@@ -95,12 +102,14 @@ impl Law {
         (self.choose)(points, groups)
     }
 
-    /// The loss of a run under given fitted values, in the order of [`Law::values`] [nats/token].
+    /// The loss of a run under fitted and given values, in the order of [`Law::values`] [nats/token].
     ///
-    /// Nothing when there are not [`Law::free`] of them.
+    /// Nothing when there are neither [`Law::free`] of them, as the papers print them, nor these with the
+    /// [`Law::given`] ones.
     pub fn loss(&self, values: &[f64], run: &Run) -> Option<f64> {
-        (values.len() == self.free)
-            .then(|| (self.form.0)(&(self.working)(values), run, &Centre::ORIGIN).exp())
+        [self.free, self.free + self.given]
+            .contains(&values.len())
+            .then(|| (self.form.0)(&(self.working)(values), run, &(self.seen_from)(values)).exp())
     }
 }
 
@@ -109,17 +118,22 @@ impl Law {
 pub struct Curve {
     law: &'static Law,
     theta: Vec<f64>,
+    centre: Centre,
 }
 
 impl Curve {
-    /// A law under fitted values, in the order of [`Law::values`]; nothing when there are not [`Law::free`].
+    /// A law under fitted and given values; nothing when there are not as many as [`Law::loss`] takes.
     pub fn new(law: &'static Law, values: &[f64]) -> Option<Self> {
-        (values.len() == law.free).then(|| Self { law, theta: (law.working)(values) })
+        [law.free, law.free + law.given].contains(&values.len()).then(|| Self {
+            law,
+            theta: (law.working)(values),
+            centre: (law.seen_from)(values),
+        })
     }
 
     /// ln L of a run.
     pub fn ln_loss(&self, run: &Run) -> f64 {
-        (self.law.form.0)(&self.theta, run, &Centre::ORIGIN)
+        (self.law.form.0)(&self.theta, run, &self.centre)
     }
 }
 
@@ -277,6 +291,11 @@ fn factors(loss: &[f64], u: &[f64], v: &[f64]) -> [f64; 3] {
     grid::nonnegative(&gram, &[sum(loss), dot(u, loss), dot(v, loss)], dot(loss, loss)).1
 }
 
+/// N = D = C = 1.
+fn origin(_: &[f64]) -> Centre {
+    Centre::ORIGIN
+}
+
 /// The first fitted value: E.
 fn first(values: &[f64]) -> Option<f64> {
     values.first().copied()
@@ -323,7 +342,7 @@ mod tests {
         let runs = Runs::new(points, None);
         let starts = (law.starts)(&runs);
         let places = [
-            ((law.working)(values), Centre::ORIGIN),
+            ((law.working)(values), (law.seen_from)(values)),
             (starts[0].clone(), runs.centre),
             (starts[starts.len() / 2].clone(), runs.centre),
         ];
@@ -362,7 +381,7 @@ mod tests {
     fn names_are_unique_and_every_law_is_found_by_its_name() {
         for law in LAWS {
             assert!(std::ptr::eq(Law::named(law.name).unwrap(), law));
-            assert!(law.free <= law.values.len() && law.free <= crate::fit::dual::MAX);
+            assert!(law.free + law.given <= law.values.len() && law.free <= crate::fit::dual::MAX);
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) static LAW: Law = Law {
         Value { name: "eta", unit: "-" },
     ],
     free: 4,
+    given: 0,
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
     working: |v| vec![v[0].ln(), v[1].ln(), v[2].ln(), v[3]],
@@ -31,8 +32,10 @@ pub(super) static LAW: Law = Law {
     lacks: Runs::lacks_spread,
     choose: law::every,
     terms: &[0, 1, 2],
+    seen_from: law::origin,
     surface: true,
     irreducible: law::first,
+    rugged: false,
 };
 
 fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
