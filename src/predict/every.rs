@@ -85,10 +85,10 @@ mod tests {
         let lead = at_flops(&analysis, 1e21).unwrap();
         let (n, d) = (lead.params.value, lead.tokens.value);
         let all = by_method(&analysis, n, d).unwrap();
-        assert_eq!(
-            (&all[0].method, Some(all[0].loss)),
-            (&lead.methods[0].method, lead.methods[0].loss)
-        );
+        assert_eq!(all[0].method, lead.methods[0].method);
+        // Each at its own optimum, where the loss is flat.
+        let own = lead.methods[0].loss.unwrap().value;
+        assert!((all[0].loss.value / own - 1.0).abs() < 1e-3);
         assert_eq!(
             all.iter().map(|m| m.method.as_str()).collect::<Vec<_>>(),
             ["lse-huber", "varpro"]

@@ -130,10 +130,9 @@ pub fn limited(
     };
     let (n, d) = best.run;
     let (ln_n, ln_d) = (n.ln(), d.ln());
-    let reached = |law: &dyn Belief| {
-        let fed = fed(law, compute, asked, near)?;
-        Some(ln_loss(law, (ln_n, ln_d), fed, asked))
-    };
+    // Parameters are worth what the average holds, for every form: the value is then that of the plan.
+    let fed = fed(&average, compute, asked, near).ok_or_else(no_optimum)?;
+    let reached = |law: &dyn Belief| Some(ln_loss(law, (ln_n, ln_d), fed, asked));
     let averaged = average.loss_by(ln_n, ln_d, reached).ok_or_else(no_optimum)?;
     let mut warnings = lead.doubts(flops);
     let epochs = d / unique;
