@@ -17,6 +17,7 @@
 //! *law* a formula for the loss, a *fit* a law with numbers, intervals and diagnostics.
 
 pub mod cli;
+pub mod covariates;
 pub mod data;
 pub mod device;
 pub mod error;
