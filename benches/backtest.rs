@@ -57,7 +57,7 @@ fn main() -> Result<(), Failure> {
     if let Some((path, map)) = words.split_first() {
         let map = map.iter().filter_map(|w| w.split_once('=')).map(|(r, c)| (r.into(), c.into()));
         let options_of = import::Options { map: map.collect(), ..import::Options::default() };
-        let table = import::read(Path::new(path), &options_of)?;
+        let table = import::read(Path::new(path), &options_of)?.table;
         line(path, &[backtest(&table, &options)?]);
         return Ok(());
     }
@@ -75,7 +75,7 @@ fn main() -> Result<(), Failure> {
         };
         let read = import::Options { map: pairs(map), filters: pairs(filters), mixed: true };
         match import::read(&path, &read) {
-            Ok(table) => {
+            Ok(import::Imported { table, .. }) => {
                 let family = name.split('/').next().unwrap_or(name);
                 families.extend(line(family, &[backtest(&table, &options)?]));
             }

@@ -44,7 +44,7 @@ fn main() -> Result<(), Failure> {
         })
         .collect::<Result<Vec<_>, String>>()?;
     let options = import::Options { filters, ..import::Options::default() };
-    let table = import::read(Path::new(path), &options)?;
+    let table = import::read(Path::new(path), &options)?.table;
     if serving { serve(&table) } else { measure(&table) }
 }
 

@@ -18,6 +18,7 @@
 
 pub mod backtest;
 pub mod cli;
+pub mod covariates;
 pub mod data;
 pub mod device;
 pub mod error;

@@ -94,6 +94,30 @@ pub struct Table {
     pub bytes_per_token: Option<f64>,
 }
 
+/// Something about how a table was read that a reader must know before believing a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// What it is about.
+    pub topic: Topic,
+    /// The remark itself, as one sentence.
+    pub text: String,
+}
+
+/// What a [`Remark`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Which column was taken for what.
+    Columns,
+    /// Settings that differ between runs of equal N and D.
+    Settings,
+    /// Rows that are checkpoints of one run.
+    Checkpoints,
+    /// Tokens that runs saw more than once.
+    Repetition,
+    /// Numbers of an unlikely size.
+    Magnitude,
+}
+
 /// The loss of one run on its way, for the figure of loss against compute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Curve {

@@ -7,8 +7,18 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
 /// Multipliers a person may append to a number. `B` is 1e9, as in "a 7B model".
-const SUFFIXES: [(char, f64); 6] =
-    [('k', 1e3), ('K', 1e3), ('M', 1e6), ('B', 1e9), ('G', 1e9), ('T', 1e12)];
+const SUFFIXES: [(char, f64); 10] = [
+    ('k', 1e3),
+    ('K', 1e3),
+    ('m', 1e6),
+    ('M', 1e6),
+    ('b', 1e9),
+    ('B', 1e9),
+    ('g', 1e9),
+    ('G', 1e9),
+    ('t', 1e12),
+    ('T', 1e12),
+];
 
 /// Reads `1e18`, `2.5B`, `30M`, `1_000`. `None` when it is not a finite number.
 ///
@@ -181,6 +191,8 @@ mod tests {
             ("1_000", 1e3),
             ("7k", 7e3),
             ("1T", 1e12),
+            ("7b", 7e9),
+            ("30m", 30e6),
         ] {
             assert_eq!(parse_quantity(text), Some(want), "{text}");
         }

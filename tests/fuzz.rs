@@ -137,8 +137,8 @@ fn sweep_files() {
 fn tables_of_runs() {
     fuzz("table", |bytes| match import::parse(bytes, "x.csv", &import::Options::default()) {
         Err(error) => assert!(!error.to_string().is_empty()),
-        Ok(table) => {
-            for p in &table.points {
+        Ok(read) => {
+            for p in &read.table.points {
                 let sound = [p.params, p.tokens, p.flops, p.loss];
                 assert!(sound.iter().all(|v| v.is_finite() && *v > 0.0), "{p:?}");
             }

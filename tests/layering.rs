@@ -4,16 +4,55 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left to right. `error`, `units`, `random` and `points` know nothing of the rest.
-const ORDER: [&str; 29] = [
-    "error", "units", "random", "points", "health", "export", "fs", "spec", "shape", "plan",
-    "data", "ops", "model", "train", "ledger", "device", "exec", "import", "fit", "predict",
-    "forecast", "backtest", "selftest", "tune", "figure", "report", "cli", "lib", "main",
+const ORDER: [&str; 30] = [
+    "error",
+    "units",
+    "random",
+    "points",
+    "covariates",
+    "health",
+    "export",
+    "fs",
+    "spec",
+    "shape",
+    "plan",
+    "data",
+    "ops",
+    "model",
+    "train",
+    "ledger",
+    "device",
+    "exec",
+    "import",
+    "fit",
+    "predict",
+    "forecast",
+    "backtest",
+    "selftest",
+    "tune",
+    "figure",
+    "report",
+    "cli",
+    "lib",
+    "main",
 ];
 
 /// May not touch a disk, a clock, the environment or a device.
-const PURE: [&str; 13] = [
-    "health", "spec", "shape", "plan", "fit", "predict", "forecast", "backtest", "selftest",
-    "tune", "figure", "report", "points",
+const PURE: [&str; 14] = [
+    "health",
+    "spec",
+    "shape",
+    "plan",
+    "fit",
+    "predict",
+    "forecast",
+    "backtest",
+    "selftest",
+    "tune",
+    "figure",
+    "report",
+    "points",
+    "covariates",
 ];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::Columns;
 use super::study::Recorded;
 use super::{Failure, answer, show};
+use crate::covariates;
+use crate::error::InputError;
 use crate::figure::{self, Figure};
 use crate::fit::{self, Analysis, Code, Compute, Options, Warning};
 use crate::fs::{Disk as _, Os};
 use crate::health::{self, Health, Run};
-use crate::import;
+use crate::import::{Imported, Taken};
 use crate::ledger::{self, Ledger};
-use crate::points::{Curve, Table};
+use crate::points::{Curve, Remark, Table, Topic};
 use crate::predict::{Prediction, at_flops};
 use crate::report;
 use crate::spec::Spec;
@@ -33,26 +34,25 @@ pub(super) struct Study {
     /// Runs that are fitted, for the collapse of their curves.
     runs: Vec<Run>,
     health: Option<Health>,
+    /// Where a table's N, D, C and L come from.
+    taken: Vec<Taken>,
+    /// What a reader must know of how the runs were read and chosen.
+    pub(super) remarks: Vec<Remark>,
 }
 
 impl Study {
-    /// A results directory or anybody's table.
-    pub(super) fn open(input: &Path, columns: &Columns) -> Result<Self, Failure> {
-        if input.is_dir() {
-            return Ok(Self::recorded(Recorded::open(input, &PathBuf::from("results"))?));
-        }
-        let name = input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self::imported(name, import::read(input, &columns.options())?))
-    }
-
-    /// A sweep's results; runs whose curves break a rule of the sweep are among the exclusions.
+    /// A sweep's results; runs whose curves break a rule of the sweep are among the exclusions, and so are those
+    /// of rates and batches that are not the best of their N and D.
     pub(super) fn recorded(recorded: Recorded) -> Self {
         let mut table = ledger::points(&recorded.name, &recorded.ledger);
         let mut runs = ledger::runs(&recorded.ledger);
         let health = health::check(&runs, &recorded.spec.fit.exclude);
         health.screen(&mut table);
-        runs.retain(|run| !health.excludes(&run.id));
+        let remarks = covariates::keep_best(&mut table, &ledger::settings(&recorded.ledger));
+        runs.retain(|run| table.points.iter().any(|p| p.id == run.id));
         Self {
+            taken: Vec::new(),
+            remarks,
             table,
             runs,
             health: Some(health),
@@ -66,10 +66,12 @@ impl Study {
     }
 
     /// Anybody's table.
-    pub(super) fn imported(name: String, table: Table) -> Self {
+    pub(super) fn imported(name: String, read: Imported) -> Self {
         Self {
             name,
-            table,
+            table: read.table,
+            taken: read.taken,
+            remarks: read.remarks,
             ledger: None,
             spec: None,
             text: None,
@@ -78,6 +80,34 @@ impl Study {
             runs: Vec::new(),
             health: None,
         }
+    }
+
+    /// The runs of a fit.json, as they were fitted.
+    pub(super) fn fitted(name: String, analysis: Analysis) -> Self {
+        let table = Table {
+            source: analysis.source,
+            convention: analysis.convention,
+            points: analysis.points,
+            excluded: analysis.excluded,
+            entropy: analysis.entropy,
+            bytes_per_token: analysis.bytes_per_token,
+        };
+        Self::imported(name, Imported { table, taken: Vec::new(), remarks: Vec::new() })
+    }
+
+    /// How a table was read, for the first lines of the terminal; empty for a sweep.
+    pub(super) fn read_as(&self) -> String {
+        if self.taken.is_empty() {
+            return String::new();
+        }
+        let taken: Vec<String> =
+            self.taken.iter().map(|t| format!("  {}  {}", t.symbol, t.from)).collect();
+        format!(
+            "{} runs of {}, read as\n{}\n\n",
+            self.table.points.len(),
+            self.table.source,
+            taken.join("\n")
+        )
     }
 
     /// Fit options of the sweep file, where there is one.
@@ -97,6 +127,7 @@ pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Fail
     let rows: Vec<(f64, f64)> =
         study.table.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect();
     let mut analysis = fit::analyse(&study.table, Compute::fit(&rows), options)?;
+    analysis.warnings.splice(0..0, study.remarks.iter().map(warning));
     analysis.health.clone_from(&study.health);
     let e = analysis.fits.iter().find_map(|f| Some(f.params.as_ref()?.e));
     if let (Some(health), Some(e)) = (&mut analysis.health, e) {
@@ -105,6 +136,17 @@ pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Fail
         analysis.warnings.extend(warning.map(|text| Warning { code: Code::OffCollapse, text }));
     }
     Ok(analysis)
+}
+
+fn warning(remark: &Remark) -> Warning {
+    let code = match remark.topic {
+        Topic::Columns => Code::ColumnChoice,
+        Topic::Settings => Code::SweptSettings,
+        Topic::Checkpoints => Code::Checkpoints,
+        Topic::Repetition => Code::RepeatedTokens,
+        Topic::Magnitude => Code::UnlikelySize,
+    };
+    Warning { code, text: remark.text.clone() }
 }
 
 /// The same, where a refusal is a result too: an analysis with the runs, no fit, and the reason.
@@ -176,8 +218,16 @@ pub(super) fn write(
     analysis: &Analysis,
     predictions: &[Prediction],
 ) -> Result<(), Failure> {
-    Os.create_dirs(&dir.join("figures"))?;
     let json = serde_json::to_vec(analysis).expect("a fit has no map with other keys than text");
+    // A NaN is written as null, which no reader takes for a number.
+    if let Err(e) = serde_json::from_slice::<Analysis>(&json) {
+        return Err(InputError::new(
+            format!("a number of the fit is not finite, so it is not written: {e}"),
+            "look at the columns that were read and at the units of their numbers",
+        )
+        .into());
+    }
+    Os.create_dirs(&dir.join("figures"))?;
     Os.write_atomic(&dir.join("fit.json"), &json)?;
     let forecasts = match &study.results {
         Some(results) => super::score::card(dir, results, &study.name)?,
@@ -228,6 +278,9 @@ fn provenance(study: &Study) -> Vec<(String, String)> {
     let mut out = vec![("isoflop".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     let mut push = |name: &str, value: String| out.push((name.to_owned(), value));
     push("source of the runs", study.table.source.clone());
+    for Taken { symbol, from } in &study.taken {
+        push(symbol, from.clone());
+    }
     if let Some((cell, _)) = study.ledger.as_ref().and_then(|l| l.cells.first()) {
         let recipe = &cell.recipe;
         push("data", format!("{:?}, tokenizer {:?}", recipe.source, recipe.tokenizer));

@@ -70,9 +70,9 @@ pub struct Dirs {
 /// How to read a CSV of runs.
 #[derive(Debug, Clone, Args)]
 pub struct Columns {
-    /// Which column means what: params=N,tokens=D,loss=L,flops=C,budget=B.
-    #[arg(long, value_delimiter = ',', value_parser = pair, value_name = "ROLE=COLUMN")]
-    pub map: Vec<(String, String)>,
+    /// Which column means what: params=N,tokens=D,loss=L,flops=C,budget=B; a unit may follow: "params=N (M)".
+    #[arg(long, value_parser = pairs, value_name = "ROLE=COLUMN")]
+    pub map: Vec<Pairs>,
     /// Use only rows with this value in this column; may be given several times.
     #[arg(long = "where", value_parser = pair, value_name = "COLUMN=VALUE")]
     pub filters: Vec<(String, String)>,
@@ -84,7 +84,11 @@ pub struct Columns {
 impl Columns {
     /// The same for `import`.
     pub(super) fn options(&self) -> import::Options {
-        import::Options { map: self.map.clone(), filters: self.filters.clone(), mixed: self.mixed }
+        import::Options {
+            map: self.map.iter().flat_map(|pairs| pairs.0.clone()).collect(),
+            filters: self.filters.clone(),
+            mixed: self.mixed,
+        }
     }
 }
 
@@ -368,7 +372,7 @@ pub struct DeviceBenchArgs {
 /// `fit`.
 #[derive(Debug, Args)]
 pub struct FitArgs {
-    /// A directory under results/, or a CSV file with a header line.
+    /// A sweep file, a directory under results/, a table (CSV, TSV or JSON), or a fit.json.
     pub input: PathBuf,
     /// Print fit.json.
     #[arg(long)]
@@ -421,20 +425,14 @@ pub struct BacktestArgs {
 /// `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// A directory under results/, or a CSV file with a header line.
+    /// A sweep file, a directory under results/, a table (CSV, TSV or JSON), or a fit.json.
     pub input: PathBuf,
     /// Whose table to write.
     #[arg(long, value_parser = ["chinchilla", "open-athena", "nanochat", "simple-scaling-laws"])]
     pub format: String,
-    /// Which column means what, as in `fit`.
-    #[arg(long, value_delimiter = ',', value_parser = pair, value_name = "ROLE=COLUMN")]
-    pub map: Vec<(String, String)>,
-    /// Use only rows with this value in this column; may be given several times.
-    #[arg(long = "where", value_parser = pair, value_name = "COLUMN=VALUE")]
-    pub filters: Vec<(String, String)>,
-    /// Take runs of several data sets, tokenizers or experiments as one table.
-    #[arg(long)]
-    pub mixed: bool,
+    /// How to read a table.
+    #[command(flatten)]
+    pub columns: Columns,
     /// File to write; stdout otherwise.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -460,7 +458,7 @@ A budget is --flops, or --hours or --usd on a --gpu.
   isoflop score analysis/S/forecasts/ID.json                 the score again"
 )]
 pub struct PredictArgs {
-    /// A fit.json.
+    /// A fit.json; or a sweep file, a directory under results/ or a table, which is then fitted first.
     #[arg(required_unless_present = "gpus")]
     pub fit: Option<PathBuf>,
     /// Training compute C [FLOP]; several with commas.
@@ -514,6 +512,9 @@ pub struct PredictArgs {
     /// Seed of weights and data order of the locked cell.
     #[arg(long, default_value_t = 0, requires = "lock", value_name = "K")]
     pub seed: u64,
+    /// How to read a table.
+    #[command(flatten)]
+    pub columns: Columns,
     /// Where results and analyses lie, for --lock.
     #[command(flatten)]
     pub dirs: Dirs,
@@ -560,11 +561,34 @@ pub struct SelftestArgs {
 /// `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Sweep file, or a directory under results/.
-    pub sweep: PathBuf,
+    /// A sweep file, a directory under results/, a table (CSV, TSV or JSON), or a fit.json.
+    pub input: PathBuf,
+    /// How to read a table.
+    #[command(flatten)]
+    pub columns: Columns,
     /// Where results and analyses lie.
     #[command(flatten)]
     pub dirs: Dirs,
+}
+
+/// Several pairs of one option.
+#[derive(Debug, Clone)]
+pub struct Pairs(Vec<(String, String)>);
+
+/// `params=N,loss=loss, nats`: a comma begins another pair where a role and `=` follow.
+fn pairs(text: &str) -> Result<Pairs, String> {
+    let mut parts: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        let role = part.split_once('=').map(|(role, _)| role.trim());
+        let begins = role.is_some_and(|r| {
+            !r.is_empty() && r.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        });
+        match parts.last_mut() {
+            Some(last) if !begins => *last += &format!(",{part}"),
+            _ => parts.push(part.to_owned()),
+        }
+    }
+    parts.iter().map(|p| pair(p)).collect::<Result<_, _>>().map(Pairs)
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -7,7 +7,7 @@ use crate::fit::Options;
 use crate::units::{count, flops};
 
 pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
-    let study = super::analysis::Study::open(&args.input, &args.columns)?;
+    let (study, _) = super::open::open(&args.input, &args.columns.options())?;
     let defaults = study.options();
     let options = Options {
         bootstrap: args.bootstrap,
@@ -19,7 +19,7 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
     if args.json {
         print_json(&result);
     } else {
-        print(&text(&result));
+        print(&(study.read_as() + &text(&result)));
     }
     Ok(0)
 }

@@ -12,6 +12,7 @@ mod export;
 mod fit;
 mod forecast;
 mod launch;
+mod open;
 mod plan;
 mod predict;
 mod price;

@@ -40,9 +40,10 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
     unambiguous(args, &budgets)?;
     let fit = args.fit.as_deref().expect("clap asks for it unless --gpus is there");
     if args.lock {
-        return super::forecast::lock(args, fit);
+        let fit = super::open::fit_file(fit, &args.dirs.results, &args.dirs.analysis)?;
+        return super::forecast::lock(args, &fit);
     }
-    let analysis = read(fit)?;
+    let analysis = super::open::analysis(fit, &args.dirs.results, &args.columns.options())?;
     let mut answers = answers(&analysis, args, &budgets)?;
     if let Some(hardware) = &hardware {
         for answer in &mut answers {

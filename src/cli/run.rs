@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::analysis::{self, Study as Analysed};
 use super::args::{ReportArgs, RunArgs};
+use super::open::{self, Input};
 use super::study::{Recorded, Study, write_plan};
 use super::train::{Training, stop_on_signals};
 use super::{Failure, print, show};
@@ -38,7 +39,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let results = args.dirs.results.join(spec.name.get_ref());
-    let out = args.dirs.analysis.join(spec.name.get_ref());
+    let out = open::of_sweep(spec.name.get_ref(), &args.dirs.analysis)?;
     Os.create_dirs(&results)?;
     Os.create_dirs(&out)?;
     let study = Study::open(&args.sweep, Some(&args.dirs.results))?;
@@ -80,9 +81,35 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
 }
 
 pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {
-    let recorded = Recorded::open(&args.sweep, &args.dirs.results)?;
-    let out = args.dirs.analysis.join(&recorded.name);
-    finish(recorded, &out, Instant::now())
+    let started = Instant::now();
+    match Input::of(&args.input, &args.dirs.results)? {
+        Input::Results(dir) => {
+            let recorded = Recorded::open(&dir, &args.dirs.results)?;
+            let out = open::of_sweep(&recorded.name, &args.dirs.analysis)?;
+            finish(recorded, &out, started)
+        }
+        input => written(&input, args, started),
+    }
+}
+
+/// The figures and the report of a fit that was written, or of a table, which is fitted first.
+fn written(input: &Input, args: &ReportArgs, started: Instant) -> Result<u8, Failure> {
+    let study = input.study(&args.dirs.results, &args.columns.options())?;
+    let out = input.place(&study.name, &args.dirs.analysis)?;
+    let analysis = match input {
+        Input::Fit(path) => super::predict::read(path)?,
+        _ => analysis::analyse(&study, &study.options())?,
+    };
+    let predictions = analysis::predictions(&study, &analysis);
+    analysis::write(&out, &study, &analysis, &predictions)?;
+    print(&(study.read_as() + &analysis::text(&analysis, &predictions)));
+    eprint!("{}", show::warnings(&analysis.warnings));
+    print(&format!(
+        "\nDone in {}.\n  report   {}\n",
+        duration(started.elapsed().as_secs_f64()),
+        out.join("report.html").display()
+    ));
+    Ok(0)
 }
 
 /// The ledger, the fit, the figures and the report, from what is recorded.

@@ -130,7 +130,7 @@ fn is_surface(fit: &LawFit) -> bool {
 
 fn try_on(law: &'static Law, points: &[Point], groups: &[Group]) -> Result<Tried, String> {
     let rows = law.rows(points, groups);
-    let (fitted, points) = law::robust(law, pick(points, &rows))?;
+    let (fitted, points) = law::robust(law, &pick(points, &rows))?;
     Ok(Tried { fitted, rows, points })
 }
 

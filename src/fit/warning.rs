@@ -90,6 +90,16 @@ pub enum Code {
     RepeatsTokens,
     /// Repeated tokens valued by a law that was fitted to somebody else's runs.
     BorrowedRepetition,
+    /// Which column of a table was taken for what, where another could have been.
+    ColumnChoice,
+    /// Rates, batches or other settings that differ between runs of equal N and D.
+    SweptSettings,
+    /// Rows of a table that are checkpoints of one run.
+    Checkpoints,
+    /// Runs that saw tokens more than once.
+    RepeatedTokens,
+    /// Numbers of an unlikely size.
+    UnlikelySize,
 }
 
 impl Warning {

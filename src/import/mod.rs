@@ -1,17 +1,29 @@
-//! Anybody's table of runs: a CSV with parameters, tokens (or FLOPs) and loss.
+//! Anybody's table of runs: CSV or another separator, JSON records, with parameters, tokens (or FLOPs) and loss.
 //!
-//! Rows that cannot be used become exclusions with a reason; a table that cannot be read is an error.
-//! Reads: `points`, `units`. Read by: `cli`.
+//! Bytes become text (`decode`), text becomes cells (`grid`, `records`), columns get their meaning (`columns`), rows
+//! become runs, and what is odd about them is looked at (`magnitude`, `settings`, `checkpoints`). Rows that cannot be
+//! used become exclusions with a reason; a table that cannot be read is an error.
+//! Reads: `points`, `units`, `covariates`. Read by: `cli`.
 
+mod checkpoints;
 mod columns;
+mod decode;
+mod grid;
+mod magnitude;
+mod names;
+mod number;
+mod records;
+mod roles;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use columns::Columns;
 
+use crate::covariates;
 use crate::error::{FileError, InputError};
-use crate::points::{Convention, Exclusion, Table};
+use crate::points::{Convention, Exclusion, Remark, Table, Topic};
 
 /// Largest table that is read [bytes].
 const MAX_BYTES: u64 = 256 << 20;
@@ -27,6 +39,26 @@ pub struct Options {
     pub mixed: bool,
 }
 
+/// A table as it was understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imported {
+    /// The runs.
+    pub table: Table,
+    /// Where N, D, C and L come from.
+    pub taken: Vec<Taken>,
+    /// What a reader must know of it.
+    pub remarks: Vec<Remark>,
+}
+
+/// Where a quantity of the law comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// `N`, `D`, `C` or `L`.
+    pub symbol: &'static str,
+    /// The column, or the formula: `` `num_params` `` or `C / 6N`.
+    pub from: String,
+}
+
 /// Table that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -38,16 +70,18 @@ pub enum ImportError {
     Input(#[from] InputError),
 }
 
-/// Reads a CSV file with a header line.
+/// Reads a table: cells separated by commas, semicolons, tabs, bars or spaces below a header line, or JSON records;
+/// in UTF-8, or UTF-16 with its mark; as it is or under gzip or zstd.
 ///
-/// Missing tokens are computed from FLOPs as D = C / 6N. Missing FLOPs are the run's budget where the
-/// table has one (Open-Athena, nanochat: C as its authors counted it), otherwise C = 6ND.
+/// Missing tokens are D = C / 6N and missing sizes N = C / 6D, from FLOPs or budgets. Missing FLOPs are the run's
+/// budget where the table has one (Open-Athena, nanochat: C as its authors counted it), otherwise C = 6ND. Where
+/// rates or batches were swept the best of each (N, D) is kept.
 ///
 /// # Errors
 ///
-/// [`ImportError`]: no such file, no such column (the file's own are listed), or a line with another
-/// number of fields than the header (named by its line).
-pub fn read(path: &Path, options: &Options) -> Result<Table, ImportError> {
+/// [`ImportError`]: no such file, a format that is not read, no such column (the file's own are listed), a line with
+/// another number of cells than the header (named by its line), or numbers that cannot be what they are taken for.
+pub fn read(path: &Path, options: &Options) -> Result<Imported, ImportError> {
     let length = std::fs::metadata(path).map_err(FileError::new("read", path))?.len();
     if length > MAX_BYTES {
         let message =
@@ -63,17 +97,15 @@ pub fn read(path: &Path, options: &Options) -> Result<Table, ImportError> {
 /// # Errors
 ///
 /// [`InputError`], see [`read`].
-pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Table, InputError> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
-    let broken = |e: &csv::Error| {
-        InputError::new(
-            format!("{source}: {e}"),
-            "every line must have as many fields as the header; a file cut short ends in the middle of a line",
-        )
+pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, InputError> {
+    let text = decode::text(bytes, source)?;
+    let grid = if records::is_json(&text) {
+        records::read(&text, source)?
+    } else {
+        grid::read(&text, source)?
     };
-    let header: Vec<String> =
-        reader.headers().map_err(|e| broken(&e))?.iter().map(str::to_owned).collect();
-    let columns = Columns::find(&header, source, options)?;
+    let mut remarks = Vec::new();
+    let columns = Columns::find(&grid, source, options, &mut remarks)?;
     let mut table = Table {
         source: source.to_owned(),
         convention: Convention {
@@ -87,35 +119,104 @@ pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Table, Inp
         bytes_per_token: None,
     };
     let mut studies: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for (i, record) in reader.records().enumerate() {
-        let record = record.map_err(|e| broken(&e))?;
-        if !columns.keeps(&record) {
+    let mut rows = Vec::new();
+    for (i, row) in grid.rows.iter().enumerate() {
+        if !columns.keeps(&row.cells) {
             continue;
         }
-        for (column, value) in columns.study(&record) {
-            studies.entry(column).or_default().insert(value.to_owned());
-        }
         let id =
-            columns.text(&record, "id").map_or_else(|| format!("row {}", i + 1), str::to_owned);
-        match columns.point(&record, &id) {
-            Ok(point) => table.points.push(point),
+            columns.text(&row.cells, "id").map_or_else(|| format!("row {}", i + 1), str::to_owned);
+        let unfinished = settings::unfinished(&grid.header, &row.cells);
+        let point = unfinished.map_or_else(|| columns.point(&row.cells, &id), Err);
+        match point {
+            Ok(point) => {
+                for (column, value) in columns.study(&row.cells) {
+                    studies.entry(column).or_default().insert(value.to_owned());
+                }
+                rows.push(i);
+                table.points.push(point);
+            }
             Err(reason) => {
-                let what = format!("line {}", record.position().map_or(0, csv::Position::line));
+                let what = format!("line {}", row.line);
                 table.excluded.push(Exclusion { id, what, reason });
             }
         }
     }
-    if table.points.is_empty() && table.excluded.is_empty() {
-        return Err(InputError::new(
-            format!("{source}: no row is left"),
-            "check --where, and that the file has lines below its header",
-        ));
+    if table.points.is_empty() {
+        return Err(none_left(&table, source));
     }
     if !options.mixed {
         one_study(&studies, source)?;
     }
     tell_apart(&mut table);
-    Ok(table)
+    let ids: Vec<(usize, String)> =
+        rows.into_iter().zip(table.points.iter().map(|p| p.id.clone())).collect();
+    magnitude::check(&mut table, &columns, source, &mut remarks)?;
+    let settings = settings::settings(&grid, &columns, &ids);
+    if columns.at("id").is_none() && columns.at("cluster").is_none() {
+        let of = |id: &str| {
+            let values = settings.iter().map(|s| s.values.get(id).map_or("", String::as_str));
+            values.collect::<Vec<_>>().join("\u{1f}")
+        };
+        remarks.extend(checkpoints::gather(&mut table, of));
+    }
+    remarks.extend(covariates::keep_best(&mut table, &settings));
+    remarks.extend(repetition(&table));
+    let notes = grid.notes.iter().map(|text| Remark { topic: Topic::Columns, text: text.clone() });
+    remarks.splice(0..0, notes);
+    Ok(Imported { taken: columns.taken(), table, remarks })
+}
+
+/// Refuses a table of which no row is left, with the commonest reasons.
+fn none_left(table: &Table, source: &str) -> InputError {
+    if table.excluded.is_empty() {
+        return InputError::new(
+            format!("{source}: no row is left"),
+            "check --where, and that the file has lines below its header",
+        );
+    }
+    // `params is `x`, want ...` of many rows is one reason.
+    let mut reasons: Vec<(String, usize, &Exclusion)> = Vec::new();
+    for row in &table.excluded {
+        let kind: String = row.reason.split('`').step_by(2).collect();
+        match reasons.iter_mut().find(|(k, ..)| *k == kind) {
+            Some((_, n, _)) => *n += 1,
+            None => reasons.push((kind, 1, row)),
+        }
+    }
+    reasons.sort_by_key(|(_, n, _)| std::cmp::Reverse(*n));
+    let told: Vec<String> = reasons
+        .iter()
+        .take(3)
+        .map(|(_, n, row)| format!("{n} like {}: {}", row.what, row.reason))
+        .collect();
+    let n = table.excluded.len();
+    InputError::new(
+        format!(
+            "{source}: {} can be used; {}",
+            if n == 1 {
+                "its one row cannot be".to_owned() + " read, so none"
+            } else {
+                format!("none of its {n} rows")
+            },
+            told.join("; ")
+        ),
+        "write plain numbers, such as 7085551, 7.09M or 1e18, or name other columns with --map ROLE=COLUMN",
+    )
+}
+
+/// Tells of runs that saw tokens more than once.
+fn repetition(table: &Table) -> Option<Remark> {
+    let epochs = |p: &crate::points::Point| p.unique_tokens.map_or(1.0, |u| p.tokens / u);
+    let most = table.points.iter().map(epochs).fold(1.0, f64::max);
+    let repeat = table.points.iter().filter(|p| epochs(p) > 1.01).count();
+    (repeat > 0).then(|| Remark {
+        topic: Topic::Repetition,
+        text: format!(
+            "{repeat} of {} runs repeat their tokens, up to {most:.1} epochs: in D a repeated token counts as a new one,              which it is not; the law of repetition alone knows of it",
+            table.points.len()
+        ),
+    })
 }
 
 /// Refuses a table of several studies: their losses are not points of one law.
@@ -160,6 +261,14 @@ mod tests {
     use super::*;
 
     fn read(text: &str, map: &[(&str, &str)], filters: &[(&str, &str)]) -> Result<Table, String> {
+        imported(text, map, filters).map(|i| i.table)
+    }
+
+    fn imported(
+        text: &str,
+        map: &[(&str, &str)],
+        filters: &[(&str, &str)],
+    ) -> Result<Imported, String> {
         let own = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
         };
@@ -210,7 +319,7 @@ mod tests {
     #[test]
     fn a_table_that_cannot_be_read_says_which_line_or_column() {
         let cut = read("N,D,loss\n1e6,1e6,3.0\n1e6,1e", &[], &[]).unwrap_err();
-        assert!(cut.contains("line: 3"), "{cut}");
+        assert!(cut.contains("line 3"), "{cut}");
         let missing = read("a,b\n1,2\n", &[], &[]).unwrap_err();
         assert!(missing.contains("--map params=COLUMN") && missing.contains("a, b"), "{missing}");
         let role = read("N,D,loss\n1,1,1\n", &[("colour", "N")], &[]).unwrap_err();
@@ -229,7 +338,7 @@ mod tests {
         );
         assert_eq!(read(text, &[], &[("experiment", "a")]).unwrap().points.len(), 2);
         let options = Options { mixed: true, ..Options::default() };
-        assert_eq!(parse(text.as_bytes(), "t.csv", &options).unwrap().points.len(), 3);
+        assert_eq!(parse(text.as_bytes(), "t.csv", &options).unwrap().table.points.len(), 3);
     }
 
     #[test]

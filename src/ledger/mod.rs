@@ -24,7 +24,7 @@ use crate::plan::Cell;
 use event::Event;
 use lease::Holder;
 use log::Attempt;
-pub use table::{Row, cell_rows, csv, curves, points, runs};
+pub use table::{Row, cell_rows, csv, curves, points, runs, settings};
 
 /// Attempts in a row that were cut without one new step; more would end like them.
 const STUCK: usize = 5;

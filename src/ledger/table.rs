@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Ledger, State, log};
+use crate::covariates::Setting;
 use crate::export::neutral;
 use crate::health;
 use crate::plan::{Cell, Recipe};
@@ -194,6 +195,27 @@ pub fn points(name: &str, ledger: &Ledger) -> Table {
         }
     }
     table
+}
+
+/// What cells of equal N and D may differ in besides their seeds, for each cell.
+pub fn settings(ledger: &Ledger) -> Vec<Setting> {
+    type Of = fn(&Recipe) -> f64;
+    let settings: [(&str, Of); 3] = [
+        ("learning_rate", |r| r.learning_rate),
+        ("batch_tokens", |r| r.batch_tokens() as f64),
+        ("weight_decay", |r| r.weight_decay),
+    ];
+    settings
+        .map(|(name, of)| Setting {
+            name: name.to_owned(),
+            tuned: true,
+            values: ledger
+                .cells
+                .iter()
+                .map(|(cell, _)| (cell.id.clone(), of(&cell.recipe).to_string()))
+                .collect(),
+        })
+        .to_vec()
 }
 
 /// Every completed cell as its loss curve is judged.

@@ -74,20 +74,35 @@ impl Plan {
     /// Expands a sweep. The same spec and data give the same plan.
     pub fn new(spec: &Spec, data: &DataFacts) -> Self {
         let mut cells = Vec::new();
+        let (mut raised, mut wished, mut merged) = (Vec::new(), 0, 0);
         for wish in wishes(spec) {
+            wished += 1;
+            let before = cells.len();
             for seeds in spec.seeds.get_ref().pairs() {
                 let cell = cell(spec, data, &wish, seeds);
+                if let Tokens::Count(asked) = wish.tokens
+                    && cell.recipe.steps == 1
+                    && cell.recipe.tokens() as f64 > 1.5 * asked
+                {
+                    raised.push((asked, cell.recipe.tokens() as f64));
+                }
                 // Two wishes may round to one shape: a smaller family than asked for, said in `warn`.
                 if !cells.iter().any(|c: &Cell| c.id == cell.id) {
                     cells.push(cell);
                 }
             }
+            merged += usize::from(cells.len() == before);
         }
         cells.sort_by(|l, r| {
             r.recipe.flops().total_cmp(&l.recipe.flops()).then_with(|| l.id.cmp(&r.id))
         });
         trunk::join(&mut cells);
-        let warnings = warn::warnings(spec, data, &cells);
+        let mut warnings = warn::warnings(spec, data, &cells);
+        warnings.extend(warn::raised(&raised));
+        // The budgets of an IsoFLOP grid are told of one by one.
+        if !matches!(spec.grid, Grid::Isoflop(_)) {
+            warnings.extend(warn::merged(merged, wished));
+        }
         Self { name: spec.name.get_ref().clone(), cells, warnings }
     }
 
@@ -186,7 +201,7 @@ fn wishes(spec: &Spec) -> Vec<Wish> {
             .iter()
             .map(|c| Wish {
                 given: Given {
-                    learning_rate: c.learning_rate,
+                    learning_rate: c.learning_rate.map(|r| r.0),
                     batch_tokens: c.batch_tokens.map(|b| b.0),
                     weight_decay: None,
                 },

@@ -32,6 +32,7 @@ pub(super) fn warnings(spec: &Spec, data: &DataFacts, cells: &[Cell]) -> Vec<Str
         }
     }
     out.extend(collinear(cells));
+    out.extend(odd_heads(cells));
     let starved = cells.iter().filter(|c| c.recipe.steps < MIN_STEPS).count();
     if starved > 0 {
         out.push(format!(
@@ -69,6 +70,47 @@ pub(super) fn warnings(spec: &Spec, data: &DataFacts, cells: &[Cell]) -> Vec<Str
         ));
     }
     out
+}
+
+/// Runs whose one batch is longer than they are: (tokens asked for, tokens planned) of each.
+pub(super) fn raised(runs: &[(f64, f64)]) -> Option<String> {
+    let (asked, planned) = runs.first()?;
+    Some(format!(
+        "{} asked for fewer tokens than one batch has, so D was raised to one step of it (from {} to {}): lower \
+         optim.batch_tokens",
+        if runs.len() == 1 { "1 cell".to_owned() } else { format!("{} cells", runs.len()) },
+        count(*asked),
+        count(*planned)
+    ))
+}
+
+/// Entries of the grid that became the same run as another.
+pub(super) fn merged(merged: usize, wished: usize) -> Option<String> {
+    (merged > 0).then(|| {
+        format!(
+            "{merged} of {wished} entries of the grid give the same run as another (sizes are rounded to the shapes of \
+             the family, tokens to whole steps) and are trained once: a smaller model.width_multiple has more shapes, \
+             and `seeds` repeats runs"
+        )
+    })
+}
+
+/// Head sizes that fall where the width grows: the shape changes in more than size.
+fn odd_heads(cells: &[Cell]) -> Option<String> {
+    let mut shapes: Vec<(usize, usize)> =
+        cells.iter().map(|c| (c.recipe.shape.width, c.recipe.shape.head_dim())).collect();
+    shapes.sort_unstable();
+    shapes.dedup();
+    let falls = shapes.windows(2).any(|w| 5 * w[1].1 < 4 * w[0].1);
+    let sizes: Vec<String> = shapes.iter().take(8).map(|(_, head)| head.to_string()).collect();
+    falls.then(|| {
+        format!(
+            "the head size jumps from width to width ({}{}), so sizes differ in more than size: make \
+             model.width_multiple a multiple of model.head_dim, or head_dim a divisor of it",
+            sizes.join(", "),
+            if shapes.len() > 8 { ", ..." } else { "" }
+        )
+    })
 }
 
 /// A budget whose sizes are not where they were wished, because the family has no such shapes.

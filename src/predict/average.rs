@@ -97,7 +97,9 @@ impl<'a> Average<'a> {
             members.push(alone(&lead, 1.0, seeds));
         }
         let total: f64 = members.iter().map(|m| m.weight).sum();
-        members.iter_mut().for_each(|m| m.weight /= total);
+        for m in &mut members {
+            m.weight /= total;
+        }
         members.sort_by(|l, r| r.weight.total_cmp(&l.weight));
         let no_surface = || PredictError::NoSurface { source_table: analysis.source.clone() };
         let student = Student::new(lead.voice.fit.n as f64 - 5.0).ok_or_else(no_surface)?;

@@ -169,7 +169,7 @@ fn grid(spec: &Spec) -> Result<(), SpecError> {
                 positive("grid.cells.params", cell.params.span(), cell.params.get_ref().0, SIZE)?;
                 positive("grid.cells.tokens", cell.tokens.span(), cell.tokens.get_ref().0, TOKENS)?;
                 for (field, value) in [
-                    ("grid.cells.learning_rate", cell.learning_rate),
+                    ("grid.cells.learning_rate", cell.learning_rate.map(|r| r.0)),
                     ("grid.cells.batch_tokens", cell.batch_tokens.map(|q| q.0)),
                 ] {
                     positive(

@@ -8,9 +8,10 @@
 
 mod check;
 mod rule;
+mod seeds;
 mod tune;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
 use crate::error::SpecError;
@@ -62,8 +63,7 @@ pub struct Spec {
 }
 
 /// Repetitions of the grid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seeds {
     /// Each with other weights and another data order.
     Together(u64),
@@ -266,11 +266,13 @@ pub struct Isoflop {
     /// Sizes at each budget, spaced evenly in ln N.
     pub sizes: Spanned<u64>,
     /// Sizes reach from centre / span to centre x span.
+    #[serde(deserialize_with = "spanned")]
     pub span: Spanned<f64>,
     /// Guessed D*/N* at the geometric mean of the budgets [tokens/parameter].
+    #[serde(deserialize_with = "spanned")]
     pub tokens_per_param: Spanned<f64>,
     /// Guessed exponent of N* ~ C^a around that point.
-    #[serde(default = "half")]
+    #[serde(default = "half", deserialize_with = "spanned")]
     pub exponent: Spanned<f64>,
 }
 
@@ -298,7 +300,7 @@ pub struct ExplicitCell {
     pub tokens: Spanned<Quantity>,
     /// Instead of the rule [1/step].
     #[serde(default)]
-    pub learning_rate: Option<f64>,
+    pub learning_rate: Option<Quantity>,
     /// Instead of the rule [tokens/step].
     #[serde(default)]
     pub batch_tokens: Option<Quantity>,
@@ -316,13 +318,13 @@ pub struct OptimSpec {
     #[serde(default = "betas")]
     pub betas: Spanned<[f64; 2]>,
     /// Added to the root of the second moment.
-    #[serde(default = "eps")]
+    #[serde(default = "eps", deserialize_with = "spanned")]
     pub eps: Spanned<f64>,
     /// Decoupled weight decay on matrices, times the learning rate, as a rule in (N, D).
     #[serde(default = "no_decay")]
     pub weight_decay: Spanned<Rule>,
     /// Largest global gradient norm; 0 turns clipping off.
-    #[serde(default = "clip")]
+    #[serde(default = "clip", deserialize_with = "spanned")]
     pub clip: Spanned<f64>,
 }
 
@@ -333,27 +335,35 @@ pub enum Schedule {
     /// Linear warmup, then half a cosine.
     Cosine {
         /// Share of all steps [0, 1).
+        #[serde(deserialize_with = "number")]
         warmup: f64,
         /// Last learning rate over the peak [0, 1].
+        #[serde(deserialize_with = "number")]
         end: f64,
     },
     /// Warmup, stable, decay: constant, then falling as 1 - sqrt (Haegele et al. 2024).
     Wsd {
         /// Share of all steps [0, 1).
+        #[serde(deserialize_with = "number")]
         warmup: f64,
         /// Share of all steps that decay (0, 1].
+        #[serde(deserialize_with = "number")]
         decay: f64,
         /// Last learning rate over the peak [0, 1].
+        #[serde(deserialize_with = "number")]
         end: f64,
     },
     /// The same, so that cells that differ only in their tokens share all steps before their cooldown:
     /// a warmup that does not depend on the horizon, and one trunk from which every horizon branches.
     Trunk {
         /// Warmup [tokens/parameter].
+        #[serde(deserialize_with = "number")]
         warmup: f64,
         /// Share of all steps that decay (0, 1]: the cooldown of each branch.
+        #[serde(deserialize_with = "number")]
         decay: f64,
         /// Last learning rate over the peak [0, 1].
+        #[serde(deserialize_with = "number")]
         end: f64,
     },
 }
@@ -557,6 +567,15 @@ fn no_decay() -> Spanned<Rule> {
 }
 fn clip() -> Spanned<f64> {
     unspanned(1.0)
+}
+/// A number, or text such as `"0.1"`.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Quantity::deserialize(deserializer).map(|q| q.0)
+}
+/// The same with its place in the text.
+fn spanned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Spanned<f64>, D::Error> {
+    let quantity = Spanned::<Quantity>::deserialize(deserializer)?;
+    Ok(Spanned::new(quantity.span(), quantity.into_inner().0))
 }
 fn eps() -> Spanned<f64> {
     unspanned(1e-8)

@@ -1,8 +1,10 @@
 //! A hyperparameter as a function of model size and tokens.
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
+
+use crate::units::{Quantity, parse_quantity};
 
 /// `value * (N / params_ref)^params_exponent * (D / tokens_ref)^tokens_exponent`: the form in which the
 /// literature states laws for learning rate and batch size (for example Step Law, 2503.04715, eq. 1).
@@ -40,19 +42,23 @@ impl Rule {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    value: f64,
-    #[serde(default)]
-    params_exponent: f64,
+    value: Quantity,
+    #[serde(default = "none")]
+    params_exponent: Quantity,
     #[serde(default = "unit")]
-    params_ref: f64,
-    #[serde(default)]
-    tokens_exponent: f64,
+    params_ref: Quantity,
+    #[serde(default = "none")]
+    tokens_exponent: Quantity,
     #[serde(default = "unit")]
-    tokens_ref: f64,
+    tokens_ref: Quantity,
 }
 
-fn unit() -> f64 {
-    1.0
+fn none() -> Quantity {
+    Quantity(0.0)
+}
+
+fn unit() -> Quantity {
+    Quantity(1.0)
 }
 
 impl<'de> Deserialize<'de> for Rule {
@@ -71,14 +77,18 @@ impl<'de> Deserialize<'de> for Rule {
             fn visit_f64<E>(self, v: f64) -> Result<Rule, E> {
                 Ok(Rule::constant(v))
             }
+            fn visit_str<E: Error>(self, v: &str) -> Result<Rule, E> {
+                let number = parse_quantity(v).map(Rule::constant);
+                number.ok_or_else(|| E::invalid_value(Unexpected::Str(v), &self))
+            }
             fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Rule, M::Error> {
                 let f = Fields::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(Rule {
-                    value: f.value,
-                    params_exponent: f.params_exponent,
-                    params_ref: f.params_ref,
-                    tokens_exponent: f.tokens_exponent,
-                    tokens_ref: f.tokens_ref,
+                    value: f.value.0,
+                    params_exponent: f.params_exponent.0,
+                    params_ref: f.params_ref.0,
+                    tokens_exponent: f.tokens_exponent.0,
+                    tokens_ref: f.tokens_ref.0,
                 })
             }
         }

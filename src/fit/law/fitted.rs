@@ -84,9 +84,9 @@ pub fn fit(law: &'static Law, points: &[Point], scale: Scale) -> Result<Fitted, 
 /// # Errors
 ///
 /// As for [`fit`].
-pub fn robust(law: &'static Law, points: Vec<Point>) -> Result<(Fitted, Vec<Point>), String> {
-    let mut fitted = fit(law, &points, Scale::Log)?;
-    let mut taken = points.clone();
+pub fn robust(law: &'static Law, points: &[Point]) -> Result<(Fitted, Vec<Point>), String> {
+    let mut fitted = fit(law, points, Scale::Log)?;
+    let mut taken = points.to_vec();
     for _ in 0..ROUNDS {
         let laws: Vec<f64> = points.iter().map(|p| fitted.ln_loss(&Run::of(p))).collect();
         let off: Vec<f64> = points.iter().zip(&laws).map(|(p, law)| p.loss.ln() - law).collect();

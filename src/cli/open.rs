@@ -1,0 +1,205 @@
+//! What a path that a user gives is: a sweep with its results, a fit.json, or somebody's table of runs.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::analysis::Study;
+use super::study::{PLAN, Recorded};
+use super::{Failure, predict};
+use crate::error::InputError;
+use crate::fit::Analysis;
+use crate::import;
+use crate::plan::hex;
+
+/// Where analyses lie unless a user says otherwise.
+const ANALYSIS: &str = "analysis";
+/// The fit in a directory of `analysis/`.
+const FIT: &str = "fit.json";
+
+/// What a path is.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// `results/<sweep>`.
+    Results(PathBuf),
+    /// A fit.json that belongs to no results directory here.
+    Fit(PathBuf),
+    /// Anything else: a table.
+    Table(PathBuf),
+}
+
+impl Input {
+    /// Finds out; `results` is where sweeps leave theirs.
+    pub(super) fn of(path: &Path, results: &Path) -> Result<Self, Failure> {
+        if path.is_dir() {
+            if path.join(PLAN).is_file() {
+                return Ok(Self::Results(path.to_owned()));
+            }
+            if path.join(FIT).is_file() {
+                return Ok(Self::of_fit(path.join(FIT), results));
+            }
+            return Err(InputError::new(
+                format!(
+                    "`{}` holds neither {PLAN} of a sweep nor {FIT} of an analysis",
+                    path.display()
+                ),
+                "give a sweep file, a directory under results/, a table of runs, or a fit.json",
+            )
+            .into());
+        }
+        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        match ending.as_deref() {
+            Some("toml") => Ok(Self::Results(Recorded::dir(path, results)?)),
+            Some("json") if is_fit(path) => Ok(Self::of_fit(path.to_owned(), results)),
+            _ => Ok(Self::Table(path.to_owned())),
+        }
+    }
+
+    /// A fit of a sweep that is recorded here is that sweep.
+    fn of_fit(fit: PathBuf, results: &Path) -> Self {
+        let sweep = source(&fit).filter(|s| !s.is_empty() && !s.contains(['/', '\\', '.']));
+        let at_home = |name: &String| {
+            fit.parent()
+                .and_then(Path::file_name)
+                .is_some_and(|dir| dir.to_string_lossy() == **name)
+        };
+        match sweep.filter(at_home).map(|name| results.join(name)) {
+            Some(dir) if dir.join(PLAN).is_file() => Self::Results(dir),
+            _ => Self::Fit(fit),
+        }
+    }
+
+    /// Its runs.
+    pub(super) fn study(
+        &self,
+        results: &Path,
+        options: &import::Options,
+    ) -> Result<Study, Failure> {
+        match self {
+            Self::Results(dir) => Ok(Study::recorded(Recorded::open(dir, results)?)),
+            Self::Fit(path) => Ok(Study::fitted(name_of(path), predict::read(path)?)),
+            Self::Table(path) => Ok(Study::imported(name_of(path), import::read(path, options)?)),
+        }
+    }
+
+    /// Where its analysis belongs under `analysis`, so that no other study's is overwritten.
+    pub(super) fn place(&self, name: &str, analysis: &Path) -> Result<PathBuf, Failure> {
+        match self {
+            Self::Fit(path) => Ok(path.parent().unwrap_or(Path::new("")).to_owned()),
+            Self::Results(_) => of_sweep(name, analysis),
+            Self::Table(path) => Ok(of_table(path, name, analysis)),
+        }
+    }
+}
+
+/// The runs at a path, and where their analysis belongs by default.
+pub(super) fn open(path: &Path, options: &import::Options) -> Result<(Study, PathBuf), Failure> {
+    let results = PathBuf::from("results");
+    let input = Input::of(path, &results)?;
+    let study = input.study(&results, options)?;
+    let place = input.place(&study.name, Path::new(ANALYSIS))?;
+    Ok((study, place))
+}
+
+/// A fit to predict from: one that was written, or a new one of the runs at a path.
+pub(super) fn analysis(
+    path: &Path,
+    results: &Path,
+    options: &import::Options,
+) -> Result<Analysis, Failure> {
+    if path.is_file() && path.extension().is_some_and(|e| e == "json") && is_fit(path) {
+        return predict::read(path);
+    }
+    if path.is_dir() && path.join(FIT).is_file() {
+        return predict::read(&path.join(FIT));
+    }
+    let study = Input::of(path, results)?.study(results, options)?;
+    let analysis = super::analysis::analyse(&study, &study.options())?;
+    eprintln!("fitted the {} runs of {}", study.table.points.len(), path.display());
+    eprint!("{}", super::show::warnings(&analysis.warnings));
+    Ok(analysis)
+}
+
+/// The fit.json of a sweep, whatever of the sweep a path is.
+pub(super) fn fit_file(path: &Path, results: &Path, analysis: &Path) -> Result<PathBuf, Failure> {
+    if path.is_dir() && path.join(FIT).is_file() {
+        return Ok(path.join(FIT));
+    }
+    if path.extension().is_some_and(|e| e == "json") {
+        return Ok(path.to_owned());
+    }
+    match Input::of(path, results)? {
+        Input::Results(dir) => {
+            let name = Recorded::open(&dir, results)?.name;
+            Ok(analysis.join(name).join(FIT))
+        }
+        Input::Fit(path) | Input::Table(path) => Ok(path),
+    }
+}
+
+/// `analysis/<sweep>`, unless another study's fit lies there.
+pub(super) fn of_sweep(name: &str, analysis: &Path) -> Result<PathBuf, Failure> {
+    let dir = analysis.join(name);
+    match source(&dir.join(FIT)) {
+        Some(other) if other != name => Err(InputError::new(
+            format!(
+                "`{}` holds the analysis of `{other}`, which sweep `{name}` would overwrite",
+                dir.display()
+            ),
+            format!("move it away, or give another --analysis than {}", analysis.display()),
+        )
+        .into()),
+        _ => Ok(dir),
+    }
+}
+
+/// `analysis/<stem>` where it is free or this table's own, else the stem with the hash of the table's path.
+fn of_table(path: &Path, name: &str, analysis: &Path) -> PathBuf {
+    let full = |p: &Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
+    let dir = analysis.join(name);
+    let own = source(&dir.join(FIT)).is_some_and(|s| full(Path::new(&s)) == full(path));
+    let free = !dir.join(FIT).exists();
+    let of_sweep = dir.join("forecasts").exists()
+        || dir.join("tune.json").exists()
+        || Path::new("results").join(name).join(PLAN).exists();
+    if (own || free) && !of_sweep {
+        return dir;
+    }
+    let hash = hex(&Sha256::digest(full(path).to_string_lossy().as_bytes()));
+    analysis.join(format!("{name}-{}", &hash[..8]))
+}
+
+/// The name of a study that has no other: the file's, without its endings.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = [".gz", ".zst"].iter().find_map(|e| name.strip_suffix(e)).unwrap_or(&name);
+    let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    // fit.json is called by its directory.
+    match path.parent().and_then(Path::file_name) {
+        Some(dir) if name == FIT => dir.to_string_lossy().into_owned(),
+        _ => stem,
+    }
+}
+
+/// What a fit.json was fitted to.
+fn source(fit: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Head {
+        source: String,
+    }
+    let json = std::fs::read(fit).ok()?;
+    Some(serde_json::from_slice::<Head>(&json).ok()?.source)
+}
+
+/// Whether a JSON file is an analysis and not records of runs.
+fn is_fit(path: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(rename = "version")]
+        _version: u32,
+        #[serde(rename = "fits")]
+        _fits: serde::de::IgnoredAny,
+    }
+    std::fs::read(path).is_ok_and(|json| serde_json::from_slice::<Head>(&json).is_ok())
+}

@@ -1,0 +1,222 @@
+//! Numbers that cannot be what their column is taken for: millions without their unit, logarithms, FLOPs in
+//! units of 1e21, a perplexity for a loss.
+//!
+//! Such a table gives a law like any other, of wrong numbers, so it is refused with what to do. The user's word
+//! on a unit, `--map "params=N (1)"`, makes a remark of a refusal. Read by: the reader beside it.
+
+use super::columns::Columns;
+use crate::error::InputError;
+use crate::points::{Exclusion, Point, Remark, Table, Topic};
+use crate::units::{count, digits3, flops};
+
+/// No language model is smaller [parameters], and no run shorter [tokens].
+const LEAST: (f64, f64) = (100.0, 1000.0);
+/// D/N that no study has: from models that hardly train to tiny ones on a million tokens a parameter.
+const RATIOS: (f64, f64) = (1e-2, 1e5);
+/// C is 6ND within this factor under every usual way of counting.
+const COUNTING: f64 = 20.0;
+/// Beyond this factor the counting differs by more than embeddings and attention explain as a rule.
+const WORTH_SAYING: f64 = 3.0;
+/// A row whose C / 6ND is so far from the others' is a slip of the pen.
+const SLIP: f64 = 100.0;
+/// ln of a vocabulary of a million: a guess among so many has this loss [nats/token].
+const GUESS: f64 = 13.9;
+/// Eight bits a byte: the raw text [bits/byte].
+const RAW: f64 = 8.0;
+
+/// Refuses or remarks numbers of an impossible size; single rows become exclusions.
+///
+/// # Errors
+///
+/// [`InputError`] with the column, its numbers and the next step.
+pub(super) fn check(
+    table: &mut Table,
+    columns: &Columns,
+    source: &str,
+    remarks: &mut Vec<Remark>,
+) -> Result<(), InputError> {
+    if table.points.is_empty() {
+        return Ok(());
+    }
+    let mut object = |role: &str, message: String, hint: String| {
+        let confirmed = columns.column(role).is_some_and(|c| c.confirmed);
+        if confirmed {
+            remarks.push(Remark { topic: Topic::Magnitude, text: message });
+            return Ok(());
+        }
+        Err(InputError::new(format!("{source}: {message}"), hint))
+    };
+    let points = &table.points;
+    let largest = |of: fn(&Point) -> f64| points.iter().map(of).fold(0.0, f64::max);
+    let least = |of: fn(&Point) -> f64| points.iter().map(of).fold(f64::INFINITY, f64::min);
+    let as_it_is =
+        |role: &str, unit: &str| format!("--map \"{role}={} ({unit})\"", columns.name(role));
+
+    let loss = median(points.iter().map(|p| p.loss));
+    let name = columns.name("loss");
+    if columns.loss_unit() == "bits/byte" {
+        if loss > RAW {
+            let message = format!(
+                "`{name}` is {} in the middle, and raw text has 8 bits a byte",
+                digits3(loss)
+            );
+            object(
+                "loss",
+                message,
+                "give the column of the loss with --map loss=COLUMN".to_owned(),
+            )?;
+        }
+    } else if loss > GUESS {
+        object(
+            "loss",
+            format!(
+                "`{name}` is {} in the middle, more than ln V of a vocabulary of a million: no loss in nats per token; a \
+                 perplexity?",
+                digits3(loss)
+            ),
+            format!(
+                "if it is one, {} takes its ln; if these are the losses after all, {}",
+                as_it_is("loss", "ppl"),
+                as_it_is("loss", "nats")
+            ),
+        )?;
+    }
+
+    let sizes = (least(|p| p.params), largest(|p| p.params));
+    let lengths = (least(|p| p.tokens), largest(|p| p.tokens));
+    for (role, symbol, (low, high), floor) in
+        [("params", "N", sizes, LEAST.0), ("tokens", "D", lengths, LEAST.1)]
+    {
+        if columns.at(role).is_none() || high >= floor {
+            continue;
+        }
+        let log = low > 3.0 && high < 20.0;
+        let units = if log {
+            "base-10 logarithms, or millions or billions"
+        } else {
+            "millions or billions"
+        };
+        object(
+            role,
+            format!(
+                "`{}` is {} to {}: too small for {symbol}, so its numbers may be {units}",
+                columns.name(role),
+                digits3(low),
+                digits3(high)
+            ),
+            format!(
+                "say the unit: {}, or (M), (B){}; (1) takes them as they are",
+                as_it_is(role, if log { "log10" } else { "M" }),
+                if log { ", (ln)" } else { "" }
+            ),
+        )?;
+    }
+
+    let ratio = median(points.iter().map(|p| p.tokens / p.params));
+    if !(RATIOS.0..=RATIOS.1).contains(&ratio) {
+        // What is not there was computed from C.
+        let role = if columns.at("tokens").is_none() {
+            if columns.at("flops").is_some() { "flops" } else { "budget" }
+        } else if ratio > RATIOS.1 {
+            "params"
+        } else {
+            "tokens"
+        };
+        let unit = if role == "params" || role == "tokens" { "M" } else { "ZFLOP" };
+        object(
+            role,
+            format!(
+                "D/N is {:.1e} tokens per parameter in the middle (N {} to {}, D {} to {}): the units of `{}` and `{}` do \
+                 not go together",
+                ratio,
+                count(sizes.0),
+                count(sizes.1),
+                count(lengths.0),
+                count(lengths.1),
+                columns.name("params"),
+                columns.name(if columns.at("tokens").is_some() { "tokens" } else { role })
+            ),
+            format!(
+                "say the unit: {}, or another such as (B) or (1e9); (1) takes them as they are",
+                as_it_is(role, unit)
+            ),
+        )?;
+    }
+
+    let role = if columns.at("flops").is_some() { "flops" } else { "budget" };
+    let given = columns.at(role).is_some()
+        && columns.at("tokens").is_some()
+        && (columns.at("params").is_some() || columns.params_convention() == "matmul");
+    if given {
+        let share = |p: &Point| p.flops / (6.0 * p.params * p.tokens);
+        let middle = median(points.iter().map(share));
+        let off = middle.max(1.0 / middle);
+        if off > COUNTING {
+            let what = format!(
+                "`{}` is {:.1e} of 6ND in the middle ({} to {} FLOP)",
+                columns.name(role),
+                middle,
+                flops(least(|p| p.flops)),
+                flops(largest(|p| p.flops))
+            );
+            let likely = [
+                ("ZFLOP", 1e21),
+                ("EFLOP", 1e18),
+                ("PFLOP", 1e15),
+                ("TFLOP", 1e12),
+                ("GFLOP", 1e9),
+                ("PF-days", 8.64e19),
+            ]
+            .into_iter()
+            .find(|(_, f)| (middle * f).ln().abs() < WORTH_SAYING.ln());
+            let unit = likely.map_or("FLOP", |(unit, _)| unit);
+            let guess = likely
+                .map_or_else(String::new, |(unit, _)| format!("; its numbers look like {unit}"));
+            object(
+                role,
+                what + &guess,
+                format!(
+                    "say the unit: {}; if C is right and N or D is another column, name it with --map; (FLOP) takes C as \
+                     it is",
+                    as_it_is(role, unit)
+                ),
+            )?;
+        } else if off > WORTH_SAYING {
+            remarks.push(Remark {
+                topic: Topic::Magnitude,
+                text: format!(
+                    "`{}` is {} times 6ND in the middle: N, D and C may count unlike things",
+                    columns.name(role),
+                    digits3(middle)
+                ),
+            });
+        }
+        if off <= COUNTING {
+            let slips = |p: &Point| {
+                let off = share(p) / middle;
+                off.max(1.0 / off) > SLIP
+            };
+            let (bad, good): (Vec<Point>, Vec<Point>) =
+                std::mem::take(&mut table.points).into_iter().partition(slips);
+            table.points = good;
+            for p in bad {
+                table.excluded.push(Exclusion {
+                    what: format!("N {}, D {}", count(p.params), count(p.tokens)),
+                    reason: format!(
+                        "its C is {:.1e} of 6ND, that of the others {}",
+                        share(&p),
+                        digits3(middle)
+                    ),
+                    id: p.id,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
