@@ -252,31 +252,32 @@ fn swept_rates_are_no_seeds() {
 #[test]
 fn unfinished_runs_are_left_out_by_name() {
     let states = ["finished", "crashed", "running", "Failed", "killed"];
-    let rows = runs()
-        .iter()
-        .enumerate()
-        .map(|(i, [_, n, d, l])| format!("{n},{d},{l},{}\n", states[i % 5]))
-        .collect::<String>();
-    let got = read(&format!("N,D,loss,State\n{rows}"));
+    let mut text = String::from("N,D,loss,State\n");
+    for (i, [_, n, d, l]) in runs().into_iter().enumerate() {
+        text += &format!("{n},{d},{l},{}\n", states[i % 5]);
+    }
+    let got = read(&text);
     assert_eq!((got.table.points.len(), got.table.excluded.len()), (5, 20));
     assert_eq!(got.table.excluded[0].reason, "its State is `crashed`");
 }
 
 #[test]
 fn checkpoints_of_one_run_are_one_cluster_without_an_id() {
-    let along = |n: f64| (1..=8).map(move |i| (n, 1e9 * f64::from(i)));
-    let rows = [1e7, 3e7, 1e8]
-        .into_iter()
-        .flat_map(along)
-        .map(|(n, d)| format!("{n},{d},{}\n", law(n, d)))
-        .collect::<String>();
-    let got = read(&format!("N,D,loss\n{rows}"));
+    let mut text = String::from("N,D,loss\n");
+    for n in [1e7, 3e7, 1e8] {
+        for d in (1..=8).map(|i| 1e9 * f64::from(i)) {
+            text += &format!("{n},{d},{}\n", law(n, d));
+        }
+    }
+    let got = read(&text);
     let mut clusters: Vec<&str> = got.table.points.iter().map(|p| p.cluster.as_str()).collect();
     clusters.dedup();
     assert_eq!(clusters.len(), 3);
-    assert!(got.remarks.iter().any(|r| r.text.contains("24 rows look like checkpoints of 3 runs")));
+    let told =
+        |r: &isoflop::points::Remark| r.text.contains("24 rows look like checkpoints of 3 runs");
+    assert!(got.remarks.iter().any(told), "{:?}", got.remarks);
     // A grid has lengths by factors.
-    let grid = read(&table("N,D,loss", |[_, n, d, l]| format!("{n},{d},{l}")));
+    let grid = read(&plain());
     assert!(grid.remarks.is_empty(), "{:?}", grid.remarks);
 }
 
@@ -459,7 +460,7 @@ fn the_kept_cases_are_read_or_refused_with_a_next_step() {
                 assert!(near(p.loss, 4.51163), "{}: {p:?}", path.display());
             }
             Err(import::ImportError::Input(e)) => {
-                assert!(e.hint.is_some(), "{}: {e}", path.display())
+                assert!(e.hint.is_some(), "{}: {e}", path.display());
             }
             Err(e) => panic!("{}: {e}", path.display()),
         }

@@ -160,7 +160,7 @@ impl Columns {
             || tokens && (compute || has("ratio"))
             || compute && has("ratio");
         let missing = match () {
-            () if !params && !(tokens && compute || has("ratio")) => "params",
+            () if !(params || has("ratio") || tokens && compute) => "params",
             () if !has("loss") => "loss",
             () if !known => "tokens",
             () => return Ok(()),
@@ -592,6 +592,9 @@ fn unequal_twins(grid: &Grid, at: usize, asked: &str, source: &str) -> Result<()
     })
 }
 
+/// Empty, class, sparse, rank, place: the least is preferred.
+type Key = (bool, u32, bool, u32, usize);
+
 /// The columns that may play a role, the preferred one first: by class, then those with many filled cells, then
 /// by name.
 fn candidates(grid: &Grid, names: &[Name], role: &str) -> Vec<usize> {
@@ -620,7 +623,7 @@ fn candidates(grid: &Grid, names: &[Name], role: &str) -> Vec<usize> {
     };
     let sparse: Vec<bool> =
         all.iter().map(|(rank, _, filled)| 2 * filled < in_class(rank / 100)).collect();
-    let mut keyed: Vec<((bool, u32, bool, u32, usize), usize)> = all
+    let mut keyed: Vec<(Key, usize)> = all
         .drain(..)
         .zip(sparse)
         .map(|((rank, at, filled), sparse)| {

@@ -87,7 +87,7 @@ fn plain(bytes: &[u8], source: &str) -> Result<String, InputError> {
         return utf16(rest, u16::from_be_bytes, source);
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let line = |at: usize| 1 + bytes[..at].iter().filter(|b| **b == b'\n').count();
+    let line = |at: usize| bytes[..at].split(|b| *b == b'\n').count();
     match std::str::from_utf8(bytes) {
         Ok(text) => match text.find('\0') {
             None => Ok(text.to_owned()),

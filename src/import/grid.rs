@@ -176,7 +176,8 @@ fn uncommented(mut header: Vec<String>, separator: char) -> Vec<String> {
     } else if let Some(rest) = header[0].strip_prefix('#')
         && !rest.is_empty()
     {
-        header[0] = rest.trim().to_owned();
+        let name = rest.trim().to_owned();
+        header[0] = name;
     }
     header
 }

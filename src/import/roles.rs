@@ -353,7 +353,7 @@ fn loss(name: &Name) -> Option<u32> {
     if name.has(&TRAINED) {
         return Some(200 + kind);
     }
-    Some(100 + kind + if plain == "loss" { 0 } else { 1 })
+    Some(100 + kind + u32::from(plain != "loss"))
 }
 
 /// Whether a name says that a loss is of held-out data (`true`), of training data (`false`), or neither.
