@@ -31,8 +31,11 @@ const TRUTHS: [(&str, &[f64]); 6] = [
 const DRAWS: u64 = 3;
 const NOISE: f64 = 0.004;
 
+/// Pairs of names.
+type Pairs = &'static [(&'static str, &'static str)];
+
 /// Tables of the reference, with the roles and the rows that are asked of them.
-const TABLES: [(&str, &[(&str, &str)], &[(&str, &str)]); 4] = [
+const TABLES: [(&str, Pairs, Pairs); 4] = [
     ("epoch_chinchilla/chinchilla_runs.csv", &[], &[("in_published_fit", "1")]),
     (
         "gadre2024/gadre_testbed.csv",
@@ -80,7 +83,7 @@ fn main() -> Result<(), Failure> {
                 families.extend(line(family, &[backtest(&table, &options)?]));
             }
             Err(why) => {
-                println!("{name}: left out: {}", why.to_string().lines().next().unwrap_or(""))
+                println!("{name}: left out: {}", why.to_string().lines().next().unwrap_or(""));
             }
         }
     }

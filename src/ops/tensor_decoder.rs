@@ -280,3 +280,45 @@ fn total(parts: impl IntoIterator<Item = Tensor<1>>) -> f64 {
         .map(|v| f64::from(*v))
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::ops::Plain;
+
+    #[test]
+    fn scores_reach_the_softmax_in_f32() {
+        let shape = Shape {
+            vocab: 5,
+            context: 2,
+            width: 4,
+            layers: 1,
+            heads: 1,
+            ff: 8,
+            qk_norm: false,
+            tied: false,
+        };
+        let decoder = TensorDecoder {
+            shape,
+            rope: &Rope::new(2, 4),
+            weights: Vec::new(),
+            compute: FloatDType::BF16,
+            primitives: Plain,
+            activations: u64::MAX,
+        };
+        let heads = Heads { sequences: 1, context: 2, heads: 1, head_dim: 4 };
+        let part = |rows: [f32; 8]| {
+            Tensor::<3>::from_data(TensorData::new(rows.to_vec(), [1, 2, 4]), &Device::flex())
+                .cast(FloatDType::BF16)
+        };
+        // The second token's scores are 256 and 257: bf16 has no 257.
+        let q = part([16.0, 1.0, 0.0, 0.0, 16.0, 1.0, 0.0, 0.0]);
+        let k = part([16.0, 0.0, 0.0, 0.0, 16.0, 1.0, 0.0, 0.0]);
+        let p = decoder.probabilities(&[q.clone(), k, q], heads);
+        let p = p.cast(FloatDType::F32).into_data().try_to_vec::<f32>().unwrap();
+        let want = 1.0 / (1.0 + (-0.5_f32).exp());
+        assert!((p[3] - want).abs() < 4e-3, "{p:?}");
+    }
+}
