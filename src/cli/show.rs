@@ -347,6 +347,7 @@ fn forms(analysis: &Analysis) -> String {
             f.k.to_string(),
             format!("{:.2}%", 100.0 * f.residual_sd),
             f.delta_aicc.map_or_else(dash, |d| format!("{d:.1}")),
+            predict::counts(analysis, &f.law).map_or_else(dash, |w| format!("{:.0}%", 100.0 * w)),
             held.map_or_else(dash, |h| format!("{:+.2}%", 100.0 * h.mean_error)),
             held.map_or_else(dash, |h| format!("{:.2}%", 100.0 * h.max_error)),
             ahead.and_then(|a| a.a).map_or_else(dash, |a| format!("{a:.3}")),
@@ -359,6 +360,7 @@ fn forms(analysis: &Analysis) -> String {
         "k",
         "scatter",
         "dAICc",
+        "counts",
         "held out",
         "at most",
         "a at 10x",
@@ -366,8 +368,8 @@ fn forms(analysis: &Analysis) -> String {
         "loss at 10x",
     ];
     let mut out = "\n".to_owned() + &table(&header, 1, rows.collect());
-    out +=
-        "  Other laws on the same runs, by least squares of ln L; dAICc above 10 has no support.\n";
+    out += "  Forms of law on the same runs. dAICc: how well one fits, 0 is best. counts: its part in every answer, by how\n  \
+         well it predicted the larger runs from the smaller.\n";
     for missing in &analysis.laws_missing {
         out += &format!("  {}: not fitted: {}.\n", missing.law, missing.reason);
     }

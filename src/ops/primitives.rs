@@ -127,8 +127,8 @@ pub(super) fn ids_beside<const D: usize>(ids: &[i32], other: &Tensor<D>) -> Tens
 
 impl Primitives for Plain {
     fn product<const D: usize>(&self, a: Tensor<D>, b: Tensor<D>, to: FloatDType) -> Tensor<D> {
-        // burn's CPU backend rounds a product to the type of its operands.
-        a.matmul(b).cast(to)
+        // burn's CPU backend rounds a product to the type of its operands: sums are f32 here.
+        a.cast(FloatDType::F32).matmul(b.cast(FloatDType::F32)).cast(to)
     }
 
     fn cast(&self, x: Tensor<2>, to: FloatDType) -> Tensor<2> {

@@ -253,13 +253,17 @@ impl<'a> Average<'a> {
     }
 }
 
-/// What a form counts; nothing for one that is not heard.
+/// What a form of this name counts in every answer [0, 1]; nothing for one that is not averaged.
+pub fn counts(analysis: &Analysis, law: &str) -> Option<f64> {
+    match &analysis.averaging {
+        Some(measured) => Some(measured.forms.iter().find(|f| f.law == law)?.weight),
+        None => analysis.laws.iter().find(|f| f.law == law)?.weight,
+    }
+}
+
+/// The same; nothing for a form that is too light to be heard.
 fn weight(analysis: &Analysis, form: &LawFit) -> Option<f64> {
-    let weight = match &analysis.averaging {
-        Some(measured) => measured.forms.iter().find(|f| f.law == form.law)?.weight,
-        None => form.weight?,
-    };
-    (weight >= HEARD).then_some(weight)
+    counts(analysis, &form.law).filter(|weight| *weight >= HEARD)
 }
 
 /// A form as it is heard; Chinchilla's speaks with the leading surface.

@@ -28,7 +28,7 @@ mod sample;
 mod serving;
 mod voice;
 
-pub use average::{FormShare, Irreducible, MeanLoss, irreducible};
+pub use average::{FormShare, Irreducible, MeanLoss, counts, irreducible};
 pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens};
 pub use every::{LawLoss, MethodLoss, by_law, by_method};
 pub use hardware::Cost;

@@ -152,7 +152,7 @@ fn tiles(analysis: &Analysis, p: &Prediction) -> Markup {
                 " in the median and under " (share(d.upper)) " in " (format!("{:.0}%", 100.0 * p.level)) " of the draws. "
             }
             @if !p.forms.is_empty() {
-                "The loss is averaged over the forms of law by what the runs say for each: "
+                "The answer is averaged over the forms of law, each by how well it predicted the larger runs from the smaller: "
                 @for (i, f) in p.forms.iter().enumerate() {
                     @if i > 0 { ", " } (f.law) " " (format!("{:.0}%", 100.0 * f.weight)) " (" (loss(f.loss)) ")"
                 } ". "

@@ -6,7 +6,7 @@ use super::number::{difference, percent, with_interval};
 use super::tables::table;
 use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Disagreement, LawFit};
-use crate::predict::irreducible;
+use crate::predict::{counts, irreducible};
 use crate::units::{count, digits3};
 
 /// Every law on the same runs, by AICc and by its error on the largest budget.
@@ -20,7 +20,7 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
                 td.n { (fit.k) }
                 td.n { (percent(fit.residual_sd).trim_start_matches('+')) }
                 td.n { @match fit.delta_aicc { Some(d) => (format!("{d:.1}")), None => "–" } }
-                td.n { @match fit.weight { Some(w) => (format!("{:.0}%", 100.0 * w)), None => "–" } }
+                td.n { @match counts(analysis, &fit.law) { Some(w) => (format!("{:.0}%", 100.0 * w)), None => "–" } }
                 @match &fit.heldout {
                     Some(h) => { td.n { (percent(h.mean_error)) } td.n { (percent(h.max_error).trim_start_matches('+')) } }
                     None => { td.n { "–" } td.n { "–" } }
@@ -37,7 +37,7 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
         div.wide { (table(
             &[
                 ("Law", "", false), ("Runs", "", true), ("k", "", true), ("Scatter", "sd of ln L", true),
-                ("ΔAICc", "", true), ("Weight", "", true), ("Held out", "mean error", true), ("Held out", "largest", true),
+                ("ΔAICc", "", true), ("Counts", "", true), ("Held out", "mean error", true), ("Held out", "largest", true),
                 ("a", "at 10×", true), ("N*", "at 10×, parameters", true), ("Loss", &format!("at 10×, {unit}"), true),
                 ("Certificate", "", false),
             ],
@@ -46,8 +46,8 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
         p.note {
             "By least squares of ln L, since AICc needs a likelihood; so the Chinchilla row differs a little from the "
             "robust fit above. ΔAICc: 0 is the best on these runs, above 10 has no support (a law of the frontier alone "
-            "is fitted to other points and has none), and runs of one trunk count for what they are worth. Weight: the share "
-            "of the evidence, exp(−Δ/2), with which each form enters the predicted loss. Held out: fitted without the largest budgets, which it then "
+            "is fitted to other points and has none), and runs of one trunk count for what they are worth. Counts: the part of each "
+            "form in every answer, by how well it predicted the larger runs from the smaller. Held out: fitted without the largest budgets, which it then "
             "predicts. At 10×: the compute-optimal run at ten times the largest compute."
         }
         @if let Some(i) = irreducible(analysis) {

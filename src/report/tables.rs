@@ -181,7 +181,7 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
                 td.n { b { (power(p.flops)) } small { (digits3(p.extrapolation)) "× the runs" } }
                 td {
                     b { (method_name(&p.method)) }
-                    small { @if p.forms.is_empty() { "leads" } @else { "leads; loss by all forms" } }
+                    small { "the answer" }
                 }
                 td.n { (counted(&p.params)) }
                 td.n { (counted(&p.tokens)) }
@@ -224,8 +224,8 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
         (table(&heads, &rows))
         p.note {
             "Second line: for N*, D* and D*/N* the interval of the parameter, for the loss a prediction interval "
-            "of one run (parameters, scatter about the law and seed). The first loss is averaged over the forms of law and "
-            "holds their spread; all else holds for one form: compare the methods. Waste: the compute-optimal run reaches the same loss with that much less (deadweight compute "
+            "of one run. The first row is the answer, by all forms of law: its intervals hold their spread. The others hold for one form: "
+            "compare them. Waste: the compute-optimal run reaches the same loss with that much less (deadweight compute "
             "loss)."
         }
     }
