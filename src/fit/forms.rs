@@ -9,12 +9,11 @@
 //! Chinchilla law therefore differ a little from those of `lse`. Runs of one cluster count for what they are
 //! worth, by the share of the best form's scatter that they have in common.
 //!
-//! What the runs leave open is said by weights: exp(-delta/2) of each form's AICc, which is its share of the
-//! evidence (Burnham & Anderson 2002, section 2.9). `predict` averages the loss of a run over them, so that
-//! its interval holds the choice of the form; for that every form with a weight is drawn anew, as a surface
-//! is in `bootstrap`.
+//! Each form is fitted robustly ([`law::robust`]). `weight` is its share of the evidence, exp(-delta/2) of its AICc
+//! (Burnham & Anderson 2002, section 2.9): how well it fits. What it counts in an answer is measured in `averaging`;
+//! for that every form that counts is drawn anew, as a surface is in `bootstrap`.
 //!
-//! Limits: the average is over the forms of [`LAWS`], and the truth may be none of them; a parameter at a
+//! Limits: the truth may be none of the forms of [`LAWS`]; a parameter at a
 //! bound counts like any other; refits of a draw start from the fit alone. Read by: `analyse`.
 
 use rayon::prelude::*;
