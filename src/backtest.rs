@@ -8,14 +8,12 @@
 //!
 //! Pure. Reads: `points`, `fit`, `predict`. Read by: `cli`.
 
-use std::collections::HashSet;
-
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::fit::{self, Compute, FitError, Options, analyse};
-use crate::points::{Point, Table};
-use crate::predict::{Estimate, MeanLoss, at_flops};
+use crate::points::{self, Point, Table};
+use crate::predict::{Estimate, MeanLoss};
 
 /// Shares of the runs, by compute, that the cuts keep.
 const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
@@ -208,13 +206,9 @@ fn one(
     vertices: &[(f64, f64)],
     options: &Options,
 ) -> (Cut, Vec<Held>, Vec<HeldSize>) {
-    let beyond: Vec<&Point> = points.iter().filter(|p| p.flops > flops).collect();
-    let related: HashSet<&str> = beyond.iter().map(|p| p.cluster.as_str()).collect();
-    let kept: Vec<Point> = points
-        .iter()
-        .filter(|p| p.flops <= flops && !related.contains(p.cluster.as_str()))
-        .cloned()
-        .collect();
+    let (below, beyond) = points::cut(points, flops);
+    let pick = |rows: &[usize]| -> Vec<Point> { rows.iter().map(|i| points[*i].clone()).collect() };
+    let (kept, beyond) = (pick(&below), pick(&beyond));
     let mut cut = Cut { flops, fitted: kept.len(), predicted: 0, refused: None };
     if kept.len() < LEAST {
         cut.refused =
@@ -231,11 +225,11 @@ fn one(
         }
     };
     let mean = MeanLoss::new(&analysis);
-    let ask = |p: &&Point| ask(mean.as_ref()?, p, flops);
+    let ask = |p: &Point| ask(mean.as_ref()?, p, flops);
     let held: Vec<Held> = beyond.iter().filter(|p| fresh(p)).filter_map(ask).collect();
     let sizes =
         vertices.iter().filter(|(at, _)| *at > 1.01 * flops).filter_map(|(at, measured)| {
-            let predicted = at_flops(&analysis, *at).ok()?.params;
+            let predicted = mean.as_ref()?.size(*at)?;
             let inside = (predicted.lo..=predicted.hi).contains(measured);
             Some(HeldSize { flops: *at, cut: flops, measured: *measured, predicted, inside })
         });

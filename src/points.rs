@@ -3,6 +3,8 @@
 //! A [`Table`] knows nothing of files or devices. `ledger` makes one from run logs, `import` makes one
 //! from a CSV. Read by: `fit`, `predict`, `figure`, `report`.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 /// One trained run.
@@ -75,6 +77,17 @@ impl Convention {
 
 fn nats_per_token() -> String {
     "nats/token".to_owned()
+}
+
+/// Runs on both sides of a compute, as indices: those beyond `flops`, and those up to it without a relative (a
+/// run of the same cluster) beyond. The others are in neither part.
+pub fn cut(points: &[Point], flops: f64) -> (Vec<usize>, Vec<usize>) {
+    let beyond: Vec<usize> = (0..points.len()).filter(|i| points[*i].flops > flops).collect();
+    let related: HashSet<&str> = beyond.iter().map(|i| points[*i].cluster.as_str()).collect();
+    let below = (0..points.len())
+        .filter(|i| points[*i].flops <= flops && !related.contains(points[*i].cluster.as_str()))
+        .collect();
+    (below, beyond)
 }
 
 /// All runs of one study.
@@ -160,4 +173,28 @@ pub struct CellRow {
     pub minutes: Option<f64>,
     /// Why there is no loss.
     pub note: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One relative beyond the cut keeps the whole cluster out of what is fitted.
+    #[test]
+    fn cuts_keep_clusters_whole() {
+        let point = |(flops, cluster): (f64, &str)| Point {
+            id: format!("{flops}"),
+            cluster: cluster.into(),
+            params: 1e6,
+            tokens: flops / 6e6,
+            flops,
+            loss: 3.0,
+            budget: None,
+            unique_tokens: None,
+            counts: None,
+        };
+        let points = [(1e18, "trunk"), (1e18, "a"), (1e19, "b"), (1e20, "c"), (1e20, "trunk")];
+        let (below, beyond) = cut(&points.map(point), 1e19);
+        assert_eq!((below, beyond), (vec![1, 2], vec![3, 4]));
+    }
 }

@@ -4,9 +4,11 @@
 //! A form that fits better is not a form that predicts better: with hundreds of runs a tenth of a percent of
 //! scatter decides any criterion of fit, and the error of a form grows with the reach. So
 //!
-//! 1. **weights** are those of combined forecasts: a form counts with 1 / (mean square error of ln L beyond the
-//!    cuts + s0^2) (Bates & Granger 1969, doi:10.1057/jors.1969.103), s0 being the scatter of one run that no
-//!    form can foresee;
+//! 1. **weights** are those of combined forecasts (Bates & Granger 1969, doi:10.1057/jors.1969.103): a form counts
+//!    with 1 / (e^2 + v + s0^2). e^2 is the mean square error of ln L beyond the cuts; v the variance of what the
+//!    form says at ten times the compute, by the delta method, since one or two cuts may flatter a form that knows
+//!    nothing there; s0 the scatter of one run that no form can foresee. A form that counts for less than
+//!    [`WINDOW`] of the best is left out (Occam's window: Madigan & Raftery 1994, doi:10.1080/01621459.1994.10476894);
 //! 2. **discrepancy** (Kennedy & O'Hagan 2001, doi:10.1111/1467-9868.00294): what the average misses beyond its
 //!    scatter and beyond the spread of the forms, which the interval holds already, is taken to grow in
 //!    proportion to ln(C / C_max); its slope b [per e-fold] is that of the cuts, shrunk towards [`PRIOR`], which
@@ -17,9 +19,11 @@
 //! Limits: both speak of the reach that was tried, a few e-folds, and of the forms that are there. Read by:
 //! `analyse`.
 
+use rayon::prelude::*;
+
 use crate::fit::law::{self, Fitted, Run, Scale};
 use crate::fit::result::{Averaging, FormWeight};
-use crate::points::Point;
+use crate::points::{self, Point};
 
 /// Shares of the runs, by compute, below which the forms are fitted.
 const CUTS: [f64; 4] = [0.35, 0.5, 0.65, 0.8];
@@ -38,6 +42,12 @@ const LOST: f64 = 1.0;
 
 /// Runs nearer than this to the cut say little of reach [-].
 const NEAR: f64 = 0.3;
+
+/// Least weight of a form, as a share of the largest [-].
+const WINDOW: f64 = 0.1;
+
+/// How far beyond the largest compute a form is asked how much it knows: a factor of 10 in C.
+const AHEAD: f64 = 10.0;
 
 /// One form on the runs, as it is refitted.
 pub(super) struct Rival<'a> {
@@ -66,10 +76,11 @@ struct Cut {
 /// Without a cut that all can be tried on, all count alike. `points` are the runs, sorted by compute.
 pub(super) fn measure(rivals: &[Rival<'_>], points: &[Point], seeds: f64) -> Averaging {
     let floor = seeds.max(SCATTER).powi(2);
+    // Collected in the order of the cuts, so the number of threads changes nothing.
     let trials: Vec<(Cut, Vec<Option<Trial>>)> = cuts(points)
-        .into_iter()
+        .into_par_iter()
         .map(|cut| {
-            let tried = rivals.iter().map(|rival| trial(rival, &cut)).collect();
+            let tried = rivals.par_iter().map(|rival| trial(rival, &cut)).collect();
             (cut, tried)
         })
         .filter(|(_, tried): &(Cut, Vec<Option<Trial>>)| tried.iter().any(Option::is_some))
@@ -85,7 +96,11 @@ pub(super) fn measure(rivals: &[Rival<'_>], points: &[Point], seeds: f64) -> Ave
             at.sum::<f64>() / trials.len().max(1) as f64
         })
         .collect();
-    let raw: Vec<f64> = errors.iter().map(|e| 1.0 / (e + floor)).collect();
+    let claims: Vec<f64> = rivals.iter().map(|rival| claim(rival.fitted, points)).collect();
+    let mut raw: Vec<f64> =
+        errors.iter().zip(&claims).map(|(error, claim)| 1.0 / (error + claim + floor)).collect();
+    let least = WINDOW * raw.iter().copied().fold(0.0, f64::max);
+    raw.iter_mut().filter(|w| **w < least).for_each(|w| *w = 0.0);
     let total: f64 = raw.iter().sum();
     let weights: Vec<f64> = raw.iter().map(|w| w / total).collect();
     let slopes: Vec<f64> =
@@ -93,13 +108,23 @@ pub(super) fn measure(rivals: &[Rival<'_>], points: &[Point], seeds: f64) -> Ave
     let cuts = slopes.len();
     let variance =
         (PRIOR_CUTS * PRIOR.powi(2) + slopes.iter().sum::<f64>()) / (PRIOR_CUTS + cuts as f64);
-    let forms =
-        rivals.iter().zip(&weights).zip(&errors).map(|((rival, weight), error)| FormWeight {
-            law: rival.fitted.law.name.into(),
-            weight: *weight,
-            error: (!trials.is_empty()).then_some(error.sqrt()),
-        });
+    let forms = (0..rivals.len()).map(|form| FormWeight {
+        law: rivals[form].fitted.law.name.into(),
+        weight: weights[form],
+        error: (!trials.is_empty()).then_some(errors[form].sqrt()),
+        sd_ahead: Some(claims[form].sqrt()),
+    });
     Averaging { forms: forms.collect(), discrepancy: variance.sqrt(), cuts }
+}
+
+/// The variance of ln L that a form claims of itself ahead: the mean over the larger half of the runs, each moved to
+/// ten times its compute at equal D/N [-].
+fn claim(fitted: &Fitted, points: &[Point]) -> f64 {
+    let larger = &points[points.len() / 2..];
+    let lost = LOST * LOST;
+    let ahead = |p: &Point| Run::new(p.params * AHEAD.sqrt(), p.tokens * AHEAD.sqrt());
+    let each = |p: &Point| fitted.variance(&ahead(p)).map_or(lost, |v| v.min(lost));
+    larger.iter().map(each).sum::<f64>() / larger.len() as f64
 }
 
 /// The cuts that leave runs on both sides.
@@ -107,25 +132,15 @@ fn cuts(points: &[Point]) -> Vec<Cut> {
     let mut out: Vec<Cut> = Vec::new();
     for share in CUTS {
         let last = ((points.len() as f64 * share) as usize).min(points.len() - 1);
-        let cut = split(points, points[last].flops);
+        let (below, beyond) = points::cut(points, points[last].flops);
+        let ln_flops = below.last().map_or(0.0, |i| points[*i].flops.ln());
+        let cut = Cut { below, beyond, ln_flops };
         let new = out.last().is_none_or(|before| before.below.len() < cut.below.len());
         if new && !cut.below.is_empty() && !cut.beyond.is_empty() {
             out.push(cut);
         }
     }
     out
-}
-
-/// Runs up to `flops`, but for those with a relative beyond, and the runs beyond.
-fn split(points: &[Point], flops: f64) -> Cut {
-    let beyond: Vec<usize> = (0..points.len()).filter(|i| points[*i].flops > flops).collect();
-    let related: std::collections::HashSet<&str> =
-        beyond.iter().map(|i| points[*i].cluster.as_str()).collect();
-    let below: Vec<usize> = (0..points.len())
-        .filter(|i| points[*i].flops <= flops && !related.contains(points[*i].cluster.as_str()))
-        .collect();
-    let ln_flops = below.last().map_or(0.0, |i| points[*i].flops.ln());
-    Cut { below, beyond, ln_flops }
 }
 
 fn trial(rival: &Rival<'_>, cut: &Cut) -> Option<Trial> {
@@ -188,8 +203,11 @@ mod tests {
         let [chinchilla, kaplan] = [&a.forms[0], &a.forms[1]];
         assert!((chinchilla.weight + kaplan.weight - 1.0).abs() < 1e-12);
         assert!(kaplan.error > chinchilla.error && kaplan.weight < chinchilla.weight, "{a:?}");
-        let odds = |f: &FormWeight| 1.0 / (f.error.unwrap().powi(2) + SCATTER.powi(2));
+        let odds = |f: &FormWeight| {
+            1.0 / (f.error.unwrap().powi(2) + f.sd_ahead.unwrap().powi(2) + SCATTER.powi(2))
+        };
         let want = odds(chinchilla) / (odds(chinchilla) + odds(kaplan));
+        assert!(want < 1.0 / (1.0 + WINDOW), "inside the window: {a:?}");
         assert!((chinchilla.weight - want).abs() < 1e-12 && a.cuts >= 3, "{a:?}");
     }
 
@@ -205,16 +223,5 @@ mod tests {
         let [straight, broken] =
             [&honest, &bent].map(|points| measured(points, &["chinchilla", "shared"]).discrepancy);
         assert!(straight <= PRIOR && broken > 1.5 * straight, "{straight} {broken}");
-    }
-
-    /// One relative beyond the cut keeps the whole cluster out of what is fitted.
-    #[test]
-    fn cuts_keep_clusters_whole() {
-        let mut points = study(&[1e18, 1e19, 1e20], 6, 4.0, 0.001, 11);
-        points[0].cluster = "trunk".into();
-        points[17].cluster = "trunk".into();
-        let cut = split(&points, points[11].flops);
-        assert!(!cut.below.contains(&0) && cut.below.len() == 11, "{:?}", cut.below);
-        assert_eq!(cut.beyond, (12..18).collect::<Vec<_>>());
     }
 }

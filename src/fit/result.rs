@@ -488,6 +488,9 @@ pub struct FormWeight {
     pub weight: f64,
     /// Root mean square error of ln L beyond the cuts; nothing where there was no cut [-].
     pub error: Option<f64>,
+    /// Standard deviation of ln L that the form claims of itself at ten times the compute; nothing in fits of old [-].
+    #[serde(default)]
+    pub sd_ahead: Option<f64>,
 }
 
 /// One parameter of a fitted form.

@@ -16,14 +16,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::belief::{Belief, Formed};
-use super::voice::{Lead, Voice};
-use super::{Estimate, PredictError, path};
+use super::voice::{Lead, Optimal, Voice};
+use super::{Estimate, Fixed, PredictError, path};
 use crate::fit::law::Curve;
 use crate::fit::stats::{self, Part, Student};
 use crate::fit::{Analysis, Compute, Draws, HEARD, LawFit};
 
 /// The form whose surface leads the methods.
 const LEAD: &str = "chinchilla";
+/// What a line (approach 1 or 2) counts beside the forms in the intervals of N* and D* [-].
+const LINE: f64 = 0.5;
 /// Draws of a form that are asked what takes a search.
 const ASKED: usize = 60;
 
@@ -65,6 +67,8 @@ struct Member {
 /// The average of the forms.
 pub(super) struct Average<'a> {
     pub(super) lead: Lead<'a>,
+    /// Every method, in the order in which they lead.
+    pub(super) voices: Vec<Voice<'a>>,
     members: Vec<Member>,
     student: Student,
     /// Of ln L for each e-fold beyond the runs [-].
@@ -105,7 +109,8 @@ impl<'a> Average<'a> {
         let student = Student::new(lead.voice.fit.n as f64 - 5.0).ok_or_else(no_surface)?;
         let most = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
         let discrepancy = analysis.averaging.as_ref().map_or(0.0, |a| a.discrepancy);
-        Ok(Self { lead, members, student, discrepancy, ln_most: most.ln() })
+        let voices = Voice::all(analysis);
+        Ok(Self { lead, voices, members, student, discrepancy, ln_most: most.ln() })
     }
 
     pub(super) fn compute(&self) -> &'a Compute {
@@ -169,6 +174,26 @@ impl<'a> Average<'a> {
             out.extend(said.into_iter().map(|v| (v, each)));
         }
         out
+    }
+
+    /// The runs (N, D) of `fixed` by the draws of approach 1 and 2, each draw with its weight: such a line knows
+    /// nothing of the form of the law, and shares none of its error.
+    pub(super) fn lines(&self, fixed: Fixed) -> Vec<((f64, f64), f64)> {
+        let lines = self.voices.iter().filter(|voice| voice.fit.params.is_none());
+        let found = lines.filter_map(|line| line.optimal(self.compute(), fixed));
+        let weighed = |found: Optimal| {
+            let each = LINE / found.drawn.len().max(1) as f64;
+            found.drawn.into_iter().map(move |run| (run, each))
+        };
+        found.flat_map(weighed).collect()
+    }
+
+    /// What the draws of the forms and of the lines hold for ln N* at ln C, each with its weight.
+    pub(super) fn sizes(&self, ln_c: f64, near: f64) -> Vec<(f64, f64)> {
+        let mut sizes = self.drawn(|law| law.optimum(self.compute(), ln_c, near));
+        let lines = self.lines(Fixed::Flops(ln_c.exp()));
+        sizes.extend(lines.into_iter().map(|((n, _), weight)| (n.ln(), weight)));
+        sizes
     }
 
     /// `value` between the percentiles of `drawn`.
@@ -324,6 +349,14 @@ impl<'a> MeanLoss<'a> {
         Some(self.0.loss(params, tokens)?.loss)
     }
 
+    /// N* at `flops` with its interval, which holds the choice of form and of method [parameters].
+    pub fn size(&self, flops: f64) -> Option<Estimate> {
+        let ln_n = self.0.best(flops.ln())?;
+        let drawn: Vec<(f64, f64)> =
+            self.0.sizes(flops.ln(), ln_n).into_iter().map(|(n, w)| (n.exp(), w)).collect();
+        self.0.between(ln_n.exp(), &drawn)
+    }
+
     /// The compute-optimal run at `flops` (N*, D*) [parameters, tokens].
     pub fn best(&self, flops: f64) -> Option<(f64, f64)> {
         let ln_n = self.0.best(flops.ln())?;
@@ -346,14 +379,9 @@ pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
     Average::of(analysis).ok()?.irreducible()
 }
 
-/// What a line of approach 1 or 2 says beside the forms, with its draws.
-pub(super) fn lines<'a>(voices: &'a [Voice<'a>]) -> impl Iterator<Item = &'a Voice<'a>> {
-    voices.iter().filter(|voice| voice.fit.params.is_none())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Fixed, Repetition, at_flops, chosen, limited, optimal_with, sample};
+    use super::super::{Repetition, at_flops, chosen, limited, optimal_with, sample};
     use super::*;
     use crate::fit::law::{Law, Run};
     use crate::fit::{Averaging, Code, FormWeight};
@@ -368,6 +396,7 @@ mod tests {
             law: (*law).to_owned(),
             weight: *weight,
             error: None,
+            sd_ahead: None,
         });
         analysis.averaging = Some(Averaging { forms: forms.collect(), discrepancy: 0.0, cuts: 0 });
         analysis

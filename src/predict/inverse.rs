@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::average::{Average, lines};
+use super::average::Average;
 use super::belief::Belief;
 use super::voice::{Voice, silent};
 use super::{Cost, Estimate, Fixed, FormShare, PredictError, path, positive};
@@ -88,13 +88,8 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
     let all = average.drawn(|_| Some(())).len();
     let mut warnings = lead.doubts(ln_c.exp());
     warnings.extend(out_of_reach(fixed, drawn.len(), all));
-    let voices = Voice::all(analysis);
-    for line in lines(&voices) {
-        let Some(found) = line.optimal(compute, fixed) else { continue };
-        let each = 0.5 / found.drawn.len().max(1) as f64;
-        let place = |(n, d): &(f64, f64)| (compute.log_per_token(n.ln()).0 + d.ln(), n.ln());
-        drawn.extend(found.drawn.iter().map(|run| (place(run), each)));
-    }
+    let place = |(n, d): (f64, f64)| (compute.log_per_token(n.ln()).0 + d.ln(), n.ln());
+    drawn.extend(average.lines(fixed).into_iter().map(|(run, weight)| (place(run), weight)));
     let estimate = |of: &dyn Fn(f64, f64) -> f64| {
         let drawn: Vec<(f64, f64)> = drawn.iter().map(|((c, n), w)| (of(*c, *n), *w)).collect();
         average.between(of(ln_c, ln_n), &drawn).ok_or_else(no_optimum)
@@ -103,7 +98,7 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
     let (params, tokens) = (ln_n.exp(), ln_d(ln_c, ln_n).exp());
     let averaged = average.loss(params, tokens).ok_or_else(no_optimum)?;
     let methods: Vec<MethodInverse> =
-        voices.iter().filter_map(|v| by_method(v, compute, fixed)).collect();
+        average.voices.iter().filter_map(|v| by_method(v, compute, fixed)).collect();
     let others = analysis.fits.iter().filter(|f| f.method != lead.method());
     let told = others.filter(|f| methods.iter().any(|m| m.method == f.method));
     warnings.extend(told.filter_map(silent));

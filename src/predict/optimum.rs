@@ -8,15 +8,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::average::{Average, lines};
+use super::average::Average;
 use super::belief::Belief;
 use super::voice::{Voice, silent};
 use super::{Cost, Estimate, Fixed, FormShare, PredictError, path, positive};
 use crate::fit::{Analysis, Code, Compute, Warning, stats};
-
-/// What a line (approach 1 or 2) counts in the interval of N* beside the average of the forms [-]: it knows
-/// nothing of the form of the law, and shares none of its error.
-const LINE: f64 = 0.5;
 
 /// What one method says about one compute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,13 +102,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     let ln_tokens = |ln_n: f64| ln_c - compute.log_per_token(ln_n).0;
     let ln_d = ln_tokens(ln_n);
     let (params, tokens) = (ln_n.exp(), ln_d.exp());
-    let voices = Voice::all(analysis);
-    let mut sizes = average.drawn(|law| law.optimum(compute, ln_c, ln_n));
-    for line in lines(&voices) {
-        let Some(found) = line.optimal(compute, Fixed::Flops(flops)) else { continue };
-        let each = LINE / found.drawn.len().max(1) as f64;
-        sizes.extend(found.drawn.iter().map(|(n, _)| (n.ln(), each)));
-    }
+    let sizes = average.sizes(ln_c, ln_n);
     let of = |value: f64, of: &dyn Fn(f64) -> f64| {
         let drawn: Vec<(f64, f64)> = sizes.iter().map(|(n, w)| (of(*n), *w)).collect();
         average.between(value, &drawn).ok_or_else(no_optimum)
@@ -130,7 +120,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     let deadweight =
         |ratio: f64| average.estimate(|law| wasted(law, beside(ratio))).ok_or_else(no_optimum);
     let methods: Vec<MethodPrediction> =
-        voices.iter().filter_map(|v| by_method(v, compute, flops)).collect();
+        average.voices.iter().filter_map(|v| by_method(v, compute, flops)).collect();
     let mut warnings = lead.doubts(flops);
     warnings.extend(unheard(&average, params, tokens));
     disagreement(&methods, &mut warnings);

@@ -191,11 +191,22 @@ impl Fitted {
     }
 
     fn deviation(&self, value: &Dual) -> Option<f64> {
+        self.spread_of(value).map(f64::sqrt)
+    }
+
+    fn spread_of(&self, value: &Dual) -> Option<f64> {
         let covariance = self.solution.covariance.as_ref()?;
         let g = &value.gradient;
         let variance: f64 =
             (0..MAX).map(|i| g[i] * (0..MAX).map(|j| covariance[i][j] * g[j]).sum::<f64>()).sum();
-        Some(variance.max(0.0).sqrt()).filter(|sd| sd.is_finite())
+        Some(variance.max(0.0)).filter(|v| v.is_finite())
+    }
+
+    /// The variance of ln L of a run under the law, without the run's own scatter, by the delta method [-]. Nothing
+    /// where the runs do not determine the parameters.
+    pub fn variance(&self, run: &Run) -> Option<f64> {
+        let theta = &self.solution.theta;
+        self.spread_of(&(self.law.form.1)(&Dual::parameters(theta)[..theta.len()], run, &self.centre))
     }
 
     /// ln L of a run.
