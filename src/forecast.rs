@@ -14,7 +14,10 @@ use sha2::{Digest as _, Sha256};
 use crate::error::exit;
 use crate::fit::{self, Analysis, Code, Warning};
 use crate::plan::{Cell, hex};
-use crate::predict::{Estimate, FormShare, LawLoss, MethodLoss, PredictError, Repetition, at_flops, by_law, by_method, chosen, repeating};
+use crate::predict::{
+    Estimate, FormShare, LawLoss, MethodLoss, PredictError, Repetition, at_flops, by_law,
+    by_method, chosen, repeating,
+};
 
 /// Version of the file. Raised when a field changes its meaning.
 pub const FORECAST_VERSION: u32 = 2;
@@ -206,7 +209,8 @@ pub fn lock(basis: Basis<'_>, cell: &Cell) -> Result<Forecast, PredictError> {
 /// Whether a run repeats its tokens more often than any run that was fitted.
 fn repeats(analysis: &Analysis, tokens: f64, unique: Option<f64>) -> Option<Warning> {
     let passes = tokens / unique?;
-    let most = analysis.points.iter().chain(&analysis.repeated).map(fit::epochs).fold(1.0, f64::max);
+    let most =
+        analysis.points.iter().chain(&analysis.repeated).map(fit::epochs).fold(1.0, f64::max);
     (passes > 1.001 * most).then(|| {
         Warning::new(
             Code::RepeatsTokens,

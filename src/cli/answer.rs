@@ -53,7 +53,10 @@ pub(super) fn prediction(p: &Prediction) -> String {
         out += CORRECTED;
     }
     if let Some(r) = &p.repeated {
-        out += &format!("  D* exceeds the corpus. This run on what it holds has a loss of {}:\n", estimate(r.loss, loss));
+        out += &format!(
+            "  D* exceeds the corpus. This run on what it holds has a loss of {}:\n",
+            estimate(r.loss, loss)
+        );
         out += &repeated(r);
     }
     out + &close(p.cost.as_ref(), &p.warnings)

@@ -165,7 +165,10 @@ impl<'a> Average<'a> {
     }
 
     /// The same for what depends on the number of the draw too.
-    pub(super) fn drawn_by<T>(&self, of: impl Fn(&dyn Belief, usize) -> Option<T>) -> Vec<(T, f64)> {
+    pub(super) fn drawn_by<T>(
+        &self,
+        of: impl Fn(&dyn Belief, usize) -> Option<T>,
+    ) -> Vec<(T, f64)> {
         let mut out = Vec::new();
         for m in &self.members {
             let every = if m.law == LEAD { 1 } else { m.draws.len().div_ceil(ASKED).max(1) };
