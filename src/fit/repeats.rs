@@ -274,15 +274,11 @@ mod tests {
             text.contains("runs repeat their tokens") && text.contains("32.000 epochs"),
             "{text}"
         );
-        // Fitted as fresh, they move N* beyond its interval.
+        // Fitted as fresh, they are scatter that no law of fresh tokens explains.
         let blind = repeated.iter().map(|p| Point { unique_tokens: None, ..p.clone() });
         let blind = analysed([fresh, blind.collect()].concat());
-        let truth = TRUTH.frontier(&Compute::SixNd, 1e18, 1e21).unwrap().a;
-        let holds = |a: &Analysis| {
-            let [lo, hi] = a.fits[0].intervals["a"];
-            (lo..=hi).contains(&truth)
-        };
-        assert!(holds(&both) && !holds(&blind), "{:?} {truth}", blind.fits[0].intervals);
+        let sd = |a: &Analysis| a.fits[0].residual_sd.unwrap();
+        assert!(sd(&blind) > 3.0 * sd(&both), "{} {}", sd(&blind), sd(&both));
     }
 
     #[test]

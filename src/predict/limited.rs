@@ -141,6 +141,8 @@ fn plan(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::super::sample::ATTENTION;
     use super::super::{at_flops, sample};
     use super::*;
@@ -158,7 +160,8 @@ mod tests {
     }
 
     fn corpus(unique: f64) -> Corpus {
-        Corpus::new(&sample::analysis(0), unique, &Repetition::PUBLISHED).unwrap()
+        static FITTED: LazyLock<Analysis> = LazyLock::new(|| sample::analysis(0));
+        Corpus::new(&FITTED, unique, &Repetition::PUBLISHED).unwrap()
     }
 
     fn loss(compute: &Compute, (n, d): (f64, f64), unique: f64) -> f64 {
