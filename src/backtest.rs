@@ -4,7 +4,9 @@
 //! each run beyond against its prediction interval. Clusters (trunks, checkpoints of one run) stay whole: a run
 //! whose relative lies beyond the cut is in neither part.
 //!
-//! Limits: runs on repeated data are fitted but not asked for; cuts overlap, so their runs are no independent trials; a cut keeps fewer runs than the study has.
+//! Runs that repeat their tokens are asked for with the distinct tokens that they had, and counted apart by epochs.
+//!
+//! Limits: cuts overlap, so their runs are no independent trials; a cut keeps fewer runs than the study has.
 //!
 //! Pure. Reads: `points`, `fit`, `predict`. Read by: `cli`.
 
@@ -23,6 +25,8 @@ const TENTH: f64 = 0.1;
 const LEAST: usize = 6;
 /// Bounds of reach, C over the largest compute that was fitted [-].
 const REACHES: [f64; 5] = [1.0, 3.0, 10.0, 30.0, 100.0];
+/// Bounds of epochs, for runs that repeat [-].
+const EPOCHS: [f64; 4] = [fit::ONCE, 4.0, 16.0, 64.0];
 
 /// One run beyond a cut.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,6 +39,8 @@ pub struct Held {
     pub params: f64,
     /// D [tokens].
     pub tokens: f64,
+    /// D over its distinct tokens; 1 where none is repeated [epochs].
+    pub epochs: f64,
     /// C over the largest compute that was fitted [-].
     pub reach: f64,
     /// Measured loss.
@@ -104,6 +110,18 @@ pub struct ByReach {
     pub quality: Quality,
 }
 
+/// The quality of runs that repeat their tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ByEpochs {
+    /// Least D over its distinct tokens [epochs].
+    pub from: f64,
+    /// Most; nothing for the last.
+    pub to: Option<f64>,
+    /// Of these runs.
+    #[serde(flatten)]
+    pub quality: Quality,
+}
+
 /// A whole backtest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Backtest {
@@ -111,11 +129,13 @@ pub struct Backtest {
     pub source: String,
     /// Level of the intervals [0, 1].
     pub level: f64,
-    /// Of all predictions; nothing where there was none.
+    /// Of all predictions of runs on fresh tokens; nothing where there was none.
     #[serde(flatten)]
     pub all: Option<Quality>,
     /// The same by reach, without empty ones.
     pub by_reach: Vec<ByReach>,
+    /// Of runs that repeat their tokens, without empty ones.
+    pub by_epochs: Vec<ByEpochs>,
     /// Share of the held-out budgets whose best size lies in the interval of N* [0, 1].
     pub size_coverage: Option<f64>,
     /// The cuts.
@@ -157,20 +177,32 @@ pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> 
         runs.extend(held);
         sizes.extend(best);
     }
+    let within = |value: f64, bounds: &[f64], i: usize| {
+        value >= bounds[i] && bounds.get(i + 1).is_none_or(|to| value < *to)
+    };
+    let (fresh, repeated): (Vec<&Held>, Vec<&Held>) =
+        runs.iter().partition(|r| r.epochs < fit::ONCE);
+    let some = |runs: &[&Held], of: fn(&Held) -> f64, bounds: &[f64], i: usize| {
+        let some: Vec<&Held> = runs.iter().copied().filter(|r| within(of(r), bounds, i)).collect();
+        quality(&some, options.level)
+    };
     let by_reach = (0..REACHES.len()).filter_map(|i| {
-        let (from, to) = (REACHES[i], REACHES.get(i + 1).copied());
-        let of: Vec<&Held> =
-            runs.iter().filter(|r| r.reach >= from && to.is_none_or(|to| r.reach < to)).collect();
-        Some(ByReach { from, to, quality: quality(&of, options.level)? })
+        let quality = some(&fresh, |r| r.reach, &REACHES, i)?;
+        Some(ByReach { from: REACHES[i], to: REACHES.get(i + 1).copied(), quality })
     });
-    let (by_reach, all) =
-        (by_reach.collect(), quality(&runs.iter().collect::<Vec<_>>(), options.level));
+    let by_epochs = (0..EPOCHS.len()).filter_map(|i| {
+        let quality = some(&repeated, |r| r.epochs, &EPOCHS, i)?;
+        Some(ByEpochs { from: EPOCHS[i], to: EPOCHS.get(i + 1).copied(), quality })
+    });
+    let (by_reach, by_epochs, all) =
+        (by_reach.collect(), by_epochs.collect(), quality(&fresh, options.level));
     let inside = sizes.iter().filter(|s: &&HeldSize| s.inside).count();
     Ok(Backtest {
         source: table.source.clone(),
         level: options.level,
         all,
         by_reach,
+        by_epochs,
         size_coverage: (!sizes.is_empty()).then(|| inside as f64 / sizes.len() as f64),
         cuts,
         runs,
@@ -226,7 +258,7 @@ fn one(
     };
     let mean = MeanLoss::new(&analysis);
     let ask = |p: &Point| ask(mean.as_ref()?, p, flops);
-    let held: Vec<Held> = beyond.iter().filter(|p| fresh(p)).filter_map(ask).collect();
+    let held: Vec<Held> = beyond.iter().filter_map(ask).collect();
     let sizes =
         vertices.iter().filter(|(at, _)| *at > 1.01 * flops).filter_map(|(at, measured)| {
             let predicted = mean.as_ref()?.size(*at)?;
@@ -238,18 +270,18 @@ fn one(
     (cut, held, sizes)
 }
 
-/// Whether a run saw no token twice, as far as is known: the average speaks of such.
-fn fresh(p: &Point) -> bool {
-    p.unique_tokens.is_none_or(|unique| unique >= 0.99 * p.tokens)
-}
-
 fn ask(mean: &MeanLoss<'_>, p: &Point, cut: f64) -> Option<Held> {
-    let predicted = mean.interval(p.params, p.tokens)?;
+    let epochs = fit::epochs(p);
+    let predicted = match p.unique_tokens.filter(|_| epochs > fit::ONCE) {
+        None => mean.interval(p.params, p.tokens)?,
+        Some(unique) => mean.repeated(p.params, p.tokens, unique)?,
+    };
     Some(Held {
         id: p.id.clone(),
         cut,
         params: p.params,
         tokens: p.tokens,
+        epochs,
         reach: p.flops / cut,
         measured: p.loss,
         predicted,

@@ -12,10 +12,11 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::exit;
-use crate::fit::{Analysis, Code, Warning};
+use crate::fit::{self, Analysis, Code, Warning};
 use crate::plan::{Cell, hex};
 use crate::predict::{
-    Estimate, FormShare, LawLoss, MethodLoss, PredictError, at_flops, by_law, by_method, chosen,
+    Estimate, FormShare, LawLoss, MethodLoss, PredictError, Repetition, at_flops, by_law,
+    by_method, chosen, repeating,
 };
 
 /// Version of the file. Raised when a field changes its meaning.
@@ -164,7 +165,11 @@ pub fn lock(basis: Basis<'_>, cell: &Cell) -> Result<Forecast, PredictError> {
     let (params, tokens) = (cell.params(), cell.recipe.tokens() as f64);
     let flops = cell.recipe.flops();
     let asked = cell.budget.unwrap_or(flops);
-    let run = chosen(analysis, params, tokens)?;
+    let mut run = chosen(analysis, params, tokens)?;
+    let corpus = basis.train_tokens.map(|u| u as f64).filter(|u| *u < tokens);
+    if let Some(unique) = corpus {
+        run = repeating(analysis, run, unique, &Repetition::known(analysis))?;
+    }
     let best = at_flops(analysis, asked)?;
     let methods = by_method(analysis, params, tokens)?;
     let unique = basis.train_tokens.map(|u| (u as f64).min(tokens));
@@ -204,14 +209,14 @@ pub fn lock(basis: Basis<'_>, cell: &Cell) -> Result<Forecast, PredictError> {
 /// Whether a run repeats its tokens more often than any run that was fitted.
 fn repeats(analysis: &Analysis, tokens: f64, unique: Option<f64>) -> Option<Warning> {
     let passes = tokens / unique?;
-    let most = analysis.points.iter().filter_map(|p| Some(p.tokens / p.unique_tokens?));
-    let most = most.fold(1.0, f64::max);
+    let most =
+        analysis.points.iter().chain(&analysis.repeated).map(fit::epochs).fold(1.0, f64::max);
     (passes > 1.001 * most).then(|| {
         Warning::new(
             Code::RepeatsTokens,
             format!(
-                "the run sees its tokens {passes:.2} times, the runs of the fit at most {most:.2} times: \
-                 the law knows nothing of repetition"
+                "the run sees its tokens {passes:.2} times, the runs of the fit at most {most:.2} times: what \
+                 that costs is not measured on them"
             ),
         )
     })

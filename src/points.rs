@@ -125,8 +125,6 @@ pub enum Topic {
     Settings,
     /// Rows that are checkpoints of one run.
     Checkpoints,
-    /// Tokens that runs saw more than once.
-    Repetition,
     /// Numbers of an unlikely size.
     Magnitude,
 }

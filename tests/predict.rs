@@ -120,6 +120,81 @@ fn a_demand_gives_a_smaller_model_and_a_corpus_fewer_parameters() {
     assert!(number(&g, "/price/value") < number(&l, "/price/value"), "worth more, so cheaper");
 }
 
+/// By hand: 100B tokens of 25B are 4 epochs, worth 25B (1 + 15.387756 (1 - exp(-3/15.387756))) = 93.142B fresh ones,
+/// and 100M parameters are fed by 25B.
+#[test]
+fn a_settled_run_on_fewer_distinct_tokens_has_its_price() {
+    let run = ["--params", "100M", "--tokens", "100B"];
+    let (_, fresh) = ask(&run);
+    let (text, p) = ask(&[&run[..], &["--tokens-available", "25B"]].concat());
+    assert!(text.contains("4.00 of 25.0B distinct tokens"), "{text}");
+    assert!(
+        text.contains("above the") && text.contains("Muennighoff et al. 2023 for C4"),
+        "{text}"
+    );
+    let law = |d: f64| 1.69 + 406.4 / 1e8_f64.powf(0.34) + 410.7 / d.powf(0.28);
+    near(&p, "/repeated/price/value", law(93.142e9) - law(100e9), 0.05);
+    near(&p, "/repeated/fresh/value", number(&fresh, "/loss/value"), 1e-9);
+    near(&p, "/repeated/epochs", 4.0, 1e-12);
+    assert_eq!(p["loss"], p["repeated"]["loss"]);
+    assert_eq!(p["repeated"]["repetition"]["source"], "published");
+    assert!(number(&p, "/repeated/best/loss") < number(&p, "/loss/value"));
+    // The same run named by its budget.
+    let (_, same) = ask(&["--flops", "6e19", "--params", "100M", "--tokens-available", "25B"]);
+    near(&same, "/loss/value", number(&p, "/loss/value"), 1e-9);
+    // Enough tokens cost nothing.
+    let (_, plenty) = ask(&[&run[..], &["--tokens-available", "1T"]].concat());
+    assert_eq!((&plenty["loss"], number(&plenty, "/repeated/price/value")), (&fresh["loss"], 0.0));
+}
+
+/// Runs of Muennighoff's law with R_D* = 8 and R_N* = 4, fresh and repeated: predictions take these and no others.
+#[test]
+fn a_table_whose_runs_repeat_is_valued_by_its_own_decays() {
+    let (a, b, alpha, beta) = (406.4_f64, 410.7, 0.34, 0.28);
+    let worth = |x: f64, of: f64, star: f64| {
+        if x <= of { x } else { of + of * star * (1.0 - (-(x / of - 1.0) / star).exp()) }
+    };
+    let mut csv = String::from("N,D,unique_tokens,loss\n");
+    let mut i = 0.0;
+    for n in [3e7, 1e8, 3e8, 1e9, 3e9_f64] {
+        for d in [2e9, 8e9, 3.2e10, 1.28e11_f64] {
+            for epochs in [1.0, 4.0, 12.0, 40.0] {
+                let u = d / epochs;
+                let fed = (alpha * a / (beta * b) * u.powf(beta)).powf(1.0 / alpha);
+                let (size, data) = (worth(n, fed, 4.0), worth(d, u, 8.0));
+                i += 1.0;
+                let scatter = 1.0 + 0.001 * (2.7_f64 * i).sin();
+                let loss = (1.69 + a / size.powf(alpha) + b / data.powf(beta)) * scatter;
+                csv += &format!("{n},{d},{u},{loss}\n");
+            }
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("runs.csv"), csv).unwrap();
+    let fit = isoflop(dir.path(), &["fit", "runs.csv", "--out", ".", "--bootstrap", "60"]);
+    let said = String::from_utf8_lossy(&fit.stderr).into_owned();
+    assert!(fit.status.success() && said.contains("60 of 80 runs repeat their tokens"), "{said}");
+    let ask = |args: &[&str]| {
+        let args: Vec<&str> = ["predict", "fit.json"].iter().chain(args).copied().collect();
+        let output = isoflop(dir.path(), &args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let run = ["--params", "100M", "--tokens", "200B", "--tokens-available", "20B"];
+    let text = ask(&run);
+    assert!(text.contains("fitted to this table's repeated runs; in every interval"), "{text}");
+    let p: Value = serde_json::from_str(&ask(&[&run[..], &["--json"]].concat())).unwrap();
+    assert_eq!(p["repeated"]["repetition"]["source"], "fitted");
+    near(&p, "/repeated/repetition/tokens", 8.0, 0.2);
+    near(&p, "/repeated/repetition/params", 4.0, 0.4);
+    let ends = [0, 1].map(|i| number(&p, &format!("/repeated/repetition/tokens_interval/{i}")));
+    assert!(ends[0] < 8.0 && 8.0 < ends[1], "{p}");
+    // The corpus of the table is the most distinct tokens of any run: a budget beyond it says what that costs.
+    let far = ask(&["--flops", "1e24"]);
+    assert!(far.contains("D* exceeds the corpus") && far.contains("128B distinct tokens"), "{far}");
+    assert!(!ask(&["--flops", "1e19"]).contains("exceeds the corpus"));
+}
+
 #[test]
 fn hours_and_money_are_budgets_and_every_answer_has_its_time() {
     // 100 hours x 8 x 989.4e12 x 50% x 3600 s, by hand.

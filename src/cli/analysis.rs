@@ -87,7 +87,7 @@ impl Study {
         let table = Table {
             source: analysis.source,
             convention: analysis.convention,
-            points: analysis.points,
+            points: [analysis.points, analysis.repeated].concat(),
             excluded: analysis.excluded,
             entropy: analysis.entropy,
             bytes_per_token: analysis.bytes_per_token,
@@ -129,6 +129,9 @@ pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Fail
     let mut analysis = fit::analyse(&study.table, Compute::fit(&rows), options)?;
     analysis.warnings.splice(0..0, study.remarks.iter().map(warning));
     analysis.health.clone_from(&study.health);
+    // A sweep's data are counted; a table tells of its runs alone.
+    let counted = study.ledger.as_ref().and_then(|ledger| ledger.truth.train_tokens);
+    analysis.corpus = counted.map(|tokens| tokens as f64).or(analysis.corpus);
     let e = analysis.fits.iter().find_map(|f| Some(f.params.as_ref()?.e));
     if let (Some(health), Some(e)) = (&mut analysis.health, e) {
         health.collapse = health::collapse(study.runs.iter(), e);
@@ -143,7 +146,6 @@ fn warning(remark: &Remark) -> Warning {
         Topic::Columns => Code::ColumnChoice,
         Topic::Settings => Code::SweptSettings,
         Topic::Checkpoints => Code::Checkpoints,
-        Topic::Repetition => Code::RepeatedTokens,
         Topic::Magnitude => Code::UnlikelySize,
     };
     Warning { code, text: remark.text.clone() }
@@ -161,6 +163,8 @@ pub(super) fn analyse_or_refuse(study: &Study, options: &Options) -> (Analysis, 
                 convention: table.convention,
                 compute: Compute::SixNd,
                 points: table.points,
+                repeated: Vec::new(),
+                corpus: None,
                 excluded: table.excluded,
                 fits: Vec::new(),
                 isoflop: Vec::new(),

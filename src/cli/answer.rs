@@ -6,8 +6,8 @@ use super::show::{shares, table};
 use crate::fit::Warning;
 use crate::predict::hardware::{DEFAULT_MFU, DEVICES};
 use crate::predict::{
-    Chosen, Cost, Estimate, Fixed, FormShare, Inverse, Limited, Prediction, Quality, Repetition,
-    Serving,
+    Chosen, Cost, Estimate, Fixed, FormShare, Inverse, Limited, Prediction, Quality, Repeated,
+    Repetition, RepetitionSource, Serving,
 };
 use crate::units::{count, digits3, flops};
 
@@ -51,6 +51,13 @@ pub(super) fn prediction(p: &Prediction) -> String {
     out += &table(&["method", "N*", "D*", "D*/N*", "loss"], 1, rows.collect());
     if p.methods.iter().any(|m| m.corrected) {
         out += CORRECTED;
+    }
+    if let Some(r) = &p.repeated {
+        out += &format!(
+            "  D* exceeds the corpus. This run on what it holds has a loss of {}:\n",
+            estimate(r.loss, loss)
+        );
+        out += &repeated(r);
     }
     out + &close(p.cost.as_ref(), &p.warnings)
 }
@@ -117,6 +124,7 @@ pub(super) fn chosen(p: &Chosen) -> String {
             estimate(p.regret, share)
         ),
     );
+    out += &p.repeated.as_ref().map_or_else(String::new, repeated);
     out + &close(p.cost.as_ref(), &p.warnings)
 }
 
@@ -179,14 +187,61 @@ pub(super) fn limited(p: &Limited) -> String {
         estimate(p.deadweight, share)
     );
     out += &line("price", &price);
-    let Repetition { tokens, params, .. } = p.repetition;
-    let source = if p.repetition == Repetition::PUBLISHED {
-        "Muennighoff et al. 2023 for C4; borrowed, and in no interval"
-    } else {
-        "as given; in no interval"
-    };
-    out += &format!("  Repetition decays with R_D* = {tokens}, R_N* = {params} ({source}).\n");
+    out += &decays(&p.repetition);
     out + &close(p.cost.as_ref(), &p.warnings)
+}
+
+/// Which constants of decay an answer took, and from where.
+fn decays(r: &Repetition) -> String {
+    let own = |value: f64, ends: Option<[f64; 2]>| match ends {
+        Some([lo, hi]) => format!("{} ({}..{})", digits3(value), digits3(lo), digits3(hi)),
+        None => digits3(value),
+    };
+    let (tokens, params, source) = match r.source {
+        RepetitionSource::Fitted => (
+            own(r.tokens, r.tokens_interval),
+            own(r.params, r.params_interval),
+            "fitted to this table's repeated runs; in every interval",
+        ),
+        RepetitionSource::Published => (
+            r.tokens.to_string(),
+            r.params.to_string(),
+            "Muennighoff et al. 2023 for C4; borrowed, and in no interval",
+        ),
+        RepetitionSource::Given => {
+            (r.tokens.to_string(), r.params.to_string(), "as given; in no interval")
+        }
+    };
+    format!("  Repetition decays with R_D* = {tokens} epochs, R_N* = {params} ({source}).\n")
+}
+
+/// What a run comes to that repeats its tokens.
+fn repeated(r: &Repeated) -> String {
+    let mut out = line(
+        "epochs",
+        &format!("{} of {} distinct tokens", digits3(r.epochs), count(r.unique_tokens)),
+    );
+    out += &line(
+        "price",
+        &format!(
+            "{} nats/token above the {} of as many fresh tokens",
+            estimate(r.price, loss),
+            loss(r.fresh.value)
+        ),
+    );
+    let best = &r.best;
+    out += &line(
+        "best",
+        &format!(
+            "N {}, D {} at this C on {} distinct tokens, {} epochs: loss {}",
+            count(best.params),
+            count(best.tokens),
+            count(r.unique_tokens),
+            digits3(best.epochs),
+            loss(best.loss)
+        ),
+    );
+    out + &decays(&r.repetition)
 }
 
 /// The table of devices.

@@ -450,6 +450,8 @@ Questions:
   --loss L                   the cheapest run that reaches a loss
   --inference-tokens D       the cheapest run to train and serve, at a budget's quality
   --tokens-available U       the best run at a budget when only U distinct tokens exist
+  --params N --tokens D --tokens-available U
+                             that run on U distinct tokens, D/U epochs: its loss and what repetition costs
 A budget is --flops, or --hours or --usd on a --gpu.
 
 --lock makes the answer to --flops C [--params N] a forecast that is held against its run:
@@ -485,10 +487,11 @@ pub struct PredictArgs {
     /// Cost of a FLOP of inference over that of a FLOP of training.
     #[arg(long, value_parser = quantity, value_name = "RATIO", default_value_t = 1.0, requires = "inference_tokens")]
     pub inference_cost_ratio: f64,
-    /// Distinct tokens that exist; more are repetitions [tokens].
-    #[arg(long, value_parser = quantity, value_name = "U", requires = "budget", conflicts_with_all = ["params", "tokens", "loss", "inference_tokens"])]
+    /// Distinct tokens that exist; more are repetitions [tokens]. Of a budget, or of a settled run.
+    #[arg(long, value_parser = quantity, value_name = "U", conflicts_with_all = ["loss", "inference_tokens"])]
     pub tokens_available: Option<f64>,
-    /// Decay of repeated tokens and of excess parameters, R_D*,R_N*; Muennighoff et al. 2023 unless given.
+    /// Decay of repeated tokens and of excess parameters, R_D*,R_N*; unless given the fit's own, where its runs
+    /// repeat and determine them, else those of Muennighoff et al. 2023.
     #[arg(long, value_parser = decay, value_name = "RD,RN", requires = "tokens_available")]
     pub repeat_decay: Option<(f64, f64)>,
     /// Device to train on: a name of --gpus, or custom with --peak-tflops. Adds time to every answer.

@@ -60,6 +60,14 @@ fn text(b: &Backtest) -> String {
     rows.push(row("all".to_owned(), all));
     let header = ["reach", "runs", "inside", "bias", "rms", "median", "score"];
     out += &format!("\n{}", table(&header, 1, rows));
+    if !b.by_epochs.is_empty() {
+        let rows = b.by_epochs.iter().map(|r| {
+            let to = r.to.map_or_else(|| "beyond".to_owned(), |to| format!("to {to}"));
+            row(format!("{} {to}", if r.from < 2.0 { 1.0 } else { r.from }), &r.quality)
+        });
+        let header = ["epochs", "runs", "inside", "bias", "rms", "median", "score"];
+        out += &format!("\n{}", table(&header, 1, rows.collect()));
+    }
     out += "  inside: intervals that hold the measured loss; errors are of ln L; score: mean interval score of ln L, lower\n  \
             is better. Cuts overlap: their runs are no independent trials.\n";
     if let Some(share) = b.size_coverage {

@@ -162,7 +162,7 @@ fn fitted(analysis: &Analysis, plan: &Plan, results: &Path) -> Result<(), Failur
         ))
         .into());
     }
-    match analysis.points.iter().find(|p| !then.contains(&p.id)) {
+    match analysis.points.iter().chain(&analysis.repeated).find(|p| !then.contains(&p.id)) {
         Some(point) => Err(refuse(format!("cell {} is none of its cells", point.id)).into()),
         None => Ok(()),
     }
@@ -199,13 +199,14 @@ fn belongs(analysis: &Analysis, ledger: &Path, cell: &Cell) -> Result<(), Failur
         completed.insert(row[id].to_owned(), values);
     }
     // A completed run is fitted, or left out by a rule that the fit names.
-    let left_out = analysis.excluded.iter().filter(|e| completed.contains_key(&e.id)).count();
+    let left_out = analysis.excluded.iter().filter(|e| completed.contains_key(&e.id)).count()
+        + analysis.repeated.len();
     if completed.len() != analysis.points.len() + left_out {
         let (n, m) = (analysis.points.len() + left_out, completed.len());
         let told = format!("{n} runs in the fit or left out by it, {m} completed in the ledger");
         return Err(refuse(told).into());
     }
-    for point in &analysis.points {
+    for point in analysis.points.iter().chain(&analysis.repeated) {
         let values = [point.params, point.tokens, point.flops, point.loss].map(Some);
         match completed.get(&point.id) {
             Some(row) if *row == values => {}

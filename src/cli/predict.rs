@@ -10,8 +10,8 @@ use crate::fit::{Analysis, FIT_VERSION};
 use crate::predict::hardware::{self, Hardware};
 use crate::predict::{
     Chosen, Demand, Fixed, Inverse, Limited, PredictError, Prediction, Quality, Repetition,
-    RepetitionSource, Serving, at_flops, chosen, chosen_params, chosen_tokens, limited,
-    optimal_with, serving,
+    Serving, at_flops, chosen, chosen_params, chosen_tokens, limited, optimal_with, repeating,
+    serving,
 };
 
 /// An answer to any question. Untagged: it is written and never read, and its fields tell it apart.
@@ -98,6 +98,12 @@ fn unambiguous(args: &PredictArgs, budgets: &[f64]) -> Result<(), Failure> {
         let hint = "add --flops C, to be as good as the compute-optimal model of C, or --loss L";
         return Err(InputError::new(message, hint).into());
     }
+    let whole = args.params.is_some() && args.tokens.is_some();
+    if args.tokens_available.is_some() && budgets.is_empty() && !whole {
+        let message = "--tokens-available does not say which run is to repeat them";
+        let hint = "add --flops C for the best run of C, or --params N --tokens D for that run";
+        return Err(InputError::new(message, hint).into());
+    }
     if !settled && budgets.is_empty() {
         let message = "nothing is settled, so there is nothing to predict";
         let hint = "give --flops C; `isoflop predict --help` lists the other questions";
@@ -116,14 +122,23 @@ fn answers(
     };
     let one = |answer: Result<Answer, PredictError>| answer.map(|a| vec![a]);
     let inverse = |fixed| one(optimal_with(analysis, fixed).map(Answer::Inverse));
-    if let Some(unique) = args.tokens_available {
-        let law = args.repeat_decay.map_or(Repetition::PUBLISHED, |(tokens, params)| Repetition {
-            tokens,
-            params,
-            source: RepetitionSource::Given,
-        });
+    let decays = || {
+        let given = args.repeat_decay.map(|(tokens, params)| Repetition::given(tokens, params));
+        given.unwrap_or_else(|| Repetition::known(analysis))
+    };
+    let free = args.params.is_none() && args.tokens.is_none();
+    if let Some(unique) = args.tokens_available.filter(|_| free) {
+        let law = decays();
         return each(&|c| limited(analysis, c, unique, &law).map(Answer::Limited));
     }
+    // A settled run, on fresh tokens or on those that exist.
+    let settled = |run: Result<Chosen, PredictError>| {
+        let run = match args.tokens_available {
+            None => run,
+            Some(unique) => run.and_then(|run| repeating(analysis, run, unique, &decays())),
+        };
+        run.map(Answer::Chosen)
+    };
     if let Some(tokens) = args.inference_tokens {
         let demand = Demand { tokens, cost_ratio: args.inference_cost_ratio };
         let serve = |quality| serving(analysis, quality, demand).map(Answer::Serving);
@@ -134,11 +149,11 @@ fn answers(
     }
     match (args.params, args.tokens, args.loss, budgets) {
         (_, _, Some(loss), _) => inverse(Fixed::Loss(loss)),
-        (Some(n), Some(d), ..) => one(chosen(analysis, n, d).map(Answer::Chosen)),
+        (Some(n), Some(d), ..) => one(settled(chosen(analysis, n, d))),
         (Some(n), None, None, []) => inverse(Fixed::Params(n)),
         (None, Some(d), None, []) => inverse(Fixed::Tokens(d)),
-        (Some(n), ..) => each(&|c| chosen_params(analysis, c, n).map(Answer::Chosen)),
-        (None, Some(d), ..) => each(&|c| chosen_tokens(analysis, c, d).map(Answer::Chosen)),
+        (Some(n), ..) => each(&|c| settled(chosen_params(analysis, c, n))),
+        (None, Some(d), ..) => each(&|c| settled(chosen_tokens(analysis, c, d))),
         (None, None, None, _) => each(&|c| at_flops(analysis, c).map(Answer::Optimal)),
     }
 }

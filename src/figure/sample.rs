@@ -26,6 +26,8 @@ pub(crate) fn empty() -> Analysis {
         },
         compute: Compute::SixNd,
         points: vec![],
+        repeated: vec![],
+        corpus: None,
         excluded: vec![],
         fits: vec![],
         isoflop: vec![],

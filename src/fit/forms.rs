@@ -58,11 +58,27 @@ impl LawFit {
 const DRAWS: usize = 200;
 
 /// A law on the runs that it speaks of.
-struct Tried {
-    fitted: Fitted,
+pub(super) struct Tried {
+    pub(super) fitted: Fitted,
     rows: Vec<usize>,
     /// The runs of `rows` with their losses as the robust fit takes them.
     points: Vec<Point>,
+}
+
+impl Tried {
+    /// Whether it is fitted to repeated runs too, and so is no rival of the others.
+    fn repeats(&self) -> bool {
+        self.fitted.law.name == REPETITION
+    }
+}
+
+/// The law that knows of repetition.
+const REPETITION: &str = "repetition";
+
+/// That law on fresh and repeated runs, or what these lack.
+pub(super) fn repetition(points: &[Point]) -> Result<Tried, String> {
+    let law = Law::named(REPETITION).ok_or("no law of repetition")?;
+    try_on(law, points, &[])
 }
 
 /// Every law on the runs.
@@ -80,6 +96,7 @@ pub(super) fn compare(
     clusters: &Clusters,
     compute: &Compute,
     options: &Options,
+    repetition: Result<Tried, String>,
 ) -> Compared {
     let kept = match options.holdout {
         0 => None,
@@ -87,9 +104,13 @@ pub(super) fn compare(
     };
     let (mut tried, mut missing) = (Vec::new(), Vec::new());
     // Collected in the order of the laws, so the number of threads changes nothing.
-    let all: Vec<Result<Tried, String>> =
-        LAWS.par_iter().map(|law| try_on(law, points, groups)).collect();
+    let all: Vec<Option<Result<Tried, String>>> = LAWS
+        .par_iter()
+        .map(|law| (law.name != REPETITION).then(|| try_on(law, points, groups)))
+        .collect();
+    let mut repetition = Some(repetition);
     for (law, outcome) in LAWS.iter().zip(all) {
+        let Some(outcome) = outcome.or_else(|| repetition.take()) else { continue };
         match outcome {
             Ok(form) => tried.push(form),
             Err(reason) => missing.push(LawMissing { law: law.name.into(), reason }),
@@ -98,16 +119,16 @@ pub(super) fn compare(
     let worth = worth(&tried, points, clusters);
     let mut fits: Vec<LawFit> =
         tried.par_iter().map(|form| dress(form, points, compute, kept, worth)).collect();
-    let rivals = fits.iter().filter(|f| is_surface(f)).filter_map(|f| f.aicc);
+    let rivals = fits.iter().filter(|f| is_rival(f)).filter_map(|f| f.aicc);
     let best = rivals.fold(f64::INFINITY, f64::min);
     for fit in &mut fits {
-        fit.delta_aicc = fit.aicc.filter(|_| is_surface(fit)).map(|aicc| aicc - best);
+        fit.delta_aicc = fit.aicc.filter(|_| is_rival(fit)).map(|aicc| aicc - best);
     }
     let evidence = |delta: f64| (-0.5 * delta).exp();
     let total: f64 = fits.iter().filter_map(|f| f.delta_aicc).map(evidence).sum();
     let rivals: Vec<Rival<'_>> = tried
         .iter()
-        .filter(|form| form.fitted.law.surface && form.rows.len() == points.len())
+        .filter(|form| form.fitted.law.surface && !form.repeats())
         .map(|form| Rival { fitted: &form.fitted, points: &form.points })
         .collect();
     let averaging = averaging::measure(&rivals, points, noise::pooled_sd(points));
@@ -117,14 +138,21 @@ pub(super) fn compare(
         // Chinchilla's form has the draws of the leading fit.
         if counts.is_some_and(|w| w >= HEARD) && fit.law != "chinchilla" {
             fit.draws = draw(form, clusters, options);
+        } else if form.repeats() {
+            fit.draws = draw(form, &clusters_of(form), options);
         }
     }
     Compared { laws: fits, missing, averaging }
 }
 
-/// Whether a fit is to all runs, so that its AICc is a rival of the others'.
-fn is_surface(fit: &LawFit) -> bool {
-    fit.form().is_some_and(|law| law.surface)
+/// Whether a fit is to all fresh runs and no others, so that its AICc is a rival of the others'.
+fn is_rival(fit: &LawFit) -> bool {
+    fit.form().is_some_and(|law| law.surface) && fit.law != REPETITION
+}
+
+/// The clusters of a form's own runs.
+fn clusters_of(form: &Tried) -> Clusters {
+    Clusters::new(form.points.iter().map(|p| p.cluster.as_str()))
 }
 
 fn try_on(law: &'static Law, points: &[Point], groups: &[Group]) -> Result<Tried, String> {
@@ -135,7 +163,7 @@ fn try_on(law: &'static Law, points: &[Point], groups: &[Group]) -> Result<Tried
 
 /// Independent runs that all runs are worth, by the form that comes nearest to them.
 fn worth(tried: &[Tried], points: &[Point], clusters: &Clusters) -> f64 {
-    let surfaces = tried.iter().filter(|t| t.fitted.law.surface);
+    let surfaces = tried.iter().filter(|t| t.fitted.law.surface && !t.repeats());
     let best = surfaces.min_by(|l, r| l.fitted.solution.rss.total_cmp(&r.fitted.solution.rss));
     best.map_or(points.len() as f64, |t| clusters.worth(clusters.shared(&residuals(t))))
 }
@@ -162,7 +190,16 @@ fn dress(
         unit: v.unit.into(),
         sd,
     });
-    let worth = if law.surface { worth } else { n as f64 };
+    let worth = match law.surface {
+        true if form.repeats() => {
+            let clusters = clusters_of(form);
+            clusters.worth(clusters.shared(&residuals(form)))
+        }
+        true => worth,
+        false => n as f64,
+    };
+    // Its runs are others than those that the split counts.
+    let kept = kept.filter(|_| !form.repeats());
     LawFit {
         law: law.name.into(),
         equation: law.equation.into(),

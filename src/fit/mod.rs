@@ -5,7 +5,7 @@
 //! (`isoflop`, approach 2), the lower envelope (`envelope`, approach 1), each with intervals and a
 //! certificate, the bias of approach 2 for this design (`bias`), a held-out budget, the same law under
 //! other choices (`sensitivity`), other laws on the same runs (`forms`), and what a reader must know
-//! before believing any of it.
+//! before believing any of it. Runs on repeated tokens are kept apart from laws of fresh ones (`repeats`).
 //!
 //! Pure: no files, no clock, no device, no randomness but the given seed. Equal tables give equal bits,
 //! whatever the order of the rows and the number of threads.
@@ -36,6 +36,7 @@ mod newton;
 mod noise;
 mod profile;
 pub(crate) mod qr;
+mod repeats;
 pub mod result;
 mod sample;
 mod sensitivity;
@@ -55,6 +56,7 @@ use sample::{Sample, SurfaceFit};
 
 pub(crate) use forms::HEARD;
 pub use lse::objective;
+pub(crate) use repeats::{ONCE, PUBLISHED, epochs, worth};
 pub(crate) use surface::bisect;
 
 /// What to fit, and how.
@@ -194,12 +196,15 @@ impl Draws {
 /// method can say anything.
 pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Analysis, FitError> {
     let points = admitted(table, options)?;
+    let mut warnings = Vec::new();
+    let corpus = repeats::corpus(&points);
+    let parted = repeats::part(points, &mut warnings);
+    let points = enough(parted.fresh)?;
     let groups = groups::budgets(&points);
     let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
     let plan = (options.bootstrap, options.seed, options.level);
     let wants = |method| options.methods.contains(&method);
     let mut lacking = Vec::new();
-    let mut warnings = Vec::new();
     checks::excluded(table, &mut warnings);
 
     let mut fits = surface_fits(&points, &clusters, &compute, options, &mut lacking, &mut warnings);
@@ -237,7 +242,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         lacking.push(format!("envelope: {} runs on it, a line needs 3", envelope.len()));
     }
     let forms::Compared { laws, missing: laws_missing, averaging } =
-        forms::compare(&points, &groups, &clusters, &compute, options);
+        forms::compare(&points, &groups, &clusters, &compute, options, parted.law);
     if fits.is_empty() && laws.is_empty() && isoflop.iter().all(|b| b.excluded.is_some()) {
         return Err(FitError::Unidentifiable { what: lacking });
     }
@@ -296,7 +301,9 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         sensitivity,
         profile,
         noise,
-        points,
+        points: parted.kept,
+        repeated: parted.apart,
+        corpus,
         excluded: table.excluded.clone(),
         fits,
         isoflop,
@@ -328,7 +335,8 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
 /// [`FitError`]: a value or an option out of range, fewer than three runs, or no surface method that
 /// these runs determine.
 pub fn surfaces(table: &Table, compute: Compute, options: &Options) -> Result<Vec<Fit>, FitError> {
-    let points = admitted(table, options)?;
+    let parted = repeats::part(admitted(table, options)?, &mut Vec::new());
+    let points = enough(parted.fresh)?;
     let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
     let mut lacking = Vec::new();
     let fits = surface_fits(&points, &clusters, &compute, options, &mut lacking, &mut Vec::new());
@@ -345,10 +353,15 @@ pub fn surfaces(table: &Table, compute: Compute, options: &Options) -> Result<Ve
 fn admitted(table: &Table, options: &Options) -> Result<Vec<Point>, FitError> {
     checks::options(options)?;
     checks::values(table)?;
-    if table.points.len() < 3 {
-        return Err(FitError::TooFewPoints { have: table.points.len(), need: 3 });
+    enough(checks::sorted(&table.points))
+}
+
+/// Refuses fewer runs than any method needs.
+fn enough(points: Vec<Point>) -> Result<Vec<Point>, FitError> {
+    if points.len() < 3 {
+        return Err(FitError::TooFewPoints { have: points.len(), need: 3 });
     }
-    Ok(checks::sorted(&table.points))
+    Ok(points)
 }
 
 /// Share of the scatter about `surface` that runs of one cluster have in common [0, 1]: what a bootstrap

@@ -25,8 +25,16 @@ pub struct Analysis {
     pub convention: Convention,
     /// How FLOPs per token depend on N: the constraint of the compute-optimal frontier.
     pub compute: Compute,
-    /// The rows that were fitted.
+    /// The rows that were fitted, as the table has them.
     pub points: Vec<Point>,
+    /// The rows that saw their tokens more than once and are left out of every law of fresh tokens; the law of
+    /// repetition is fitted to those of them that are not over-fitted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeated: Vec<Point>,
+    /// Distinct tokens that the corpus of the study holds, where that is known [tokens]: those of a sweep's data,
+    /// or the most of any run where runs repeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corpus: Option<f64>,
     /// The rows that were not, and why.
     pub excluded: Vec<Exclusion>,
     /// One entry for each law and method. The first surface fit is the one `predict` leads with.

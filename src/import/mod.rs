@@ -161,7 +161,6 @@ pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, 
         remarks.extend(checkpoints::gather(&mut table, of));
     }
     remarks.extend(covariates::keep_best(&mut table, &settings));
-    remarks.extend(repetition(&table));
     let notes = grid.notes.iter().map(|text| Remark { topic: Topic::Columns, text: text.clone() });
     remarks.splice(0..0, notes);
     Ok(Imported { taken: columns.taken(), table, remarks })
@@ -203,20 +202,6 @@ fn none_left(table: &Table, source: &str) -> InputError {
         ),
         "write plain numbers, such as 7085551, 7.09M or 1e18, or name other columns with --map ROLE=COLUMN",
     )
-}
-
-/// Tells of runs that saw tokens more than once.
-fn repetition(table: &Table) -> Option<Remark> {
-    let epochs = |p: &crate::points::Point| p.unique_tokens.map_or(1.0, |u| p.tokens / u);
-    let most = table.points.iter().map(epochs).fold(1.0, f64::max);
-    let repeat = table.points.iter().filter(|p| epochs(p) > 1.01).count();
-    (repeat > 0).then(|| Remark {
-        topic: Topic::Repetition,
-        text: format!(
-            "{repeat} of {} runs repeat their tokens, up to {most:.1} epochs: in D a repeated token counts as a new one,              which it is not; the law of repetition alone knows of it",
-            table.points.len()
-        ),
-    })
 }
 
 /// Refuses a table of several studies: their losses are not points of one law.

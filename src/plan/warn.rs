@@ -54,7 +54,7 @@ pub(super) fn warnings(spec: &Spec, data: &DataFacts, cells: &[Cell]) -> Vec<Str
         if most > unique {
             let over = cells.iter().filter(|c| c.recipe.tokens() > unique).count();
             out.push(format!(
-                "{over} cells want more tokens than the corpus holds ({} of {}, {:.1} epochs): repeated tokens are worth less (Muennighoff et al. 2023) and no law fitted here knows that",
+                "{over} cells want more tokens than the corpus holds ({} of {}, {:.1} epochs): repeated tokens are worth less (Muennighoff et al. 2023), so runs of more than 1.25 epochs are kept out of the laws of fresh tokens",
                 count(most as f64),
                 count(unique as f64),
                 most as f64 / unique as f64

@@ -16,6 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::belief::{Belief, Formed};
+use super::repetition::{Corpus, Repetition, repeated};
 use super::voice::{Lead, Optimal, Voice};
 use super::{Estimate, Fixed, PredictError, path};
 use crate::fit::law::Curve;
@@ -165,11 +166,19 @@ impl<'a> Average<'a> {
 
     /// What `of` says of each draw, with the draw's weight: of all draws of surfaces, and of some of the others.
     pub(super) fn drawn<T>(&self, of: impl Fn(&dyn Belief) -> Option<T>) -> Vec<(T, f64)> {
+        self.drawn_by(|law, _| of(law))
+    }
+
+    /// The same for what depends on the number of the draw too.
+    pub(super) fn drawn_by<T>(
+        &self,
+        of: impl Fn(&dyn Belief, usize) -> Option<T>,
+    ) -> Vec<(T, f64)> {
         let mut out = Vec::new();
         for m in &self.members {
             let every = if m.law == LEAD { 1 } else { m.draws.len().div_ceil(ASKED).max(1) };
-            let said: Vec<T> =
-                m.draws.iter().step_by(every).filter_map(|d| of(d.as_ref())).collect();
+            let asked = m.draws.iter().enumerate().step_by(every);
+            let said: Vec<T> = asked.filter_map(|(i, d)| of(d.as_ref(), i)).collect();
             let each = m.weight / said.len().max(1) as f64;
             out.extend(said.into_iter().map(|v| (v, each)));
         }
@@ -204,21 +213,30 @@ impl<'a> Average<'a> {
 
     /// What `of` says of the average, between the percentiles of what it says of the draws.
     pub(super) fn estimate(&self, of: impl Fn(&dyn Belief) -> Option<f64>) -> Option<Estimate> {
-        self.between(of(self)?, &self.drawn(&of))
+        self.estimate_by(|law, _| of(law))
+    }
+
+    /// The same for what depends on the number of the draw too; the average has none.
+    pub(super) fn estimate_by(
+        &self,
+        of: impl Fn(&dyn Belief, Option<usize>) -> Option<f64>,
+    ) -> Option<Estimate> {
+        self.between(of(self, None)?, &self.drawn_by(|law, draw| of(law, Some(draw))))
     }
 
     /// The loss of a run of `params` on `tokens` fresh tokens. Nothing where no form says anything of it.
     pub(super) fn loss(&self, params: f64, tokens: f64) -> Option<Averaged> {
         let (ln_n, ln_d) = (params.ln(), tokens.ln());
-        self.loss_by(ln_n, ln_d, |law| Some(law.ln_loss(ln_n, ln_d)))
+        self.loss_by(ln_n, ln_d, |law, _| Some(law.ln_loss(ln_n, ln_d)))
     }
 
-    /// The same for a loss that is read off a law in another way; `ln_n` and `ln_d` say where.
+    /// The same for a loss that is read off a law, and off a numbered draw of it, in another way; `ln_n` and
+    /// `ln_d` say where.
     pub(super) fn loss_by(
         &self,
         ln_n: f64,
         ln_d: f64,
-        of: impl Fn(&dyn Belief) -> Option<f64>,
+        of: impl Fn(&dyn Belief, Option<usize>) -> Option<f64>,
     ) -> Option<Averaged> {
         let heard = self.heard(ln_n, ln_d);
         let ln_c = self.compute().log_per_token(ln_n).0 + ln_d;
@@ -226,12 +244,13 @@ impl<'a> Average<'a> {
         let mut parts = Vec::new();
         let mut said: Vec<(f64, FormShare)> = Vec::new();
         for m in heard {
-            let Some(value) = of(m.best.as_ref()).filter(|v| v.is_finite()) else { continue };
+            let Some(value) = of(m.best.as_ref(), None).filter(|v| v.is_finite()) else { continue };
             let mut centres: Vec<f64> = m
                 .draws
                 .iter()
-                .filter(|d| d.falls(ln_n, ln_d))
-                .filter_map(|d| of(d.as_ref()))
+                .enumerate()
+                .filter(|(_, d)| d.falls(ln_n, ln_d))
+                .filter_map(|(i, d)| of(d.as_ref(), Some(i)))
                 .filter(|v| v.is_finite())
                 .collect();
             if centres.is_empty() {
@@ -357,6 +376,13 @@ impl<'a> MeanLoss<'a> {
         self.0.between(ln_n.exp(), &drawn)
     }
 
+    /// The same for a run that has `unique` distinct tokens.
+    pub fn repeated(&self, params: f64, tokens: f64, unique: f64) -> Option<Estimate> {
+        let analysis = self.0.lead.analysis;
+        let corpus = Corpus::new(analysis, unique, &Repetition::known(analysis)).ok()?;
+        Some(repeated(&self.0, &corpus, (params.ln(), tokens.ln()))?.0.loss)
+    }
+
     /// The compute-optimal run at `flops` (N*, D*) [parameters, tokens].
     pub fn best(&self, flops: f64) -> Option<(f64, f64)> {
         let ln_n = self.0.best(flops.ln())?;
@@ -381,7 +407,7 @@ pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Repetition, at_flops, chosen, limited, optimal_with, sample};
+    use super::super::{at_flops, chosen, limited, optimal_with, sample};
     use super::*;
     use crate::fit::law::{Law, Run};
     use crate::fit::{Averaging, Code, FormWeight};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::average::Average;
 use super::belief::Belief;
-use super::optimum::{unheard, wasted};
+use super::optimum::{scarce, unheard, wasted};
+use super::repetition::{self, Repeated};
 use super::{Cost, Estimate, Fixed, FormShare, PredictError, Run, positive};
 use crate::fit::{Analysis, Compute, Warning, bisect};
 
@@ -33,8 +34,12 @@ pub struct Chosen {
     pub regret: Estimate,
     /// Compute wasted, as a share of C [-]: the optimal run reaches the same loss with that much less.
     pub deadweight: Estimate,
-    /// The compute-optimal run of the same compute.
+    /// The compute-optimal run of the same compute, on fresh tokens.
     pub optimal: Run,
+    /// What it is on so many distinct tokens, where that was asked for: `loss`, `regret` and `deadweight` are then
+    /// those of the run that repeats. Nothing for fresh tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated: Option<Repeated>,
     /// Level of every interval [0, 1].
     pub level: f64,
     /// Who answers: `average of 5 forms`, or the only form.
@@ -78,6 +83,8 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
     let mut warnings = lead.doubts(flops);
     warnings.extend(unheard(&average, params, tokens));
     warnings.extend(lead.unusual_ratio(tokens / params));
+    let repeated = repetition::on_known(&average, (ln_n, ln_d));
+    warnings.extend(repeated.map(|r| scarce(&r, "D", analysis.convention.loss_unit())));
     let averaged = average.loss(params, tokens).ok_or_else(no_optimum)?;
     Ok(Chosen {
         params,
@@ -94,6 +101,7 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
             tokens: (ln_c - compute.log_per_token(best).0).exp(),
             flops,
         },
+        repeated: None,
         level: lead.level(),
         method: average.name(),
         extrapolation: lead.extrapolation(flops),

@@ -1,64 +1,18 @@
 //! The best run when only so many distinct tokens exist, so that some must be seen again.
 //!
-//! Repeated tokens, and parameters beyond what the distinct tokens feed, count for less and less
-//! (Muennighoff et al. 2023, arXiv:2305.16264, eq. 5 and 6):
-//!
-//! ```text
-//! D' = U   + U   R_D* (1 - exp(-(D/U - 1) / R_D*))      where D > U, else D
-//! N' = U_N + U_N R_N* (1 - exp(-(N/U_N - 1) / R_N*))    where N > U_N, else N
-//! L  = L(N', D')                                        by every form
-//! ```
-//!
-//! U_N is the size for which U tokens are compute-optimal. The laws are the fit's own; the two constants of decay are the published ones unless others are given, so they are **borrowed**: their
-//! runs had other data, another tokenizer and another regularisation.
-//!
-//! DIFFERENCE: the paper takes for U the distinct tokens a run uses; here it is those that exist, also for
-//! a run that does not reach the end of them. Both agree wherever D >= U, and this way the loss has no
-//! jump at D = U.
+//! How such tokens count is said in `repetition`: by the table's own decays where its law of repetition was fitted,
+//! else by the published ones.
 //!
 //! Read by: `cli`.
 
 use serde::{Deserialize, Serialize};
 
 use super::average::Average;
-use super::belief::{Belief, lowest};
+use super::belief::Belief;
 use super::optimum::wasted;
+use super::repetition::{Corpus, Repetition};
 use super::{Cost, Estimate, Fixed, PredictError, Run, positive};
-use crate::fit::{Analysis, Code, Compute, Warning};
-
-/// Up to here repeated tokens were found to be worth almost as much as new ones (Muennighoff et al. 2023,
-/// abstract) [epochs].
-const HARMLESS: f64 = 4.0;
-
-/// How far the best size on limited data is looked for from that on unlimited, as ln.
-const ASIDE: f64 = 8.0;
-
-/// How fast repetition loses its worth.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Repetition {
-    /// R_D*: repetitions after which a repeated token has lost 1 - 1/e of its worth [epochs].
-    pub tokens: f64,
-    /// R_N*: the same for parameters beyond U_N, in multiples of U_N [-].
-    pub params: f64,
-    /// Where the two come from.
-    pub source: RepetitionSource,
-}
-
-/// Whose constants of decay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RepetitionSource {
-    /// Muennighoff et al. 2023, fitted to C4.
-    Published,
-    /// The asker's.
-    Given,
-}
-
-impl Repetition {
-    /// Muennighoff et al. 2023, as in their repository (datablations, README).
-    pub const PUBLISHED: Self =
-        Self { tokens: 15.387756, params: 5.309743, source: RepetitionSource::Published };
-}
+use crate::fit::{Analysis, Compute, Warning};
 
 /// The best run on limited data, beside the best on unlimited.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,8 +55,7 @@ pub struct Limited {
 
 /// The best run at compute `flops` [FLOP] when `unique` [tokens] exist.
 ///
-/// Where the compute-optimal run needs no more than these, it is the answer. The two constants of
-/// `repetition` are the same in every bootstrap draw: their own error is in no interval.
+/// Where the compute-optimal run needs no more than these, it is the answer.
 ///
 /// # Errors
 ///
@@ -114,35 +67,26 @@ pub fn limited(
     repetition: &Repetition,
 ) -> Result<Limited, PredictError> {
     positive("compute", "FLOP", flops)?;
-    positive("the number of distinct tokens", "tokens", unique)?;
-    positive("R_D*", "epochs", repetition.tokens)?;
-    positive("R_N*", "multiples", repetition.params)?;
+    let corpus = Corpus::new(analysis, unique, repetition)?;
     let average = Average::of(analysis)?;
-    let (lead, compute) = (&average.lead, &analysis.compute);
+    let (lead, compute, ln_c) = (&average.lead, &analysis.compute, flops.ln());
     let no_optimum = || lead.no_optimum(Fixed::Flops(flops));
-    let asked = Asked { ln_c: flops.ln(), unique, repetition };
-    let near = average.best(flops.ln()).ok_or_else(no_optimum)?;
-    let best = plan(&average, compute, asked, near).ok_or_else(no_optimum)?;
-    let drawn = average.drawn(|law| plan(law, compute, asked, near));
+    let near = average.best(ln_c).ok_or_else(no_optimum)?;
+    let asked = (ln_c, near);
+    let best = plan(&average, compute, &corpus, asked, None).ok_or_else(no_optimum)?;
+    let drawn = average.drawn_by(|law, draw| plan(law, compute, &corpus, asked, Some(draw)));
     let estimate = |of: &dyn Fn(&Plan) -> f64| {
         let drawn: Vec<(f64, f64)> = drawn.iter().map(|(p, w)| (of(p), *w)).collect();
         average.between(of(&best), &drawn).ok_or_else(no_optimum)
     };
     let (n, d) = best.run;
-    let (ln_n, ln_d) = (n.ln(), d.ln());
+    let run = (n.ln(), d.ln());
     // Parameters are worth what the average holds, for every form: the value is then that of the plan.
-    let fed = fed(&average, compute, asked, near).ok_or_else(no_optimum)?;
-    let reached = |law: &dyn Belief| Some(ln_loss(law, (ln_n, ln_d), fed, asked));
-    let averaged = average.loss_by(ln_n, ln_d, reached).ok_or_else(no_optimum)?;
+    let fed = corpus.fed(&average, compute, asked).ok_or_else(no_optimum)?;
+    let reached = |law: &dyn Belief, draw| Some(corpus.ln_loss(law, run, fed, draw));
+    let averaged = average.loss_by(run.0, run.1, reached).ok_or_else(no_optimum)?;
     let mut warnings = lead.doubts(flops);
-    let epochs = d / unique;
-    if epochs > HARMLESS && repetition.source == RepetitionSource::Published {
-        let text = format!(
-            "{epochs:.1} epochs: beyond about {HARMLESS} repeated tokens lose much of their worth, and how \
-             fast is borrowed from other runs (Muennighoff et al. 2023), not measured on yours"
-        );
-        warnings.push(Warning::new(Code::BorrowedRepetition, text));
-    }
+    warnings.extend(corpus.doubts(d / unique));
     warnings.extend(lead.unusual_ratio(d / n));
     Ok(Limited {
         flops,
@@ -172,28 +116,20 @@ struct Plan {
     deadweight: f64,
 }
 
-/// What is asked of a law.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    ln_c: f64,
-    unique: f64,
-    repetition: &'a Repetition,
-}
-
-/// The best run along c(N) D = C. `near`: ln N of the best run on unlimited data, roughly.
-fn plan(law: &dyn Belief, compute: &Compute, asked: Asked<'_>, near: f64) -> Option<Plan> {
-    let ln_c = asked.ln_c;
+/// The best run along c(N) D = C. `asked`: ln C, and ln N of the best run on unlimited data, roughly.
+fn plan(
+    law: &dyn Belief,
+    compute: &Compute,
+    corpus: &Corpus,
+    asked @ (ln_c, near): (f64, f64),
+    draw: Option<usize>,
+) -> Option<Plan> {
     let tokens = |ln_n: f64| ln_c - compute.log_per_token(ln_n).0;
     let best = law.optimum(compute, ln_c, near)?;
     let least = law.ln_loss(best, tokens(best));
-    let fed = fed(law, compute, asked, near)?;
-    let at = |ln_n: f64| ln_loss(law, (ln_n, tokens(ln_n)), fed, asked);
-    let ln_n = if tokens(best) <= asked.unique.ln() {
-        best
-    } else {
-        lowest(&at, best - ASIDE, best + ASIDE)?
-    };
-    let reached = at(ln_n);
+    let fed = corpus.fed(law, compute, asked)?;
+    let ln_n = corpus.best(law, compute, (ln_c, best), fed, draw)?;
+    let reached = corpus.ln_loss(law, (ln_n, tokens(ln_n)), fed, draw);
     let equivalent = law.reaching(compute, reached, (ln_c, best))?;
     Some(Plan {
         run: (ln_n.exp(), tokens(ln_n).exp()),
@@ -203,36 +139,14 @@ fn plan(law: &dyn Belief, compute: &Compute, asked: Asked<'_>, near: f64) -> Opt
     })
 }
 
-/// U_N: the size for which the distinct tokens are compute-optimal.
-fn fed(law: &dyn Belief, compute: &Compute, asked: Asked<'_>, near: f64) -> Option<f64> {
-    let ln_c = law.fed(compute, asked.unique.ln(), (asked.ln_c, near))?;
-    let ln_n = law.optimum(compute, ln_c, near + 0.5 * (ln_c - asked.ln_c))?;
-    Some(ln_n.exp())
-}
-
-/// ln L of a run (ln N, ln D) when so many tokens exist.
-fn ln_loss(law: &dyn Belief, (ln_n, ln_d): (f64, f64), fed: f64, asked: Asked<'_>) -> f64 {
-    let size = worth(ln_n.exp(), fed, asked.repetition.params);
-    let data = worth(ln_d.exp(), asked.unique, asked.repetition.tokens);
-    law.ln_loss(size.ln(), data.ln())
-}
-
-/// What an amount is worth, part of which is a repetition: N' or D'.
-fn worth(amount: f64, fresh: f64, decay: f64) -> f64 {
-    let repeats = amount / fresh - 1.0;
-    if repeats <= 0.0 {
-        return amount;
-    }
-    // 1 - exp(-x), without losing the digits of a small x.
-    fresh - fresh * decay * (-repeats / decay).exp_m1()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::super::sample::ATTENTION;
     use super::super::{at_flops, sample};
     use super::*;
-    use crate::fit::Surface;
+    use crate::fit::{Code, Surface};
 
     /// Muennighoff et al. 2023, C4 (datablations, README).
     fn c4() -> Surface {
@@ -245,18 +159,19 @@ mod tests {
         }
     }
 
-    fn asked(flops: f64, unique: f64, repetition: &Repetition) -> Asked<'_> {
-        Asked { ln_c: flops.ln(), unique, repetition }
+    fn corpus(unique: f64) -> Corpus {
+        static FITTED: LazyLock<Analysis> = LazyLock::new(|| sample::analysis(0));
+        Corpus::new(&FITTED, unique, &Repetition::PUBLISHED).unwrap()
     }
 
     fn loss(compute: &Compute, (n, d): (f64, f64), unique: f64) -> f64 {
-        let asked = asked(1e22, unique, &Repetition::PUBLISHED);
-        let fed = fed(&c4(), compute, asked, 23.0).unwrap();
-        ln_loss(&c4(), (n.ln(), d.ln()), fed, asked).exp()
+        let corpus = corpus(unique);
+        let fed = corpus.fed(&c4(), compute, (1e22_f64.ln(), 23.0)).unwrap();
+        corpus.ln_loss(&c4(), (n.ln(), d.ln()), fed, None).exp()
     }
 
     fn plan_for(compute: &Compute, flops: f64, unique: f64) -> Plan {
-        plan(&c4(), compute, asked(flops, unique, &Repetition::PUBLISHED), 23.0).unwrap()
+        plan(&c4(), compute, &corpus(unique), (flops.ln(), 23.0), None).unwrap()
     }
 
     /// The two values that the authors' function prints in their README.
@@ -312,7 +227,7 @@ mod tests {
         assert!((p.loss.value - best.loss.value - p.price.value).abs() < 1e-9);
         let borrowed = |p: &Limited| p.warnings.iter().any(|w| w.code == Code::BorrowedRepetition);
         assert!(p.epochs.value > 4.0 && borrowed(&p), "{p:?}");
-        let given = Repetition { source: RepetitionSource::Given, ..Repetition::PUBLISHED };
+        let given = Repetition::given(15.387756, 5.309743);
         assert!(!borrowed(&limited(&analysis, 1e21, scarce, &given).unwrap()));
         let plenty = limited(&analysis, 1e21, 1e13, &Repetition::PUBLISHED).unwrap();
         assert!(!borrowed(&plenty) && plenty.price.value == 0.0 && plenty.epochs.value < 1.0);

@@ -5,6 +5,7 @@
 //! - [`chosen`]: a run somebody has settled on, and the compute it wastes.
 //! - [`serving`]: the cheapest run to train and then serve (Sardana et al. 2024).
 //! - [`limited`]: the best run when fewer distinct tokens exist than it wants (Muennighoff et al. 2023).
+//! - [`repeating`]: a settled run that sees some of its tokens again, and what that costs it.
 //! - [`by_method`], [`by_law`]: the loss of one run by whatever was fitted, to be held against it.
 //! - [`hardware`]: hours and money into FLOP, and back.
 //!
@@ -23,6 +24,7 @@ mod inverse;
 mod limited;
 mod optimum;
 mod path;
+mod repetition;
 #[cfg(test)]
 mod sample;
 mod serving;
@@ -33,8 +35,9 @@ pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens};
 pub use every::{LawLoss, MethodLoss, by_law, by_method};
 pub use hardware::Cost;
 pub use inverse::{Inverse, MethodInverse, optimal_with};
-pub use limited::{Limited, Repetition, RepetitionSource, limited};
+pub use limited::{Limited, limited};
 pub use optimum::{Deadweight, MethodPrediction, Prediction, at_flops};
+pub use repetition::{BestRepeated, Repeated, Repetition, RepetitionSource, repeating};
 pub use serving::{Demand, Quality, Serving, serving};
 pub use voice::Fixed;
 

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::average::Average;
 use super::belief::Belief;
+use super::repetition::{self, Repeated};
 use super::voice::{Voice, silent};
 use super::{Cost, Estimate, Fixed, FormShare, PredictError, path, positive};
 use crate::fit::{Analysis, Code, Compute, Warning, stats};
+use crate::units::count;
 
 /// What one method says about one compute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +79,9 @@ pub struct Prediction {
     pub deadweight_twice: Estimate,
     /// Every method on the same compute: their spread is part of the answer.
     pub methods: Vec<MethodPrediction>,
+    /// What this run comes to on the corpus of the study, where that is known and holds fewer tokens than D*.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated: Option<Repeated>,
     /// Time and money on the device that was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
@@ -126,6 +131,8 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     disagreement(&methods, &mut warnings);
     let others = analysis.fits.iter().filter(|f| f.method != lead.method());
     warnings.extend(others.filter_map(silent));
+    let repeated = repetition::on_known(&average, (ln_n, ln_d));
+    warnings.extend(repeated.as_ref().map(|r| scarce(r, "D*", analysis.convention.loss_unit())));
     Ok(Prediction {
         flops,
         params: of(params, &f64::exp)?,
@@ -142,6 +149,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
         deadweight_half: deadweight(0.5)?,
         deadweight_twice: deadweight(2.0)?,
         methods,
+        repeated,
         cost: None,
         warnings,
     })
@@ -164,6 +172,26 @@ pub(super) fn unheard(average: &Average<'_>, params: f64, tokens: f64) -> Option
         );
         Warning::new(Code::FormUnheard, text)
     })
+}
+
+/// That a run wants more tokens than the corpus holds, and what it comes to.
+pub(super) fn scarce(r: &Repeated, what: &str, unit: &str) -> Warning {
+    let best = &r.best;
+    let text = format!(
+        "{what} is {:.3} epochs of the {} distinct tokens that are known of the corpus: on these the run reaches \
+         {:.4} {unit}, {:.4} above fresh tokens; the best on them at this compute is N {}, D {}, {:.3} epochs, loss {:.4} \
+         (--tokens-available {})",
+        r.epochs,
+        count(r.unique_tokens),
+        r.loss.value,
+        r.price.value,
+        count(best.params),
+        count(best.tokens),
+        best.epochs,
+        best.loss,
+        count(r.unique_tokens),
+    );
+    Warning::new(Code::RepeatsTokens, text)
 }
 
 /// One method's answer, or nothing where it has no optimum at this compute.

@@ -74,8 +74,9 @@ impl Design {
     /// a surface.
     pub fn of(analysis: &Analysis) -> Option<Self> {
         let (fit, truth) = analysis.fits.iter().find_map(|f| Some((f, f.params?)))?;
-        // Counts would have every study fitted under every convention.
-        let points = analysis.points.iter().map(|p| Point { counts: None, ..p.clone() }).collect();
+        // Counts would have every study fitted under every convention; the synthetic tokens are fresh.
+        let plain = |p: &Point| Point { counts: None, unique_tokens: None, ..p.clone() };
+        let points = analysis.points.iter().map(plain).collect();
         Some(Self {
             source: analysis.source.clone(),
             convention: analysis.convention.clone(),

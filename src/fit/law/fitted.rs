@@ -206,7 +206,11 @@ impl Fitted {
     /// where the runs do not determine the parameters.
     pub fn variance(&self, run: &Run) -> Option<f64> {
         let theta = &self.solution.theta;
-        self.spread_of(&(self.law.form.1)(&Dual::parameters(theta)[..theta.len()], run, &self.centre))
+        self.spread_of(&(self.law.form.1)(
+            &Dual::parameters(theta)[..theta.len()],
+            run,
+            &self.centre,
+        ))
     }
 
     /// ln L of a run.
