@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::fit::{self, Compute, FitError, Options, analyse};
+use crate::fit::{self, Compute, FitError, Options, Pins, analyse};
 use crate::points::{Point, Table};
 use crate::predict::{Estimate, MeanLoss, at_flops};
 
@@ -111,6 +111,11 @@ pub struct ByReach {
 pub struct Backtest {
     /// Where the rows come from.
     pub source: String,
+    /// What the losses of [`Backtest::runs`] are measured in.
+    pub loss_unit: String,
+    /// Parameters that were given and not fitted; nothing where all were fitted.
+    #[serde(skip_serializing_if = "Pins::is_empty")]
+    pub pins: Pins,
     /// Level of the intervals [0, 1].
     pub level: f64,
     /// Of all predictions; nothing where there was none.
@@ -134,6 +139,7 @@ pub struct Backtest {
 ///
 /// [`FitError`]: fewer runs than any fit needs.
 pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> {
+    options.pins.allowed(table)?;
     let mut points = table.points.clone();
     points.sort_by(|l, r| l.flops.total_cmp(&r.flops).then(l.id.cmp(&r.id)));
     let need = LEAST + 1;
@@ -170,6 +176,8 @@ pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> 
     let inside = sizes.iter().filter(|s: &&HeldSize| s.inside).count();
     Ok(Backtest {
         source: table.source.clone(),
+        loss_unit: table.convention.loss.clone(),
+        pins: options.pins,
         level: options.level,
         all,
         by_reach,

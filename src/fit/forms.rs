@@ -21,6 +21,7 @@ use rayon::prelude::*;
 use crate::fit::averaging::{self, Rival};
 use crate::fit::bootstrap::{Clusters, Scheme};
 use crate::fit::groups::{self, Group};
+use crate::fit::pins::Pins;
 use crate::fit::law::{self, Fitted, LAWS, Law, Run, Scale};
 use crate::fit::result::{
     Ahead, Averaging, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
@@ -44,8 +45,8 @@ impl LawFit {
 
     /// The fitted and given values, without those that follow from them.
     pub(crate) fn fitted(&self) -> Vec<f64> {
-        let given = self.form().map_or(0, |law| law.given);
-        self.params.iter().take(self.k + given).map(|p| p.value).collect()
+        let all = self.form().map_or(self.k, |law| law.free + law.given);
+        self.params.iter().take(all).map(|p| p.value).collect()
     }
 
     /// The loss of a run [nats/token].
@@ -88,7 +89,7 @@ pub(super) fn compare(
     let (mut tried, mut missing) = (Vec::new(), Vec::new());
     // Collected in the order of the laws, so the number of threads changes nothing.
     let all: Vec<Result<Tried, String>> =
-        LAWS.par_iter().map(|law| try_on(law, points, groups)).collect();
+        LAWS.par_iter().map(|law| try_on(law, points, groups, options.pins)).collect();
     for (law, outcome) in LAWS.iter().zip(all) {
         match outcome {
             Ok(form) => tried.push(form),
@@ -127,9 +128,14 @@ fn is_surface(fit: &LawFit) -> bool {
     fit.form().is_some_and(|law| law.surface)
 }
 
-fn try_on(law: &'static Law, points: &[Point], groups: &[Group]) -> Result<Tried, String> {
+fn try_on(
+    law: &'static Law,
+    points: &[Point],
+    groups: &[Group],
+    pins: Pins,
+) -> Result<Tried, String> {
     let rows = law.rows(points, groups);
-    let (fitted, points) = law::robust(law, &pick(points, &rows))?;
+    let (fitted, points) = law::robust(law, &pick(points, &rows), pins)?;
     Ok(Tried { fitted, rows, points })
 }
 
@@ -155,7 +161,7 @@ fn dress(
 ) -> LawFit {
     let Tried { fitted, rows, .. } = form;
     let (law, solution) = (fitted.law, &fitted.solution);
-    let (n, k) = (rows.len(), law.free);
+    let (n, k) = (rows.len(), fitted.free());
     let values = law.values.iter().zip(fitted.values()).map(|(v, (value, sd))| LawValue {
         name: v.name.into(),
         value,
@@ -193,7 +199,7 @@ fn dress(
 /// The form on other data of the same kind, as `bootstrap` makes them: the fitted values of each draw.
 fn draw(form: &Tried, clusters: &Clusters, options: &Options) -> Vec<Vec<f64>> {
     let (fitted, free, points) = (&form.fitted, form.fitted.law.free, &form.points);
-    let noise = clusters.noise(&residuals(form), free);
+    let noise = clusters.noise(&residuals(form), fitted.free());
     let laws: Vec<f64> = points.iter().map(|p| fitted.ln_loss(&Run::of(p))).collect();
     let seed = options.seed ^ 0x0005;
     let one = |draw: usize| {

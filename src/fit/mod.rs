@@ -34,6 +34,7 @@ pub mod least;
 mod lse;
 mod newton;
 mod noise;
+mod pins;
 mod profile;
 pub(crate) mod qr;
 pub mod result;
@@ -46,10 +47,12 @@ mod warning;
 
 use std::collections::BTreeMap;
 
+pub use pins::Pins;
 pub use result::*;
 pub use warning::{Code, Warning};
 
 use crate::points::{Point, Table};
+use crate::units::of_losses_in;
 use bootstrap::Clusters;
 use sample::{Sample, SurfaceFit};
 
@@ -72,6 +75,8 @@ pub struct Options {
     pub holdout: usize,
     /// Methods to report. The result lists them in the order of [`Method`].
     pub methods: Vec<Method>,
+    /// Parameters that are given and not fitted.
+    pub pins: Pins,
 }
 
 impl Default for Options {
@@ -83,6 +88,7 @@ impl Default for Options {
             seed: 0,
             holdout: 1,
             methods: Method::ALL.to_vec(),
+            pins: Pins::default(),
         }
     }
 }
@@ -153,6 +159,19 @@ pub enum FitError {
         /// What would do.
         want: &'static str,
     },
+    /// A pinned value that these runs rule out.
+    #[error(
+        "{name} is pinned at `{value}`, want {want}\n\
+         hint: --pin takes a value in the unit of the fitted losses, as `isoflop fit` without it prints E"
+    )]
+    BadPin {
+        /// The parameter.
+        name: &'static str,
+        /// The value.
+        value: f64,
+        /// What would do.
+        want: String,
+    },
     /// No method has anything to say about these runs.
     #[error(
         "these runs determine no law: {}\n\
@@ -201,6 +220,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     let mut lacking = Vec::new();
     let mut warnings = Vec::new();
     checks::excluded(table, &mut warnings);
+    warnings.extend(options.pins.warning());
 
     let mut fits = surface_fits(&points, &clusters, &compute, options, &mut lacking, &mut warnings);
     let (mut isoflop, line) = isoflop::fit(&points, &groups, &compute, plan);
@@ -236,8 +256,11 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     } else {
         lacking.push(format!("envelope: {} runs on it, a line needs 3", envelope.len()));
     }
-    let forms::Compared { laws, missing: laws_missing, averaging } =
+    let forms::Compared { mut laws, missing: laws_missing, averaging } =
         forms::compare(&points, &groups, &clusters, &compute, options);
+    for value in laws.iter_mut().flat_map(|law| &mut law.params) {
+        value.unit = of_losses_in(&value.unit, &table.convention.loss);
+    }
     if fits.is_empty() && laws.is_empty() && isoflop.iter().all(|b| b.excluded.is_some()) {
         return Err(FitError::Unidentifiable { what: lacking });
     }
@@ -278,8 +301,8 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         }
     }
     let sensitivity =
-        sensitivity::compare(&points, &groups, &compute, options.delta, &fits, &mut warnings);
-    let likelihood = profile::Likelihood::new(&points, &fits);
+        sensitivity::compare(&points, &groups, &compute, options, &fits, &mut warnings);
+    let likelihood = profile::Likelihood::new(&points, &fits, options.pins);
     let profile = likelihood
         .as_ref()
         .map_or_else(Vec::new, |l| profile::intervals(l, &points, &compute, options.level));
@@ -291,6 +314,8 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         version: FIT_VERSION,
         source: table.source.clone(),
         convention: table.convention.clone(),
+        loss_column: None,
+        pins: options.pins,
         compute,
         conventions: conventions::compare(&points, options),
         sensitivity,
@@ -305,6 +330,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         holdout,
         entropy: table.entropy,
         bytes_per_token: table.bytes_per_token,
+        uniform_loss: None,
         laws,
         laws_missing,
         averaging: Some(averaging),
@@ -345,6 +371,7 @@ pub fn surfaces(table: &Table, compute: Compute, options: &Options) -> Result<Ve
 fn admitted(table: &Table, options: &Options) -> Result<Vec<Point>, FitError> {
     checks::options(options)?;
     checks::values(table)?;
+    options.pins.allowed(table)?;
     if table.points.len() < 3 {
         return Err(FitError::TooFewPoints { have: table.points.len(), need: 3 });
     }
@@ -375,7 +402,7 @@ fn surface_fits(
     if wanted.is_empty() {
         return Vec::new();
     }
-    let sample = Sample::new(points);
+    let sample = Sample::pinned(points, options.pins);
     if let Some(reason) = sample.unfit() {
         lacking.push(format!("surface: {reason}"));
         return Vec::new();
@@ -444,7 +471,7 @@ fn dress(
         ("a", |d| d.1.a),
         ("b", |d| d.1.b),
     ];
-    for (name, of) in named {
+    for (name, of) in named.into_iter().filter(|(name, _)| sample.pins.get(name).is_none()) {
         let values: Vec<f64> = kept.iter().map(of).collect();
         if let Some(interval) = stats::percentile_interval(&values, level) {
             intervals.insert(name.to_string(), interval);
@@ -461,7 +488,7 @@ fn dress(
         frontier,
         intervals,
         level,
-        residual_sd: Some(sample::residual_sd(&sample.residuals(&fit.surface))),
+        residual_sd: Some(sample.residual_sd(&fit.surface)),
         certificate: Certificate {
             starts: fit.starts,
             starts_at_best: fit.starts_at_best,

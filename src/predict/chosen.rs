@@ -79,6 +79,7 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
     warnings.extend(unheard(&average, params, tokens));
     warnings.extend(lead.unusual_ratio(tokens / params));
     let averaged = average.loss(params, tokens).ok_or_else(no_optimum)?;
+    warnings.extend(lead.implausible(averaged.loss.value));
     Ok(Chosen {
         params,
         tokens,

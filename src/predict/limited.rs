@@ -135,6 +135,7 @@ pub fn limited(
     let reached = |law: &dyn Belief| Some(ln_loss(law, (ln_n, ln_d), fed, asked));
     let averaged = average.loss_by(ln_n, ln_d, reached).ok_or_else(no_optimum)?;
     let mut warnings = lead.doubts(flops);
+    warnings.extend(lead.implausible(averaged.loss.value));
     let epochs = d / unique;
     if epochs > HARMLESS && repetition.source == RepetitionSource::Published {
         let text = format!(
