@@ -162,7 +162,8 @@ fn too_wide(text: &str, width: usize) -> Vec<String> {
 #[test]
 fn every_line_fits_in_eighty_columns() {
     let nats = table("N,D,\"loss, nats\"", [1.69, 406.4, 410.7]);
-    let given = table("a_rather_long_name_of_parameters,tokens_trained,validation", [0.9, 30.0, 60.0]);
+    let given =
+        table("a_rather_long_name_of_parameters,tokens_trained,validation", [0.9, 30.0, 60.0]);
     let few: String = nats.lines().take(10).map(|line| format!("{line}\n")).collect();
     let place = Place::new(&[
         ("bits.csv", &bits()),
@@ -170,7 +171,8 @@ fn every_line_fits_in_eighty_columns() {
         ("given.csv", &given),
         ("few.csv", &few),
     ]);
-    let mapped = ["--map", "params=a_rather_long_name_of_parameters,tokens=tokens_trained,loss=validation"];
+    let mapped =
+        ["--map", "params=a_rather_long_name_of_parameters,tokens=tokens_trained,loss=validation"];
     let told = |args: &[&str], columns: Option<&str>| {
         let mut command = place.command(args);
         if let Some(columns) = columns {
@@ -190,17 +192,19 @@ fn every_line_fits_in_eighty_columns() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/cases/tables");
     if cases.is_dir() {
         for name in ["wide-law.csv", "swept-rate.csv", "run-states.csv", "crashed-rows.csv"] {
-            tables.push((fs::canonicalize(cases.join(name)).unwrap().display().to_string(), vec![]));
+            tables
+                .push((fs::canonicalize(cases.join(name)).unwrap().display().to_string(), vec![]));
         }
     } else {
         eprintln!("no ../shared/cases here: its tables are left out");
     }
     for (at, (file, map)) in tables.iter().enumerate() {
         let out = format!("out{at}");
-        let fit = [&["fit", file.as_str(), "--out", &out, "--bootstrap", "40"], map.as_slice()].concat();
+        let fit =
+            [&["fit", file.as_str(), "--out", &out, "--bootstrap", "20"], map.as_slice()].concat();
         let backtest = [&["backtest", file.as_str(), "--bootstrap", "20"], map.as_slice()].concat();
         let json = format!("{out}/fit.json");
-        let mut texts = vec![told(&fit, None), told(&fit, Some("80")), told(&backtest, None)];
+        let mut texts = vec![told(&fit, None), told(&backtest, None)];
         for question in QUESTIONS {
             let args = [&["predict", json.as_str()], question].concat();
             texts.push(told(&args, None));
@@ -208,10 +212,79 @@ fn every_line_fits_in_eighty_columns() {
         for text in &texts {
             assert_eq!(too_wide(text, 80), Vec::<String>::new(), "{file}");
         }
+        if at > 0 {
+            continue;
+        }
+        assert_eq!(told(&fit, Some("80")), texts[0]);
         // Room that there is is used: nothing is broken that fits.
         let wide = told(&fit, Some("1000"));
         let words = |text: &str| text.split_whitespace().count();
         assert!(wide.lines().any(|line| line.chars().count() > 100), "{wide}");
-        assert!(words(&wide) <= words(&texts[0]) && wide.lines().count() < texts[0].lines().count());
+        assert!(
+            words(&wide) <= words(&texts[0]) && wide.lines().count() < texts[0].lines().count()
+        );
+    }
+}
+
+#[test]
+fn several_losses_have_a_law_each_and_none_overwrites_another() {
+    let one = bits();
+    let mut csv = String::from("N,D,c4/val,wiki\n");
+    for line in one.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let loss: f64 = cells[2].parse().unwrap();
+        // The second falls twice as far above a floor of 0.4.
+        csv += &format!("{},{},{loss},{}\n", cells[0], cells[1], 2.0 * loss - 0.4);
+    }
+    let place = Place::new(&[("runs.csv", &csv)]);
+    let both = ["--map", "loss=c4/val", "--map", "loss=wiki", "--bootstrap", "40"];
+    let args = [&["fit", "runs.csv"], &both[..]].concat();
+    let text = place.told(&args);
+    for needle in ["2 losses of runs.csv", "c4/val", "wiki", "N*", "1.00e21"] {
+        assert!(text.contains(needle), "{needle}: {text}");
+    }
+    assert_eq!(too_wide(&text, 80), Vec::<String>::new());
+    let all = place.json(&args);
+    let losses = all["losses"].as_array().unwrap();
+    assert_eq!(losses.len(), 2);
+    let read = |at: usize| -> Value {
+        let dir = place.0.path().join(losses[at]["directory"].as_str().unwrap());
+        assert!(dir.join("report.html").is_file() && dir.join("figures").is_dir());
+        serde_json::from_slice(&fs::read(dir.join("fit.json")).unwrap()).unwrap()
+    };
+    let (first, second) = (read(0), read(1));
+    assert_ne!(losses[0]["directory"], losses[1]["directory"]);
+    assert_eq!((&losses[0]["fit"], &losses[1]["fit"]), (&first, &second));
+    // An affine loss has the same frontier, and E moves with it.
+    let of = |fit: &Value, path: &str| fit.pointer(path).unwrap().as_f64().unwrap();
+    let lead = "/fits/1/params";
+    let want = 2.0 * of(&first, &format!("{lead}/E")) - 0.4;
+    assert!((of(&second, &format!("{lead}/E")) / want - 1.0).abs() < 1e-4, "varpro is affine");
+    let alone = ["fit", "runs.csv", "--map", "loss=wiki", "--bootstrap", "40", "--out", "alone"];
+    place.told(&alone);
+    let alone: Value =
+        serde_json::from_slice(&fs::read(place.0.path().join("alone/fit.json")).unwrap()).unwrap();
+    assert_eq!(alone, second, "the law of a loss does not depend on the others");
+
+    // Another table of this name goes elsewhere.
+    fs::create_dir(place.0.path().join("other")).unwrap();
+    fs::write(place.0.path().join("other/runs.csv"), &csv).unwrap();
+    let other = place.json(&[&["fit", "other/runs.csv"], &both[..]].concat());
+    assert_ne!(other["losses"][0]["directory"], losses[0]["directory"]);
+    assert_eq!(read(0), first);
+
+    let refused: [(&[&str], &str); 4] = [
+        (&["fit", "runs.csv", "--map", "loss=wiki", "--map", "loss=wiki"], "twice"),
+        (&["fit", "runs.csv", "--map", "loss=wiki,loss=none"], "none"),
+        (
+            &["backtest", "runs.csv", "--map", "loss=wiki,loss=c4/val"],
+            "more than one column of losses",
+        ),
+        (&["fit", "alone/fit.json", "--map", "loss=wiki,loss=c4/val"], "has one loss"),
+    ];
+    for (args, why) in refused {
+        let output = place.command(args).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && told.contains(why), "{args:?}: {told}");
     }
 }

@@ -156,7 +156,10 @@ mod tests {
             text,
             "  loss      2.0024 (1.9703..2.0424) nats/token;\n            prediction interval of one run"
         );
-        assert_eq!(text.split_whitespace().collect::<Vec<_>>(), line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(
+            text.split_whitespace().collect::<Vec<_>>(),
+            line.split_whitespace().collect::<Vec<_>>()
+        );
         assert_eq!(wrapped_to("warning: one two three", 14), "warning: one\n  two three");
         assert_eq!(wrapped_to("short\n\n  lines stay\n", 40), "short\n\n  lines stay\n");
     }
@@ -170,13 +173,15 @@ mod tests {
     #[test]
     fn a_wide_table_comes_in_blocks_that_all_name_their_rows() {
         let header = ["method", "N*", "D*", "loss"];
-        let row = |name: &str| vec![name.to_owned(), "1".repeat(20), "2".repeat(20), "3".repeat(20)];
+        let row =
+            |name: &str| vec![name.to_owned(), "1".repeat(20), "2".repeat(20), "3".repeat(20)];
         let rows = [row("lse-huber"), row("varpro")];
         let wide = table_to(&header, 1, &rows, 100);
         assert_eq!(wide.lines().count(), 3);
         let text = table_to(&header, 1, &rows, 60);
         assert!(widest(&text) <= 60, "{text}");
-        for (what, times) in [("method", 2), ("lse-huber", 2), ("varpro", 2), (&"3".repeat(20), 2)] {
+        for (what, times) in [("method", 2), ("lse-huber", 2), ("varpro", 2), (&"3".repeat(20), 2)]
+        {
             assert_eq!(text.matches(what).count(), times, "{text}");
         }
     }

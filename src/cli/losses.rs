@@ -52,10 +52,7 @@ struct Refused {
     reason: String,
 }
 
-pub(super) fn execute(
-    args: &FitArgs,
-    losses: &[(String, import::Options)],
-) -> Result<u8, Failure> {
+pub(super) fn execute(args: &FitArgs, losses: &[(String, import::Options)]) -> Result<u8, Failure> {
     let columns: Vec<&str> = losses.iter().map(|(column, _)| column.as_str()).collect();
     if let Some(twice) = (1..columns.len()).find(|i| columns[..*i].contains(&columns[*i])) {
         let message = format!("--map names the loss `{}` twice", columns[twice]);
@@ -66,7 +63,8 @@ pub(super) fn execute(
     for (column, options) in losses {
         let (study, place) = open::open(&args.input, options)?;
         if study.read_as().is_empty() {
-            let message = format!("`{}` has one loss, and --map names several", args.input.display());
+            let message =
+                format!("`{}` has one loss, and --map names several", args.input.display());
             return Err(InputError::new(message, "several losses are columns of a table").into());
         }
         let base = args.out.clone().unwrap_or(place);
@@ -79,16 +77,15 @@ pub(super) fn execute(
             Err(why) => refused.push(Refused { loss: (*column).to_owned(), reason: why.message }),
         }
     }
-    let source = studies.first().map_or_else(String::new, |(_, study, _)| study.table.source.clone());
+    let source =
+        studies.first().map_or_else(String::new, |(_, study, _)| study.table.source.clone());
     let code = if refused.is_empty() { 0 } else { exit::INPUT };
     if args.json {
         print_json(&Output { source, losses: done, refused });
         return Ok(code);
     }
     print(&text(&source, &done));
-    for of_loss in &done {
-        eprint!("{}", show::warnings(&told(of_loss)));
-    }
+    eprint!("{}", show::warnings(&told(&done)));
     for Refused { loss, reason } in &refused {
         eprint!("{}", show::warnings(&[format!("{loss}: no law: {reason}")]));
     }
@@ -123,9 +120,22 @@ fn directory(column: &str) -> String {
     format!("{PREFIX}{name}-{}", &hash[..8])
 }
 
-/// The warnings of a loss, with its name.
-fn told(of_loss: &OfLoss) -> Vec<String> {
-    of_loss.fit.warnings.iter().map(|w| format!("{}: {w}", of_loss.loss)).collect()
+/// The warnings of all, each once: by itself where it is of every loss, else with their names.
+fn told(losses: &[OfLoss]) -> Vec<String> {
+    let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
+    for of_loss in losses {
+        for warning in &of_loss.fit.warnings {
+            match all.iter_mut().find(|(text, _)| *text == warning.text) {
+                Some((_, names)) => names.push(&of_loss.loss),
+                None => all.push((&warning.text, vec![&of_loss.loss])),
+            }
+        }
+    }
+    let one = |(text, names): &(&str, Vec<&str>)| {
+        let every = names.len() == losses.len();
+        if every { (*text).to_owned() } else { format!("{}: {text}", names.join(", ")) }
+    };
+    all.iter().map(one).collect()
 }
 
 /// One line for each loss.

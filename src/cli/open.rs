@@ -173,9 +173,7 @@ pub(super) fn of_sweep(name: &str, analysis: &Path) -> Result<PathBuf, Failure> 
 fn of_table(path: &Path, name: &str, analysis: &Path) -> PathBuf {
     let full = |p: &Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
     let dir = analysis.join(name);
-    let of_this = |fit: &PathBuf| {
-        source(fit).is_some_and(|s| full(Path::new(&s)) == full(path))
-    };
+    let of_this = |fit: &PathBuf| source(fit).is_some_and(|s| full(Path::new(&s)) == full(path));
     let fits = fits(&dir);
     let (own, free) = (fits.iter().all(of_this), fits.is_empty());
     let of_sweep = dir.join("forecasts").exists()

@@ -69,7 +69,8 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
     }
     let unit = &analysis.convention.loss;
     if args.json {
-        let told = answers.iter().map(|answer| Told { loss_unit: unit, pins: analysis.pins, answer });
+        let told =
+            answers.iter().map(|answer| Told { loss_unit: unit, pins: analysis.pins, answer });
         match told.collect::<Vec<_>>().as_slice() {
             [one] => print_json(one),
             all => print_json(&all),

@@ -118,12 +118,7 @@ fn written(input: &Input, args: &ReportArgs, started: Instant) -> Result<u8, Fai
 }
 
 /// The ledger, the fit, the figures and the report, from what is recorded.
-fn finish(
-    recorded: Recorded,
-    out: &Path,
-    pins: &Pins,
-    started: Instant,
-) -> Result<u8, Failure> {
+fn finish(recorded: Recorded, out: &Path, pins: &Pins, started: Instant) -> Result<u8, Failure> {
     let csv = ledger::csv(&recorded.ledger).map_err(|e| Failure {
         message: format!("cannot write the ledger as CSV: {e}"),
         code: exit::BUG,

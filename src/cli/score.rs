@@ -186,7 +186,11 @@ fn beside(f: &Forecast, score: &Score) -> String {
     let rows = rows.map(|(kind, s, share)| {
         vec![kind.to_owned(), s.by.clone(), format!("{:.4}", s.predicted), percent(s.error), share]
     });
-    out += &super::show::table(&["", "by", "predicted", "error", "share"], 2, &rows.collect::<Vec<_>>());
+    out += &super::show::table(
+        &["", "by", "predicted", "error", "share"],
+        2,
+        &rows.collect::<Vec<_>>(),
+    );
     out + "  Errors are predicted over measured, minus one; z is ln(measured / predicted)\n  in predicted standard deviations.\n"
 }
 

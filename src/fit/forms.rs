@@ -21,8 +21,8 @@ use rayon::prelude::*;
 use crate::fit::averaging::{self, Rival};
 use crate::fit::bootstrap::{Clusters, Scheme};
 use crate::fit::groups::{self, Group};
-use crate::fit::pins::Pins;
 use crate::fit::law::{self, Fitted, LAWS, Law, Run, Scale};
+use crate::fit::pins::Pins;
 use crate::fit::result::{
     Ahead, Averaging, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
 };

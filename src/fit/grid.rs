@@ -157,7 +157,8 @@ fn nonnegative_above(e: f64, gram: &[[f64; 3]; 3], rhs: &[f64; 3], ll: f64) -> (
     if let Some(best) = solve(gram, &above, [1, 2]).and_then(fit) {
         return best;
     }
-    let fits = [solve(gram, &above, [1]), solve(gram, &above, [2])].into_iter().flatten().filter_map(fit);
+    let fits =
+        [solve(gram, &above, [1]), solve(gram, &above, [2])].into_iter().flatten().filter_map(fit);
     fits.min_by(|l, r| l.0.total_cmp(&r.0)).unwrap_or((left, [e, 0.0, 0.0]))
 }
 

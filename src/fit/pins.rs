@@ -122,7 +122,8 @@ impl Pins {
 impl fmt::Display for Pins {
     /// `E = 1.6, alpha = 0.34`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<String> = self.named().map(|(name, value)| format!("{name} = {value}")).collect();
+        let all: Vec<String> =
+            self.named().map(|(name, value)| format!("{name} = {value}")).collect();
         f.write_str(&all.join(", "))
     }
 }

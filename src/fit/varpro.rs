@@ -59,13 +59,7 @@ fn descend(sample: &Sample, means: &Means, start: Vector) -> Minimum {
     let mut lower = [0.0, MIN_EXPONENT, 0.0, MIN_EXPONENT, 0.0];
     let mut upper = [top, MAX_EXPONENT, top, MAX_EXPONENT, top];
     sample.hold(&mut lower, &mut upper, |e| e);
-    newton::minimise(
-        &mut Squares::over(means),
-        start,
-        &lower,
-        &upper,
-        1e-30 * sample.len() as f64,
-    )
+    newton::minimise(&mut Squares::over(means), start, &lower, &upper, 1e-30 * sample.len() as f64)
 }
 
 /// What eight cells need to remember of a value for its derivatives.

@@ -125,7 +125,15 @@ impl<'a> Voice<'a> {
         };
         let seeds = analysis.noise.as_ref().map_or(0.0, |noise| noise.sd);
         let scatter = fit.residual_sd.unwrap_or(0.0).max(seeds);
-        Self { fit, law, draws, scatter, seeds, corrected: bias.is_some(), free: analysis.pins.free() }
+        Self {
+            fit,
+            law,
+            draws,
+            scatter,
+            seeds,
+            corrected: bias.is_some(),
+            free: analysis.pins.free(),
+        }
     }
 
     /// Degrees of freedom that a surface leaves.

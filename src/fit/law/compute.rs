@@ -10,8 +10,8 @@ use crate::fit::dual::{Dual, Number};
 use crate::fit::envelope;
 use crate::fit::groups::Group;
 use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
-use crate::units::LOSS;
 use crate::points::Point;
+use crate::units::LOSS;
 
 pub(super) static LAW: Law = Law {
     name: "compute",

@@ -144,7 +144,13 @@ fn spread(off: &[f64]) -> f64 {
 /// As for [`fit`].
 pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
     let runs = Runs::new(points, Some(fitted.centre));
-    descend((fitted.law, fitted.pins), &runs, scale, vec![fitted.solution.theta.clone()], (2, false))
+    descend(
+        (fitted.law, fitted.pins),
+        &runs,
+        scale,
+        vec![fitted.solution.theta.clone()],
+        (2, false),
+    )
 }
 
 /// The same law on other losses of the same runs: from where it was and from nowhere else.
@@ -154,7 +160,13 @@ pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, 
 /// As for [`fit`].
 pub fn again(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
     let runs = Runs::new(points, Some(fitted.centre));
-    follow((fitted.law, fitted.pins), &runs, scale, std::slice::from_ref(&fitted.solution.theta), (1, false))
+    follow(
+        (fitted.law, fitted.pins),
+        &runs,
+        scale,
+        std::slice::from_ref(&fitted.solution.theta),
+        (1, false),
+    )
 }
 
 fn descend(
