@@ -97,7 +97,9 @@ impl Reader<'_> {
     fn inside(&mut self, name: &str, path: &str, value: &Value) {
         match value {
             Value::Array(items) => {
-                items.iter().for_each(|item| self.read(name, &format!("{path}[]"), item));
+                for item in items {
+                    self.read(name, &format!("{path}[]"), item);
+                }
             }
             Value::Object(fields) if !is_estimate(value) => {
                 let section = &self.sections[name];
@@ -115,13 +117,8 @@ impl Reader<'_> {
                 }
                 for (key, value) in fields {
                     let (own, any) = (child(key), child("*"));
-                    let path = if section.contains_key(&own) { own } else { any.clone() };
-                    let known = section.contains_key(&path);
-                    self.read(
-                        name,
-                        if known { &path } else { &path.replace(&any, &child(key)) },
-                        value,
-                    );
+                    let known = section.contains_key(&own) || !section.contains_key(&any);
+                    self.read(name, if known { &own } else { &any }, value);
                 }
             }
             _ => {}
@@ -270,9 +267,8 @@ fn every_field_of_every_command_is_documented_and_there() {
         assert!(sections.contains_key(*section), "no table `{section}` in docs/JSON.md");
         // Several answers at once are a list of what each alone would be.
         let several = value.as_array().filter(|_| !sections[*section].contains_key("[]"));
-        match several {
-            Some(answers) => answers.iter().for_each(|answer| reader.read(section, "", answer)),
-            None => reader.read(section, "", value),
+        for answer in several.map_or(std::slice::from_ref(value), Vec::as_slice) {
+            reader.read(section, "", answer);
         }
     }
     for (name, section) in &sections {

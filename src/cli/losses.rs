@@ -125,9 +125,9 @@ fn told(losses: &[OfLoss]) -> Vec<String> {
     let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
     for of_loss in losses {
         for warning in &of_loss.fit.warnings {
-            match all.iter_mut().find(|(text, _)| *text == warning.text) {
-                Some((_, names)) => names.push(&of_loss.loss),
-                None => all.push((&warning.text, vec![&of_loss.loss])),
+            match all.iter_mut().find(|(text, _)| *text == warning.text.as_str()) {
+                Some((_, names)) => names.push(of_loss.loss.as_str()),
+                None => all.push((warning.text.as_str(), vec![of_loss.loss.as_str()])),
             }
         }
     }
