@@ -130,7 +130,7 @@ fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
         iterations: best.iterations,
         starts: minima.len(),
         starts_at_best: finite().filter(|m| m.value <= reach).count(),
-        at_bound: sample.at_bound(&bound),
+        at_bound: sample.at_bound(bound),
     }
 }
 
