@@ -67,7 +67,7 @@ impl Sample {
 
     /// Names of the parameters that ended at a bound, by the optimiser's order; a pinned one has none.
     pub(super) fn at_bound(&self, bound: [bool; P]) -> Vec<String> {
-        let ended = NAMES.iter().zip(bound).filter(|(_, bound)| **bound).map(|(name, _)| *name);
+        let ended = NAMES.iter().zip(bound).filter(|(_, bound)| *bound).map(|(name, _)| *name);
         ended.filter(|name| self.pins.get(name).is_none()).map(Into::into).collect()
     }
 
