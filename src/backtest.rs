@@ -13,7 +13,7 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::fit::{self, Compute, FitError, Options, analyse};
+use crate::fit::{self, Compute, FitError, Options, Pins, analyse};
 use crate::points::{self, Point, Table};
 use crate::predict::{Estimate, MeanLoss};
 
@@ -127,6 +127,11 @@ pub struct ByEpochs {
 pub struct Backtest {
     /// Where the rows come from.
     pub source: String,
+    /// What the losses of [`Backtest::runs`] are measured in.
+    pub loss_unit: String,
+    /// Parameters that were given and not fitted; nothing where all were fitted.
+    #[serde(skip_serializing_if = "Pins::is_empty")]
+    pub pins: Pins,
     /// Level of the intervals [0, 1].
     pub level: f64,
     /// Of all predictions of runs on fresh tokens; nothing where there was none.
@@ -152,6 +157,7 @@ pub struct Backtest {
 ///
 /// [`FitError`]: fewer runs than any fit needs.
 pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> {
+    options.pins.allowed(table)?;
     let mut points = table.points.clone();
     points.sort_by(|l, r| l.flops.total_cmp(&r.flops).then(l.id.cmp(&r.id)));
     let need = LEAST + 1;
@@ -199,6 +205,8 @@ pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> 
     let inside = sizes.iter().filter(|s: &&HeldSize| s.inside).count();
     Ok(Backtest {
         source: table.source.clone(),
+        loss_unit: table.convention.loss.clone(),
+        pins: options.pins,
         level: options.level,
         all,
         by_reach,

@@ -5,6 +5,7 @@
 
 use crate::error::InputError;
 use crate::points::{Point, Table};
+use crate::units::BITS_PER_BYTE;
 
 /// A format that other tools read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,7 @@ fn nanochat(table: &Table, point: &Point) -> Result<Vec<String>, InputError> {
     };
     let counts = point.counts.ok_or_else(|| lacks("count of embedding, head and blocks"))?;
     let bits = match (table.convention.loss.as_str(), table.bytes_per_token) {
-        ("bits/byte", _) => point.loss,
+        (BITS_PER_BYTE, _) => point.loss,
         (_, Some(bytes)) => point.loss / std::f64::consts::LN_2 / bytes,
         _ => return Err(lacks("loss in bits per byte")),
     };

@@ -1,11 +1,13 @@
 //! The table a fit reads: one row for each finished run, from our own ledger or from anybody's CSV.
 //!
 //! A [`Table`] knows nothing of files or devices. `ledger` makes one from run logs, `import` makes one
-//! from a CSV. Read by: `fit`, `predict`, `figure`, `report`.
+//! from a CSV. Reads: `units`. Read by: `fit`, `predict`, `figure`, `report`.
 
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+
+use crate::units;
 
 /// One trained run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,12 +73,12 @@ pub struct Convention {
 impl Convention {
     /// The unit of the loss as an axis or a column head says it.
     pub fn loss_unit(&self) -> &str {
-        if self.loss == "as given" { "unit as given" } else { &self.loss }
+        units::loss_unit(&self.loss)
     }
 }
 
 fn nats_per_token() -> String {
-    "nats/token".to_owned()
+    units::NATS_PER_TOKEN.to_owned()
 }
 
 /// Runs on both sides of a compute, as indices: those beyond `flops`, and those up to it without a relative (a

@@ -6,6 +6,41 @@
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
+/// What our own runs measure losses in, and tables that say so.
+pub const NATS_PER_TOKEN: &str = "nats/token";
+/// The unit that does not depend on the tokenizer.
+pub const BITS_PER_BYTE: &str = "bits/byte";
+/// Where nobody said what a loss is measured in.
+pub const AS_GIVEN: &str = "as given";
+
+/// Stands for the unit of the loss in that of a parameter: `{loss} parameters^alpha`.
+pub const LOSS: &str = "{loss}";
+
+/// The unit of a parameter, with [`LOSS`] in it, for losses in `loss`.
+///
+/// ```
+/// use isoflop::units::of_losses_in;
+/// assert_eq!(of_losses_in("{loss} tokens^beta", "bits/byte"), "bits/byte tokens^beta");
+/// assert_eq!(of_losses_in("{loss}", "as given"), "unit as given");
+/// ```
+pub fn of_losses_in(unit: &str, loss: &str) -> String {
+    match unit {
+        LOSS => loss_unit(loss).to_owned(),
+        _ if loss == AS_GIVEN => unit.replace(LOSS, "(unit as given)"),
+        _ => unit.replace(LOSS, loss),
+    }
+}
+
+/// The unit of a loss as an axis or a column head says it.
+pub fn loss_unit(loss: &str) -> &str {
+    if loss == AS_GIVEN { "unit as given" } else { loss }
+}
+
+/// The unit of a loss after its number, with a space before it; nothing where nobody said.
+pub fn after_loss(loss: &str) -> String {
+    if loss == AS_GIVEN { String::new() } else { format!(" {loss}") }
+}
+
 /// Multipliers a person may append to a number. `B` is 1e9, as in "a 7B model".
 const SUFFIXES: [(char, f64); 10] = [
     ('k', 1e3),

@@ -51,6 +51,8 @@ impl Bench {
         Command::cargo_bin("isoflop")
             .unwrap()
             .current_dir(self.dir.path())
+            // Sentences are looked for, and a terminal of 80 columns breaks them.
+            .env("COLUMNS", "1000")
             .args(args)
             .output()
             .unwrap()

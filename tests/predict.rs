@@ -26,7 +26,9 @@ static FITTED: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
 });
 
 fn isoflop(dir: &Path, args: &[&str]) -> Output {
-    Command::cargo_bin("isoflop").unwrap().current_dir(dir).args(args).output().unwrap()
+    // Sentences are looked for, and a terminal of 80 columns breaks them.
+    let mut command = Command::cargo_bin("isoflop").unwrap();
+    command.env("COLUMNS", "1000").current_dir(dir).args(args).output().unwrap()
 }
 
 fn predict(args: &[&str]) -> Output {

@@ -304,6 +304,8 @@ impl Bench {
     fn run(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_isoflop"))
             .current_dir(self.0.path())
+            // Sentences are looked for, and a terminal of 80 columns breaks them.
+            .env("COLUMNS", "1000")
             .args(args)
             .output()
             .unwrap()

@@ -12,10 +12,12 @@ use crate::fs::{Disk as _, Os};
 use crate::health::{self, Health, Run};
 use crate::import::{Imported, Taken};
 use crate::ledger::{self, Ledger};
+use crate::plan::Cell;
 use crate::points::{Curve, Remark, Table, Topic};
 use crate::predict::{Prediction, at_flops};
 use crate::report;
 use crate::spec::Spec;
+use crate::units::after_loss;
 
 /// Where to predict when nobody says: this many times the largest compute of the table.
 const PREDICT_AHEAD: f64 = 10.0;
@@ -36,6 +38,10 @@ pub(super) struct Study {
     health: Option<Health>,
     /// Where a table's N, D, C and L come from.
     taken: Vec<Taken>,
+    /// Loss of a guess that favours no token, where the vocabulary is known [unit of the losses].
+    uniform_loss: Option<f64>,
+    /// The column of the losses, for a table.
+    loss_column: Option<String>,
     /// What a reader must know of how the runs were read and chosen.
     pub(super) remarks: Vec<Remark>,
 }
@@ -53,6 +59,8 @@ impl Study {
         Self {
             taken: Vec::new(),
             remarks,
+            uniform_loss: uniform_loss(&recorded.ledger),
+            loss_column: None,
             table,
             runs,
             health: Some(health),
@@ -67,11 +75,15 @@ impl Study {
 
     /// Anybody's table.
     pub(super) fn imported(name: String, read: Imported) -> Self {
+        let loss = read.taken.iter().find(|taken| taken.symbol == "L");
+        let loss_column = loss.map(|taken| taken.from.replace('`', ""));
         Self {
             name,
             table: read.table,
             taken: read.taken,
             remarks: read.remarks,
+            uniform_loss: None,
+            loss_column,
             ledger: None,
             spec: None,
             text: None,
@@ -92,7 +104,9 @@ impl Study {
             entropy: analysis.entropy,
             bytes_per_token: analysis.bytes_per_token,
         };
-        Self::imported(name, Imported { table, taken: Vec::new(), remarks: Vec::new() })
+        let read = Imported { table, taken: Vec::new(), remarks: Vec::new() };
+        let (uniform_loss, loss_column) = (analysis.uniform_loss, analysis.loss_column);
+        Self { uniform_loss, loss_column, ..Self::imported(name, read) }
     }
 
     /// How a table was read, for the first lines of the terminal; empty for a sweep.
@@ -122,6 +136,14 @@ impl Study {
     }
 }
 
+/// ln V of the cells, where they share a vocabulary [nats/token].
+fn uniform_loss(ledger: &Ledger) -> Option<f64> {
+    let (first, rest) = ledger.cells.split_first()?;
+    let vocab = |cell: &Cell| cell.recipe.shape.vocab;
+    let one = rest.iter().all(|(cell, _)| vocab(cell) == vocab(&first.0));
+    one.then(|| (vocab(&first.0) as f64).ln())
+}
+
 /// Fits all methods.
 pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Failure> {
     let rows: Vec<(f64, f64)> =
@@ -132,6 +154,8 @@ pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Fail
     // A sweep's data are counted; a table tells of its runs alone.
     let counted = study.ledger.as_ref().and_then(|ledger| ledger.truth.train_tokens);
     analysis.corpus = counted.map(|tokens| tokens as f64).or(analysis.corpus);
+    analysis.uniform_loss = study.uniform_loss;
+    analysis.loss_column.clone_from(&study.loss_column);
     let e = analysis.fits.iter().find_map(|f| Some(f.params.as_ref()?.e));
     if let (Some(health), Some(e)) = (&mut analysis.health, e) {
         health.collapse = health::collapse(study.runs.iter(), e);
@@ -161,6 +185,8 @@ pub(super) fn analyse_or_refuse(study: &Study, options: &Options) -> (Analysis, 
                 version: fit::FIT_VERSION,
                 source: table.source,
                 convention: table.convention,
+                loss_column: study.loss_column.clone(),
+                pins: options.pins,
                 compute: Compute::SixNd,
                 points: table.points,
                 repeated: Vec::new(),
@@ -182,6 +208,7 @@ pub(super) fn analyse_or_refuse(study: &Study, options: &Options) -> (Analysis, 
                 health: study.health.clone(),
                 entropy: table.entropy,
                 bytes_per_token: table.bytes_per_token,
+                uniform_loss: study.uniform_loss,
                 warnings: vec![Warning {
                     code: Code::NoFit,
                     text: format!("no law could be fitted: {}", refusal.message),
@@ -210,7 +237,7 @@ pub(super) fn text(analysis: &Analysis, predictions: &[Prediction]) -> String {
     }
     for prediction in predictions {
         out += "\n";
-        out += &answer::prediction(prediction);
+        out += &answer::prediction(prediction, &after_loss(&analysis.convention.loss));
     }
     out
 }

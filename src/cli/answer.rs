@@ -1,6 +1,6 @@
 //! Answers of `predict` for the terminal: one function a question.
 //!
-//! Warnings stand beside the numbers, not on stderr: whoever keeps the output keeps the warning.
+//! `unit` is that of the losses after their numbers ([`after_loss`](crate::units::after_loss)). Warnings stand beside the numbers, not on stderr: whoever keeps the output keeps the warning.
 
 use super::show::{shares, table};
 use crate::fit::Warning;
@@ -12,7 +12,7 @@ use crate::predict::{
 use crate::units::{count, digits3, flops};
 
 /// The compute-optimal run at a compute, and what every method says about it.
-pub(super) fn prediction(p: &Prediction) -> String {
+pub(super) fn prediction(p: &Prediction, unit: &str) -> String {
     let mut out = format!(
         "At C = {} FLOP, {}:\n",
         flops(p.flops),
@@ -22,7 +22,7 @@ pub(super) fn prediction(p: &Prediction) -> String {
     out += &line("D*", &estimate(p.tokens, count));
     out += &line("D*/N*", &estimate(p.tokens_per_param, digits3));
     let run = "prediction interval of one run: form, parameters, scatter, reach";
-    out += &line("loss", &format!("{}  {run}", estimate(p.loss, loss)));
+    out += &line("loss", &format!("{}{unit}; {run}", estimate(p.loss, loss)));
     out += &forms(&p.forms);
     for (what, regret, wasted) in [
         ("half N*", p.regret_half, p.deadweight_half),
@@ -48,7 +48,7 @@ pub(super) fn prediction(p: &Prediction) -> String {
             m.loss.map_or_else(|| "-".to_owned(), |l| estimate(l, loss)),
         ]
     });
-    out += &table(&["method", "N*", "D*", "D*/N*", "loss"], 1, rows.collect());
+    out += &table(&["method", "N*", "D*", "D*/N*", "loss"], 1, &rows.collect::<Vec<_>>());
     if p.methods.iter().any(|m| m.corrected) {
         out += CORRECTED;
     }
@@ -57,7 +57,7 @@ pub(super) fn prediction(p: &Prediction) -> String {
             "  D* exceeds the corpus. This run on what it holds has a loss of {}:\n",
             estimate(r.loss, loss)
         );
-        out += &repeated(r);
+        out += &repeated(r, unit);
     }
     out + &close(p.cost.as_ref(), &p.warnings)
 }
@@ -68,12 +68,12 @@ fn forms(forms: &[FormShare]) -> String {
 }
 
 /// The compute at which something is optimal.
-pub(super) fn inverse(p: &Inverse) -> String {
+pub(super) fn inverse(p: &Inverse, unit: &str) -> String {
     let what = match p.fixed {
         Fixed::Flops(c) => format!("C = {} FLOP", flops(c)),
         Fixed::Params(n) => format!("N = {}", count(n)),
         Fixed::Tokens(d) => format!("D = {}", count(d)),
-        Fixed::Loss(l) => format!("A loss of {l}"),
+        Fixed::Loss(l) => format!("A loss of {l}{unit}"),
     };
     let goal = if matches!(p.fixed, Fixed::Loss(_)) { "cheapest" } else { "optimal" };
     let mut out = format!(
@@ -85,7 +85,7 @@ pub(super) fn inverse(p: &Inverse) -> String {
     out += &line("N*", &settled(p.params, count));
     out += &line("D*", &settled(p.tokens, count));
     out += &line("D*/N*", &estimate(p.tokens_per_param, digits3));
-    out += &line("loss", &estimate(p.loss, loss));
+    out += &line("loss", &(estimate(p.loss, loss) + unit));
     out += &forms(&p.forms);
     let rows = p.methods.iter().map(|m| {
         vec![
@@ -95,7 +95,7 @@ pub(super) fn inverse(p: &Inverse) -> String {
             settled(m.tokens, count),
         ]
     });
-    out += &table(&["method", "C", "N*", "D*"], 1, rows.collect());
+    out += &table(&["method", "C", "N*", "D*"], 1, &rows.collect::<Vec<_>>());
     if p.methods.iter().any(|m| m.corrected) {
         out += CORRECTED;
     }
@@ -103,7 +103,7 @@ pub(super) fn inverse(p: &Inverse) -> String {
 }
 
 /// A run somebody has settled on.
-pub(super) fn chosen(p: &Chosen) -> String {
+pub(super) fn chosen(p: &Chosen, unit: &str) -> String {
     let mut out = format!(
         "N = {} on D = {}: C = {} FLOP, {}:\n",
         count(p.params),
@@ -112,7 +112,7 @@ pub(super) fn chosen(p: &Chosen) -> String {
         beside(p.extrapolation, &p.method, p.level)
     );
     out += &line("D/N", &digits3(p.tokens_per_param));
-    out += &line("loss", &estimate(p.loss, loss));
+    out += &line("loss", &(estimate(p.loss, loss) + unit));
     out += &forms(&p.forms);
     out += &line("wasted", &format!("{} of C", estimate(p.deadweight, share)));
     out += &line(
@@ -129,10 +129,10 @@ pub(super) fn chosen(p: &Chosen) -> String {
 }
 
 /// The cheapest run to train and serve.
-pub(super) fn serving(p: &Serving) -> String {
+pub(super) fn serving(p: &Serving, unit: &str) -> String {
     let quality = match p.quality {
         Quality::OptimalAt(c) => format!("as good as the optimum of {} FLOP", flops(c)),
-        Quality::Loss(l) => format!("of loss {l}"),
+        Quality::Loss(l) => format!("of loss {l}{unit}"),
     };
     let mut out = format!(
         "To serve {} tokens with a model {quality}, its training {}:\n",
@@ -142,7 +142,7 @@ pub(super) fn serving(p: &Serving) -> String {
     out += &line("N", &estimate(p.params, count));
     out += &line("D", &estimate(p.tokens, count));
     out += &line("D/N", &estimate(p.tokens_per_param, digits3));
-    out += &line("loss", &estimate(p.loss, loss));
+    out += &line("loss", &(estimate(p.loss, loss) + unit));
     out += &line("training", &format!("{} FLOP", estimate(p.training_flops, flops)));
     let weight = match p.demand.cost_ratio {
         1.0 => String::new(),
@@ -167,7 +167,7 @@ pub(super) fn serving(p: &Serving) -> String {
 }
 
 /// The best run on limited data.
-pub(super) fn limited(p: &Limited) -> String {
+pub(super) fn limited(p: &Limited, unit: &str) -> String {
     let mut out = format!(
         "At C = {} FLOP with {} distinct tokens, {}:\n",
         flops(p.flops),
@@ -178,9 +178,9 @@ pub(super) fn limited(p: &Limited) -> String {
     out += &line("D", &estimate(p.tokens, count));
     out += &line("D/N", &estimate(p.tokens_per_param, digits3));
     out += &line("epochs", &estimate(p.epochs, digits3));
-    out += &line("loss", &estimate(p.loss, loss));
+    out += &line("loss", &(estimate(p.loss, loss) + unit));
     let price = format!(
-        "{} nats/token above N* {} on D* {} new tokens; those would save {} of C",
+        "{}{unit} above N* {} on D* {} new tokens; those would save {} of C",
         estimate(p.price, loss),
         count(p.unlimited.params),
         count(p.unlimited.tokens),
@@ -216,7 +216,7 @@ fn decays(r: &Repetition) -> String {
 }
 
 /// What a run comes to that repeats its tokens.
-fn repeated(r: &Repeated) -> String {
+fn repeated(r: &Repeated, unit: &str) -> String {
     let mut out = line(
         "epochs",
         &format!("{} of {} distinct tokens", digits3(r.epochs), count(r.unique_tokens)),
@@ -224,7 +224,7 @@ fn repeated(r: &Repeated) -> String {
     out += &line(
         "price",
         &format!(
-            "{} nats/token above the {} of as many fresh tokens",
+            "{}{unit} above the {} of as many fresh tokens",
             estimate(r.price, loss),
             loss(r.fresh.value)
         ),
@@ -249,9 +249,9 @@ pub(super) fn devices() -> String {
     let rows = DEVICES
         .iter()
         .map(|d| vec![d.name.to_owned(), d.source.to_owned(), digits3(d.peak / 1e12)]);
-    table(&["device", "source", "TFLOP/s"], 2, rows.collect())
+    table(&["device", "source", "TFLOP/s"], 2, &rows.collect::<Vec<_>>())
         + &format!(
-            "\n  Dense bf16 peak, without sparsity. Training gets a share of it, the MFU: {:.0}% unless --mfu says\n  \
+            "\n  Dense bf16 peak, without sparsity. Training gets a share of it, the MFU: {:.0}% unless --mfu says \
              otherwise. Other devices: --gpu custom --peak-tflops X.\n",
             100.0 * DEFAULT_MFU
         )
@@ -300,7 +300,7 @@ fn share(value: f64) -> String {
     if percent < 0.995 { format!("{percent:.2}%") } else { format!("{percent:.1}%") }
 }
 
-fn estimate(e: Estimate, show: impl Fn(f64) -> String) -> String {
+pub(super) fn estimate(e: Estimate, show: impl Fn(f64) -> String) -> String {
     format!("{} ({}..{})", show(e.value), show(e.lo), show(e.hi))
 }
 

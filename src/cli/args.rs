@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::device;
+use crate::error::InputError;
 use crate::exec::local::Every;
+use crate::fit::Pins;
 use crate::import;
 use crate::predict::hardware::DEFAULT_MFU;
 use crate::spec::{DeviceKind, Matmul};
@@ -67,10 +69,14 @@ pub struct Dirs {
     pub analysis: PathBuf,
 }
 
+/// The role of a table's losses in `--map`.
+const LOSS: &str = "loss";
+
 /// How to read a CSV of runs.
 #[derive(Debug, Clone, Args)]
 pub struct Columns {
-    /// Which column means what: params=N,tokens=D,loss=L,flops=C,budget=B; a unit may follow: "params=N (M)".
+    /// Which column means what: params=N,tokens=D,loss=L,flops=C,budget=B; a unit may follow: "params=N (M)". For
+    /// `fit`, loss= may be given several times: a law for each.
     #[arg(long, value_parser = pairs, value_name = "ROLE=COLUMN")]
     pub map: Vec<Pairs>,
     /// Use only rows with this value in this column; may be given several times.
@@ -82,13 +88,53 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// The same for `import`.
-    pub(super) fn options(&self) -> import::Options {
+    /// The same for `import`, of one loss.
+    pub(super) fn options(&self) -> Result<import::Options, InputError> {
+        let options = self.each();
+        if options.map.iter().filter(|(role, _)| role == LOSS).count() > 1 {
+            let hint = "`isoflop fit` takes several and fits a law to each; here give one";
+            return Err(InputError::new("--map names more than one column of losses", hint));
+        }
+        Ok(options)
+    }
+
+    /// The same for each loss that is named, with its column; none where fewer than two are.
+    pub(super) fn losses(&self) -> Vec<(String, import::Options)> {
+        let all = self.each();
+        let of = |role: &str| role == LOSS;
+        let losses: Vec<&String> =
+            all.map.iter().filter(|(role, _)| of(role)).map(|(_, column)| column).collect();
+        let one = |column: &&String| {
+            let mut map: Vec<_> = all.map.iter().filter(|(role, _)| !of(role)).cloned().collect();
+            map.push((LOSS.to_owned(), (*column).clone()));
+            ((*column).clone(), import::Options { map, ..all.clone() })
+        };
+        if losses.len() < 2 { Vec::new() } else { losses.iter().map(one).collect() }
+    }
+
+    fn each(&self) -> import::Options {
         import::Options {
             map: self.map.iter().flat_map(|pairs| pairs.0.clone()).collect(),
             filters: self.filters.clone(),
             mixed: self.mixed,
         }
+    }
+}
+
+/// Parameters that are given and not fitted.
+#[derive(Debug, Clone, Args)]
+pub struct Pinned {
+    /// Hold a parameter of the law instead of fitting it: E=1.6 (in the unit of the losses), alpha=0.34, beta=0.28.
+    #[arg(long, value_delimiter = ',', value_parser = pin, value_name = "NAME=VALUE")]
+    pub pin: Vec<(String, f64)>,
+}
+
+impl Pinned {
+    /// The same for `fit`.
+    pub(super) fn pins(&self) -> Result<Pins, InputError> {
+        Pins::new(self.pin.iter().map(|(name, value)| (name.as_str(), *value))).ok_or_else(|| {
+            InputError::new("--pin names a parameter twice", "give each of E, alpha and beta once")
+        })
     }
 }
 
@@ -392,6 +438,9 @@ pub struct FitArgs {
     /// Largest budgets kept out and predicted from the rest.
     #[arg(long, value_name = "COUNT")]
     pub holdout: Option<usize>,
+    /// What is not fitted.
+    #[command(flatten)]
+    pub pinned: Pinned,
     /// Seed of the bootstrap.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -411,6 +460,9 @@ pub struct BacktestArgs {
     /// How to read a CSV.
     #[command(flatten)]
     pub columns: Columns,
+    /// What is not fitted.
+    #[command(flatten)]
+    pub pinned: Pinned,
     /// Bootstrap refits at each cut.
     #[arg(long, default_value_t = 200, value_name = "COUNT")]
     pub bootstrap: usize,
@@ -478,7 +530,7 @@ pub struct PredictArgs {
     /// Training tokens D [tokens].
     #[arg(long, value_parser = quantity, value_name = "D")]
     pub tokens: Option<f64>,
-    /// Loss to reach [nats/token].
+    /// Loss to reach, in the unit of the fit.
     #[arg(long, value_parser = quantity, value_name = "L", conflicts_with_all = ["budget", "params", "tokens"])]
     pub loss: Option<f64>,
     /// Tokens to serve over the model's life, at 2N FLOPs each [tokens].
@@ -518,6 +570,9 @@ pub struct PredictArgs {
     /// How to read a table.
     #[command(flatten)]
     pub columns: Columns,
+    /// What is not fitted, where the path is no fit.json.
+    #[command(flatten)]
+    pub pinned: Pinned,
     /// Where results and analyses lie, for --lock.
     #[command(flatten)]
     pub dirs: Dirs,
@@ -569,6 +624,9 @@ pub struct ReportArgs {
     /// How to read a table.
     #[command(flatten)]
     pub columns: Columns,
+    /// What is not fitted, where the path is no fit.json.
+    #[command(flatten)]
+    pub pinned: Pinned,
     /// Where results and analyses lie.
     #[command(flatten)]
     pub dirs: Dirs,
@@ -599,6 +657,16 @@ fn pair(text: &str) -> Result<(String, String), String> {
         .map(|(a, b)| (a.trim().to_owned(), b.trim().to_owned()))
         .filter(|(a, b)| !a.is_empty() && !b.is_empty())
         .ok_or_else(|| "want NAME=VALUE".to_owned())
+}
+
+/// `E=1.6`. What the value may be depends on the runs, and `fit` says it.
+fn pin(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = pair(text)?;
+    if !Pins::NAMES.contains(&name.as_str()) {
+        return Err(format!("`{name}` cannot be pinned; want one of {}", Pins::NAMES.join(", ")));
+    }
+    let value = value.parse().map_err(|_| "want a number after =, as in E=1.6".to_owned())?;
+    Ok((name, value))
 }
 
 fn quantity(text: &str) -> Result<f64, String> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::args::{DeviceArgs, DeviceBenchArgs, DeviceCheckArgs, DeviceVerb, Which};
 #[cfg(feature = "cube")]
 use super::show::table;
-use super::{Failure, print, print_json};
+use super::{Failure, print, print_as_is, print_json};
 use crate::device::bench::{self, Job, Length, Row, ServeError};
 use crate::device::check::{self, Check, Checked};
 use crate::device::{self, Chosen, Found, Wanted};
@@ -483,7 +483,7 @@ fn products(
                 ]);
             }
         }
-        say(&table(&["product", "quickest", "TFLOP/s", "fixed, TFLOP/s"], 2, lines));
+        say(&table(&["product", "quickest", "TFLOP/s", "fixed, TFLOP/s"], 2, &lines));
     }
     if args.which.json {
         let (device, numerics) = (device.name.as_str(), device.numerics.as_str());
@@ -502,7 +502,7 @@ fn products(
 
 fn print_json_line<T: Serialize>(value: &T) {
     let json = serde_json::to_string(value).expect("numbers and text");
-    print(&(json + "\n"));
+    print_as_is(&(json + "\n"));
 }
 
 /// A cell that panicked.

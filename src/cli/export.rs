@@ -1,11 +1,11 @@
 //! `isoflop export`: the runs in a format that other tools read.
 
-use super::{Failure, args::ExportArgs, open, print};
+use super::{Failure, args::ExportArgs, open, print_as_is};
 use crate::export::{Format, csv};
 use crate::fs::{Disk as _, Os};
 
 pub(super) fn execute(args: &ExportArgs) -> Result<u8, Failure> {
-    let (study, _) = open::open(&args.input, &args.columns.options())?;
+    let (study, _) = open::open(&args.input, &args.columns.options()?)?;
     let format = Format::ALL.iter().find(|(name, _)| *name == args.format).map(|(_, f)| *f);
     let text = csv(&study.table, format.expect("clap lists the formats"))?;
     match &args.out {
@@ -13,7 +13,7 @@ pub(super) fn execute(args: &ExportArgs) -> Result<u8, Failure> {
             Os.write_atomic(path, text.as_bytes())?;
             eprintln!("wrote {}", path.display());
         }
-        None => print(&text),
+        None => print_as_is(&text),
     }
     for remark in &study.remarks {
         eprintln!("warning: {}", remark.text);

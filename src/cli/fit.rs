@@ -1,21 +1,17 @@
 //! `isoflop fit`: laws for a sweep's results or for any table of runs.
 
-use super::analysis;
-use super::{Failure, args::FitArgs, open, print, print_json};
+use super::analysis::{self, Study};
+use super::{Failure, args::FitArgs, losses, open, print, print_json};
 use crate::fit::Options;
 use crate::ledger;
 
 pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
-    let (study, place) = open::open(&args.input, &args.columns.options())?;
-    let defaults = study.options();
-    let options = Options {
-        delta: args.delta,
-        bootstrap: args.bootstrap.unwrap_or(defaults.bootstrap),
-        level: args.level.unwrap_or(defaults.level),
-        holdout: args.holdout.unwrap_or(defaults.holdout),
-        seed: args.seed,
-        ..defaults
-    };
+    let several = args.columns.losses();
+    if !several.is_empty() {
+        return losses::execute(args, &several);
+    }
+    let (study, place) = open::open(&args.input, &args.columns.options()?)?;
+    let options = options(args, &study)?;
     let out = args.out.clone().unwrap_or(place);
     let analysis = analysis::analyse(&study, &options)?;
     let predictions = analysis::predictions(&study, &analysis);
@@ -28,4 +24,18 @@ pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
     }
     eprintln!("wrote {}", out.join("report.html").display());
     Ok(u8::from(study.ledger.as_ref().is_some_and(ledger::Ledger::has_failures)))
+}
+
+/// What the command line asks, over what the sweep file says.
+pub(super) fn options(args: &FitArgs, study: &Study) -> Result<Options, Failure> {
+    let defaults = study.options();
+    Ok(Options {
+        delta: args.delta,
+        bootstrap: args.bootstrap.unwrap_or(defaults.bootstrap),
+        level: args.level.unwrap_or(defaults.level),
+        holdout: args.holdout.unwrap_or(defaults.holdout),
+        seed: args.seed,
+        pins: args.pinned.pins()?,
+        ..defaults
+    })
 }

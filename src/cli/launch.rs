@@ -4,7 +4,7 @@ use clap::ValueEnum as _;
 
 use super::args::RunArgs;
 use super::study::{Study, write_plan};
-use super::{Failure, print};
+use super::{Failure, print, print_as_is};
 use crate::error::InputError;
 use crate::exec::slurm::{self, SubmitError, Submitted};
 use crate::ledger::Ledger;
@@ -30,7 +30,7 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec) -> Result<u8, Failure> {
     let name = slurm::job_name(spec.name.get_ref(), &results);
     let script = slurm::script(&asked, &name, &results, &command(args)?);
     if args.dry_run {
-        print(&script);
+        print_as_is(&script);
         return Ok(0);
     }
     let study = Study::open(&args.sweep, Some(&args.dirs.results))?;

@@ -12,6 +12,8 @@ mod export;
 mod fit;
 mod forecast;
 mod launch;
+mod layout;
+mod losses;
 mod open;
 mod plan;
 mod predict;
@@ -118,8 +120,13 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
     }
 }
 
-/// Prints to stdout. A reader that has gone away (`| head`) is not an error.
+/// Prints text for people to stdout, in lines that fit the terminal.
 fn print(text: &str) {
+    print_as_is(&layout::wrapped(text));
+}
+
+/// Prints to stdout what another program reads. A reader that has gone away (`| head`) is not an error.
+fn print_as_is(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
@@ -128,5 +135,5 @@ fn print(text: &str) {
 fn print_json<T: serde::Serialize>(value: &T) {
     let json =
         serde_json::to_string_pretty(value).expect("results have no map with other keys than text");
-    print(&(json + "\n"));
+    print_as_is(&(json + "\n"));
 }

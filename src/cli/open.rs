@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::analysis::Study;
 use super::study::{PLAN, Recorded};
-use super::{Failure, predict};
+use super::{Failure, losses, predict};
 use crate::error::InputError;
-use crate::fit::Analysis;
+use crate::fit::{Analysis, Options, Pins};
 use crate::import;
 use crate::plan::hex;
 
@@ -107,18 +107,33 @@ pub(super) fn analysis(
     path: &Path,
     results: &Path,
     options: &import::Options,
+    pins: Pins,
 ) -> Result<Analysis, Failure> {
     if path.is_file() && path.extension().is_some_and(|e| e == "json") && is_fit(path) {
+        unpinned(path, &pins)?;
         return predict::read(path);
     }
     if path.is_dir() && path.join(FIT).is_file() {
+        unpinned(&path.join(FIT), &pins)?;
         return predict::read(&path.join(FIT));
     }
     let study = Input::of(path, results)?.study(results, options)?;
-    let analysis = super::analysis::analyse(&study, &study.options())?;
+    let analysis = super::analysis::analyse(&study, &Options { pins, ..study.options() })?;
     eprintln!("fitted the {} runs of {}", study.table.points.len(), path.display());
     eprint!("{}", super::show::warnings(&analysis.warnings));
     Ok(analysis)
+}
+
+/// Refuses to pin what was fitted already.
+pub(super) fn unpinned(fit: &Path, pins: &Pins) -> Result<(), Failure> {
+    if pins.is_empty() {
+        return Ok(());
+    }
+    Err(InputError::new(
+        format!("`{}` is a fit already, and --pin is for one that is made", fit.display()),
+        format!("`isoflop fit {} --pin ...` fits its runs again", fit.display()),
+    )
+    .into())
 }
 
 /// The fit.json of a sweep, whatever of the sweep a path is.
@@ -158,8 +173,9 @@ pub(super) fn of_sweep(name: &str, analysis: &Path) -> Result<PathBuf, Failure> 
 fn of_table(path: &Path, name: &str, analysis: &Path) -> PathBuf {
     let full = |p: &Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
     let dir = analysis.join(name);
-    let own = source(&dir.join(FIT)).is_some_and(|s| full(Path::new(&s)) == full(path));
-    let free = !dir.join(FIT).exists();
+    let of_this = |fit: &PathBuf| source(fit).is_some_and(|s| full(Path::new(&s)) == full(path));
+    let fits = fits(&dir);
+    let (own, free) = (fits.iter().all(of_this), fits.is_empty());
     let of_sweep = dir.join("forecasts").exists()
         || dir.join("tune.json").exists()
         || Path::new("results").join(name).join(PLAN).exists();
@@ -168,6 +184,16 @@ fn of_table(path: &Path, name: &str, analysis: &Path) -> PathBuf {
     }
     let hash = hex(&Sha256::digest(full(path).to_string_lossy().as_bytes()));
     analysis.join(format!("{name}-{}", &hash[..8]))
+}
+
+/// The fit.json of a directory, and those of its losses.
+fn fits(dir: &Path) -> Vec<PathBuf> {
+    let losses = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let losses = losses.filter(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(losses::PREFIX))
+    });
+    let all = losses.chain([dir.to_owned()]).map(|dir| dir.join(FIT));
+    all.filter(|fit| fit.exists()).collect()
 }
 
 /// The name of a study that has no other: the file's, without its endings.

@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::{Failure, answer, args::PredictArgs, print, print_json};
 use crate::error::{FileError, InputError, exit};
-use crate::fit::{Analysis, FIT_VERSION};
+use crate::fit::{Analysis, FIT_VERSION, Pins};
 use crate::predict::hardware::{self, Hardware};
 use crate::predict::{
     Chosen, Demand, Fixed, Inverse, Limited, PredictError, Prediction, Quality, Repetition,
     Serving, at_flops, chosen, chosen_params, chosen_tokens, limited, optimal_with, repeating,
     serving,
 };
+use crate::units::after_loss;
 
 /// An answer to any question. Untagged: it is written and never read, and its fields tell it apart.
 #[derive(Serialize)]
@@ -23,6 +24,16 @@ enum Answer {
     Chosen(Chosen),
     Serving(Serving),
     Limited(Limited),
+}
+
+/// An answer as JSON, with the unit of its losses.
+#[derive(Serialize)]
+struct Told<'a> {
+    loss_unit: &'a str,
+    #[serde(skip_serializing_if = "Pins::is_empty")]
+    pins: Pins,
+    #[serde(flatten)]
+    answer: &'a Answer,
 }
 
 pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
@@ -40,23 +51,33 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
     unambiguous(args, &budgets)?;
     let fit = args.fit.as_deref().expect("clap asks for it unless --gpus is there");
     if args.lock {
+        super::open::unpinned(fit, &args.pinned.pins()?)?;
         let fit = super::open::fit_file(fit, &args.dirs.results, &args.dirs.analysis)?;
         return super::forecast::lock(args, &fit);
     }
-    let analysis = super::open::analysis(fit, &args.dirs.results, &args.columns.options())?;
+    let analysis = super::open::analysis(
+        fit,
+        &args.dirs.results,
+        &args.columns.options()?,
+        args.pinned.pins()?,
+    )?;
     let mut answers = answers(&analysis, args, &budgets)?;
     if let Some(hardware) = &hardware {
         for answer in &mut answers {
             answer.price(hardware);
         }
     }
-    match (args.json, answers.as_slice()) {
-        (true, [one]) => print_json(one),
-        (true, all) => print_json(&all),
-        (false, all) => {
-            for answer in all {
-                print(&(answer.text() + "\n"));
-            }
+    let unit = &analysis.convention.loss;
+    if args.json {
+        let told =
+            answers.iter().map(|answer| Told { loss_unit: unit, pins: analysis.pins, answer });
+        match told.collect::<Vec<_>>().as_slice() {
+            [one] => print_json(one),
+            all => print_json(&all),
+        }
+    } else {
+        for answer in &answers {
+            print(&(answer.text(&after_loss(unit)) + "\n"));
         }
     }
     Ok(0)
@@ -159,13 +180,13 @@ fn answers(
 }
 
 impl Answer {
-    fn text(&self) -> String {
+    fn text(&self, unit: &str) -> String {
         match self {
-            Self::Optimal(p) => answer::prediction(p),
-            Self::Inverse(p) => answer::inverse(p),
-            Self::Chosen(p) => answer::chosen(p),
-            Self::Serving(p) => answer::serving(p),
-            Self::Limited(p) => answer::limited(p),
+            Self::Optimal(p) => answer::prediction(p, unit),
+            Self::Inverse(p) => answer::inverse(p, unit),
+            Self::Chosen(p) => answer::chosen(p, unit),
+            Self::Serving(p) => answer::serving(p, unit),
+            Self::Limited(p) => answer::limited(p, unit),
         }
     }
 

@@ -11,6 +11,7 @@ use super::train::{Training, stop_on_signals};
 use super::{Failure, print, show};
 use crate::device::{self, Wanted};
 use crate::error::exit;
+use crate::fit::{Options, Pins};
 use crate::fs::{Disk as _, Os};
 use crate::ledger::{self, Ledger, State};
 use crate::plan::Cell;
@@ -77,7 +78,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         eprint!("{}", summary(&study, &ledger));
         return Ok(u8::from(ledger.has_failures()));
     }
-    finish(Recorded::open(&results, &args.dirs.results)?, &out, started)
+    finish(Recorded::open(&results, &args.dirs.results)?, &out, &Pins::default(), started)
 }
 
 pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {
@@ -86,7 +87,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {
         Input::Results(dir) => {
             let recorded = Recorded::open(&dir, &args.dirs.results)?;
             let out = open::of_sweep(&recorded.name, &args.dirs.analysis)?;
-            finish(recorded, &out, started)
+            finish(recorded, &out, &args.pinned.pins()?, started)
         }
         input => written(&input, args, started),
     }
@@ -94,11 +95,15 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {
 
 /// The figures and the report of a fit that was written, or of a table, which is fitted first.
 fn written(input: &Input, args: &ReportArgs, started: Instant) -> Result<u8, Failure> {
-    let study = input.study(&args.dirs.results, &args.columns.options())?;
+    let study = input.study(&args.dirs.results, &args.columns.options()?)?;
     let out = input.place(&study.name, &args.dirs.analysis)?;
+    let pins = args.pinned.pins()?;
     let analysis = match input {
-        Input::Fit(path) => super::predict::read(path)?,
-        _ => analysis::analyse(&study, &study.options())?,
+        Input::Fit(path) => {
+            open::unpinned(path, &pins)?;
+            super::predict::read(path)?
+        }
+        _ => analysis::analyse(&study, &Options { pins, ..study.options() })?,
     };
     let predictions = analysis::predictions(&study, &analysis);
     analysis::write(&out, &study, &analysis, &predictions)?;
@@ -113,7 +118,7 @@ fn written(input: &Input, args: &ReportArgs, started: Instant) -> Result<u8, Fai
 }
 
 /// The ledger, the fit, the figures and the report, from what is recorded.
-fn finish(recorded: Recorded, out: &Path, started: Instant) -> Result<u8, Failure> {
+fn finish(recorded: Recorded, out: &Path, pins: &Pins, started: Instant) -> Result<u8, Failure> {
     let csv = ledger::csv(&recorded.ledger).map_err(|e| Failure {
         message: format!("cannot write the ledger as CSV: {e}"),
         code: exit::BUG,
@@ -127,7 +132,9 @@ fn finish(recorded: Recorded, out: &Path, started: Instant) -> Result<u8, Failur
         u8::from(recorded.ledger.has_failures())
     };
     let study = Analysed::recorded(recorded);
-    let (analysis, refusal) = analysis::analyse_or_refuse(&study, &study.options());
+    pins.allowed(&study.table)?;
+    let options = Options { pins: *pins, ..study.options() };
+    let (analysis, refusal) = analysis::analyse_or_refuse(&study, &options);
     let predictions = analysis::predictions(&study, &analysis);
     analysis::write(out, &study, &analysis, &predictions)?;
     match &refusal {

@@ -14,7 +14,7 @@ use crate::ledger::event::Event;
 use crate::ledger::log::Attempt;
 use crate::ledger::{self, FAILURES, State, cell_dir};
 use crate::predict::FormShare;
-use crate::units::{count, digits3, flops};
+use crate::units::{NATS_PER_TOKEN, count, digits3, flops};
 
 /// Longest forecast that is read [bytes].
 const MAX_FORECAST: u64 = 16 << 20;
@@ -137,7 +137,7 @@ fn scored(forecast: &Forecast, state: &State) -> Option<Score> {
 /// What a forecast says, in a few lines.
 pub(super) fn foretold(f: &Forecast) -> String {
     format!(
-        "Forecast {} of {}, locked {}\n  run       {}  {} FLOP, N {}, D {}, D/N {}\n  predicted {:.4} nats/token \
+        "Forecast {} of {}, locked {}\n  run       {}  {} FLOP, N {}, D {}, D/N {}\n  predicted {:.4} {NATS_PER_TOKEN} \
          ({:.4}..{:.4}, {:.0}%), {}\n  reach     {} times the largest compute that was fitted\n",
         &f.sha256[..8],
         f.sweep,
@@ -186,7 +186,11 @@ fn beside(f: &Forecast, score: &Score) -> String {
     let rows = rows.map(|(kind, s, share)| {
         vec![kind.to_owned(), s.by.clone(), format!("{:.4}", s.predicted), percent(s.error), share]
     });
-    out += &super::show::table(&["", "by", "predicted", "error", "share"], 2, rows.collect());
+    out += &super::show::table(
+        &["", "by", "predicted", "error", "share"],
+        2,
+        &rows.collect::<Vec<_>>(),
+    );
     out + "  Errors are predicted over measured, minus one; z is ln(measured / predicted)\n  in predicted standard deviations.\n"
 }
 

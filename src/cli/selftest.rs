@@ -59,7 +59,7 @@ fn opened(path: &Path, args: &SelftestArgs) -> Result<Analysis, Failure> {
         Study::recorded(Recorded::open(path, &PathBuf::from("results"))?)
     } else {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Study::imported(name, import::read(path, &args.columns.options())?)
+        Study::imported(name, import::read(path, &args.columns.options()?)?)
     };
     let options = Options { bootstrap: 0, holdout: 0, delta: args.delta, ..Options::default() };
     analysis::analyse(&study, &options)
@@ -158,7 +158,7 @@ fn text(t: &Selftest) -> String {
     });
     let header =
         ["method", "parameter", "truth", "covered", "+-", "width", "bias", "studies", "verdict"];
-    out += &table(&header, 2, rows.collect());
+    out += &table(&header, 2, &rows.collect::<Vec<_>>());
     if t.refused > 0 {
         out += &format!("  {} studies could not be fitted at all.\n", t.refused);
     }

@@ -1,36 +1,17 @@
 //! Tables for the terminal.
 
-use comfy_table::presets;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
-
+pub(super) use super::layout::table;
+use super::layout::wrapped;
 use crate::fit::{Analysis, Fit, Opinion, SensitivityRow, SizeNoise};
 use crate::ledger::{Ledger, State};
 use crate::plan::cost::Room;
 use crate::plan::{Cell, Recipe};
 use crate::predict::{self, FormShare};
-use crate::units::{bytes, count, digits3, duration, flops};
-
-/// A table with a header; columns from `left` on are numbers and sit right.
-pub(super) fn table(header: &[&str], left: usize, rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.to_vec());
-    for row in rows {
-        table.add_row(row);
-    }
-    for (i, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if i >= left {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let text: Vec<String> = table.lines().map(|l| format!("  {}", l.trim_end())).collect();
-    text.join("\n") + "\n"
-}
+use crate::units::{NATS_PER_TOKEN, after_loss, bytes, count, digits3, duration, flops};
 
 /// Warnings, one a line.
 pub(super) fn warnings<T: std::fmt::Display>(warnings: &[T]) -> String {
-    warnings.iter().fold(String::new(), |out, w| out + &format!("warning: {w}\n"))
+    warnings.iter().fold(String::new(), |out, w| out + &wrapped(&format!("warning: {w}\n")))
 }
 
 /// Every planned cell, smallest budget first, with times if they are known, and costs if seconds have some.
@@ -114,7 +95,7 @@ pub(super) fn plan(
     if usd.is_some() {
         header.push("cost");
     }
-    table(&header, 2, rows.collect())
+    table(&header, 2, &rows.collect::<Vec<_>>())
         + "\n  N: matrices of blocks and head (matmul). C = FLOP/tok x D, exact: attention (causal) and\n  \
            head counted, input embedding not. 6N beside it is what C = 6ND would take for FLOP/tok.\n"
 }
@@ -167,9 +148,9 @@ pub(super) fn ledger(ledger: &Ledger) -> String {
         ]
     });
     let header = ["cell", "state", "C", "N", "D", "D/N", "loss ", "bits/byte", "tok/s", "time"];
-    let mut out = table(&header, 2, rows.collect());
+    let mut out = table(&header, 2, &rows.collect::<Vec<_>>());
     if ledger.cells.iter().any(|(c, _)| c.budget.is_some()) {
-        out += "  * lowest loss of its budget [nats/token, held-out]\n";
+        out += &format!("  * lowest loss of its budget [{NATS_PER_TOKEN}, held-out]\n");
     }
     for (cell, state) in cells {
         if let Some(why) = state.why() {
@@ -190,6 +171,7 @@ fn loss(state: &State) -> Option<f64> {
 pub(super) fn fits(analysis: &Analysis) -> String {
     let mut out = String::new();
     let level = analysis.fits.first().map_or(0.9, |f| f.level);
+    let pins = &analysis.pins;
     // Quantities down, methods across: their disagreement is read along a line.
     let with = |fit: &Fit, name: &str| {
         let value = match (name, fit.params) {
@@ -204,6 +186,7 @@ pub(super) fn fits(analysis: &Analysis) -> String {
         };
         match (value, fit.intervals.get(name)) {
             (None, _) => "-".to_owned(),
+            (Some(v), None) if pins.get(name).is_some() => format!("{v} pinned"),
             (Some(v), None) => short(v),
             (Some(v), Some([lo, hi])) => format!("{} ({}..{})", short(v), short(*lo), short(*hi)),
         }
@@ -225,7 +208,7 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     }
     let header: Vec<&str> =
         std::iter::once("").chain(analysis.fits.iter().map(|f| f.method.as_str())).collect();
-    out += &table(&header, 1, rows);
+    out += &table(&header, 1, &rows);
     out += &format!(
         "  N: {}, C: {}, loss: {}; in brackets the {:.0}% interval of the parameter (bootstrap), not of a run's loss.\n",
         analysis.convention.params,
@@ -309,7 +292,8 @@ pub(super) fn shares(forms: &[FormShare]) -> String {
 
 /// E by all forms, and what it should be where that is known.
 fn irreducible(analysis: &Analysis) -> String {
-    let averaged = predict::irreducible(analysis);
+    // A pinned E is no result.
+    let averaged = predict::irreducible(analysis).filter(|_| analysis.pins.e.is_none());
     let mut out = String::new();
     if let Some(i) = &averaged {
         out += &format!(
@@ -322,7 +306,8 @@ fn irreducible(analysis: &Analysis) -> String {
     }
     let Some(entropy) = analysis.entropy else { return out };
     let off = |e: f64| format!("{:+.1}%", 100.0 * (e / entropy - 1.0));
-    out += &format!("  The data's exact entropy is {entropy:.4} nats/token");
+    let unit = after_loss(&analysis.convention.loss);
+    out += &format!("  The data's exact entropy is {entropy:.4}{unit}");
     if let Some(i) = &averaged {
         let inside = (i.e.lo..=i.e.hi).contains(&entropy);
         let place = if inside { "inside" } else { "outside" };
@@ -367,9 +352,9 @@ fn forms(analysis: &Analysis) -> String {
         "N* at 10x",
         "loss at 10x",
     ];
-    let mut out = "\n".to_owned() + &table(&header, 1, rows.collect());
-    out += "  Forms of law on the same runs. dAICc: how well one fits, 0 is best. counts: its part in every answer, by how\n  \
-         well it predicted the larger runs from the smaller.\n";
+    let mut out = "\n".to_owned() + &table(&header, 1, &rows.collect::<Vec<_>>());
+    out += "  Forms of law on the same runs. dAICc: how well one fits, 0 is best. counts: its part in every answer, by how \
+            well it predicted the larger runs from the smaller.\n";
     for missing in &analysis.laws_missing {
         out += &format!("  {}: not fitted: {}.\n", missing.law, missing.reason);
     }

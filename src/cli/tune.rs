@@ -278,7 +278,7 @@ fn text(tuning: &Tuning, optim: &OptimSpec, out: &Path) -> String {
         tuning.sweep,
         tuning.runs.len(),
         100.0 * tuning.level,
-        show::table(&header, 0, rows.collect())
+        show::table(&header, 0, &rows.collect::<Vec<_>>())
     );
     if let Some(noise) = tuning.noise {
         let of = if noise.from_seeds { "between seeds" } else { "about the parabolas" };
@@ -358,5 +358,5 @@ fn agreement(tuning: &Tuning, optim: &OptimSpec) -> String {
         return String::new();
     }
     let header = ["[optim]", "N", "D", "sweep says", "best", "ratio", "interval"];
-    format!("\nThe sweep's own [optim] against the vertices:\n{}", show::table(&header, 1, rows))
+    format!("\nThe sweep's own [optim] against the vertices:\n{}", show::table(&header, 1, &rows))
 }

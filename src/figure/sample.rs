@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use crate::fit::{Analysis, Compute, FIT_VERSION, Options, Surface, analyse};
+use crate::fit::{Analysis, Compute, FIT_VERSION, Options, Pins, Surface, analyse};
 use crate::points::{Convention, Counts, Curve, Exclusion, Point, Table};
 use crate::predict::{Prediction, at_flops};
 
@@ -24,6 +24,8 @@ pub(crate) fn empty() -> Analysis {
             flops: "exact".into(),
             loss: "nats/token".into(),
         },
+        loss_column: None,
+        pins: Pins::default(),
         compute: Compute::SixNd,
         points: vec![],
         repeated: vec![],
@@ -45,6 +47,7 @@ pub(crate) fn empty() -> Analysis {
         health: None,
         entropy: None,
         bytes_per_token: None,
+        uniform_loss: None,
         warnings: vec![],
     }
 }

@@ -151,7 +151,7 @@ fn trial(rival: &Rival<'_>, cut: &Cut) -> Option<Trial> {
         let error = fitted.ln_loss(&Run::of(point)) - point.loss.ln();
         if error.is_finite() { error.clamp(-LOST, LOST) } else { LOST }
     };
-    let spare = (own.len() - rival.fitted.law.free).max(1) as f64;
+    let spare = (own.len() - fitted.free()).max(1) as f64;
     Some(Trial {
         scatter: fitted.solution.rss / spare,
         errors: cut.beyond.iter().map(off).collect(),

@@ -208,8 +208,9 @@ pub(super) fn surfaces(
     delta: f64,
     (count, seed, scheme): (usize, u64, Scheme),
 ) -> Refits {
+    let free = sample.pins.free();
     let noises =
-        [lse_fit, varpro_fit].map(|fit| clusters.noise(&sample.residuals(&fit.surface), 5));
+        [lse_fit, varpro_fit].map(|fit| clusters.noise(&sample.residuals(&fit.surface), free));
     let (lse, varpro) = (0..count)
         .into_par_iter()
         .map(|draw| {

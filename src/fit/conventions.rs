@@ -36,7 +36,7 @@ pub(super) fn compare(points: &[Point], options: &Options) -> Vec<ConventionFit>
             if recounted.iter().any(|p| !(p.params.is_finite() && p.params > 0.0)) {
                 return None;
             }
-            let sample = Sample::new(&recounted);
+            let sample = Sample::pinned(&recounted, options.pins);
             if sample.unfit().is_some() {
                 return None;
             }

@@ -22,6 +22,7 @@ use crate::fit::averaging::{self, Rival};
 use crate::fit::bootstrap::{Clusters, Scheme};
 use crate::fit::groups::{self, Group};
 use crate::fit::law::{self, Fitted, LAWS, Law, Run, Scale};
+use crate::fit::pins::Pins;
 use crate::fit::result::{
     Ahead, Averaging, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
 };
@@ -44,8 +45,8 @@ impl LawFit {
 
     /// The fitted and given values, without those that follow from them.
     pub(crate) fn fitted(&self) -> Vec<f64> {
-        let given = self.form().map_or(0, |law| law.given);
-        self.params.iter().take(self.k + given).map(|p| p.value).collect()
+        let all = self.form().map_or(self.k, |law| law.free + law.given);
+        self.params.iter().take(all).map(|p| p.value).collect()
     }
 
     /// The loss of a run [nats/token].
@@ -76,9 +77,9 @@ impl Tried {
 const REPETITION: &str = "repetition";
 
 /// That law on fresh and repeated runs, or what these lack.
-pub(super) fn repetition(points: &[Point]) -> Result<Tried, String> {
+pub(super) fn repetition(points: &[Point], pins: Pins) -> Result<Tried, String> {
     let law = Law::named(REPETITION).ok_or("no law of repetition")?;
-    try_on(law, points, &[])
+    try_on(law, points, &[], pins)
 }
 
 /// Every law on the runs.
@@ -106,7 +107,7 @@ pub(super) fn compare(
     // Collected in the order of the laws, so the number of threads changes nothing.
     let all: Vec<Option<Result<Tried, String>>> = LAWS
         .par_iter()
-        .map(|law| (law.name != REPETITION).then(|| try_on(law, points, groups)))
+        .map(|law| (law.name != REPETITION).then(|| try_on(law, points, groups, options.pins)))
         .collect();
     let mut repetition = Some(repetition);
     for (law, outcome) in LAWS.iter().zip(all) {
@@ -155,9 +156,14 @@ fn clusters_of(form: &Tried) -> Clusters {
     Clusters::new(form.points.iter().map(|p| p.cluster.as_str()))
 }
 
-fn try_on(law: &'static Law, points: &[Point], groups: &[Group]) -> Result<Tried, String> {
+fn try_on(
+    law: &'static Law,
+    points: &[Point],
+    groups: &[Group],
+    pins: Pins,
+) -> Result<Tried, String> {
     let rows = law.rows(points, groups);
-    let (fitted, points) = law::robust(law, &pick(points, &rows))?;
+    let (fitted, points) = law::robust(law, &pick(points, &rows), pins)?;
     Ok(Tried { fitted, rows, points })
 }
 
@@ -183,7 +189,7 @@ fn dress(
 ) -> LawFit {
     let Tried { fitted, rows, .. } = form;
     let (law, solution) = (fitted.law, &fitted.solution);
-    let (n, k) = (rows.len(), law.free);
+    let (n, k) = (rows.len(), fitted.free());
     let values = law.values.iter().zip(fitted.values()).map(|(v, (value, sd))| LawValue {
         name: v.name.into(),
         value,
@@ -230,7 +236,7 @@ fn dress(
 /// The form on other data of the same kind, as `bootstrap` makes them: the fitted values of each draw.
 fn draw(form: &Tried, clusters: &Clusters, options: &Options) -> Vec<Vec<f64>> {
     let (fitted, free, points) = (&form.fitted, form.fitted.law.free, &form.points);
-    let noise = clusters.noise(&residuals(form), free);
+    let noise = clusters.noise(&residuals(form), fitted.free());
     let laws: Vec<f64> = points.iter().map(|p| fitted.ln_loss(&Run::of(p))).collect();
     let seed = options.seed ^ 0x0005;
     let one = |draw: usize| {

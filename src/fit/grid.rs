@@ -11,20 +11,26 @@ use multiversion::multiversion;
 
 use crate::fit::lanes::{LANES, Lanes, exp};
 use crate::fit::newton::Vector;
+use crate::fit::pins::Pins;
 use crate::fit::sample::{Mean, Means};
 
 /// The projected objective on a grid of exponents.
 pub(super) struct Grid {
-    exponents: Vec<f64>,
+    /// Values of alpha, and of beta.
+    sizes: Vec<f64>,
+    data: Vec<f64>,
     /// (residual sum of squares, [E, A, B]) for alpha major, beta minor.
     cells: Vec<(f64, [f64; 3])>,
 }
 
 impl Grid {
-    /// The square grid of `nodes` exponents from 0.02 to 3, log-spaced.
-    pub(super) fn over(means: &Means, nodes: usize) -> Self {
-        let exponents: Vec<f64> =
-            (0..nodes).map(|i| 0.02 * (150.0_f64).powf(i as f64 / (nodes - 1) as f64)).collect();
+    /// The square grid of `nodes` exponents from 0.02 to 3, log-spaced; a pinned one is its only value, and so is E.
+    pub(super) fn over(means: &Means, nodes: usize, pins: Pins) -> Self {
+        let spaced = |i: usize| 0.02 * (150.0_f64).powf(i as f64 / (nodes - 1) as f64);
+        let or = |pin: Option<f64>| {
+            pin.map_or_else(|| (0..nodes).map(spaced).collect::<Vec<f64>>(), |value| vec![value])
+        };
+        let (sizes, data) = (or(pins.alpha), or(pins.beta));
         let column = |of: fn(&Mean) -> Lanes| means.eights.iter().map(of).collect::<Vec<Lanes>>();
         let (loss, weight) = (column(|m| m.loss), column(|m| m.weight));
         let ones = vec![Lanes::all(1.0); weight.len()];
@@ -33,7 +39,7 @@ impl Grid {
         };
         let weighted_loss = times(&weight, &loss);
         // For each exponent its column, and the sums that it alone decides: u, u^2 and u L.
-        let alone = |column: &[Lanes]| -> Vec<(Vec<Lanes>, [f64; 3])> {
+        let alone = |column: &[Lanes], exponents: &[f64]| -> Vec<(Vec<Lanes>, [f64; 3])> {
             let with = |k: &f64| {
                 let u = powers(column, *k);
                 let weighted = times(&u, &weight);
@@ -42,44 +48,55 @@ impl Grid {
             };
             exponents.iter().map(with).collect()
         };
-        let (by_size, by_data) = (alone(&column(|m| m.x)), alone(&column(|m| m.y)));
+        let (by_size, by_data) = (alone(&column(|m| m.x), &sizes), alone(&column(|m| m.y), &data));
         let count = dot(&weight, &ones);
         let (l, ll) = (dot(&weighted_loss, &ones), dot(&weighted_loss, &loss) + means.within);
-        let mut cells = Vec::with_capacity(nodes * nodes);
+        let mut cells = Vec::with_capacity(sizes.len() * data.len());
         for (u, s) in &by_size {
             let weighted = times(u, &weight);
             for (v, d) in &by_data {
                 let uv = dot(&weighted, v);
                 let gram = [[count, s[0], d[0]], [s[0], s[1], uv], [d[0], uv, d[1]]];
-                cells.push(nonnegative(&gram, &[l, s[2], d[2]], ll));
+                let rhs = [l, s[2], d[2]];
+                cells.push(match pins.e {
+                    Some(e) => nonnegative_above(e, &gram, &rhs, ll),
+                    None => nonnegative(&gram, &rhs, ll),
+                });
             }
         }
-        Self { exponents, cells }
+        Self { sizes, data, cells }
     }
 
     /// The `n` nodes with the smallest sums, smallest first.
     pub(super) fn best(&self, n: usize) -> Vec<Vector> {
         let mut by_value: Vec<usize> = (0..self.cells.len()).collect();
         by_value.sort_by(|l, r| self.cells[*l].0.total_cmp(&self.cells[*r].0).then(l.cmp(r)));
-        let nodes = self.exponents.len();
+        let nodes = self.data.len();
         by_value.into_iter().take(n).map(|k| self.node(k / nodes, k % nodes)).collect()
     }
 
     /// `[A, alpha, B, beta, E]` at a node.
     pub(super) fn node(&self, i: usize, j: usize) -> Vector {
-        let (_, [e, a, b]) = self.cells[i * self.exponents.len() + j];
-        [a, self.exponents[i], b, self.exponents[j], e]
+        let (_, [e, a, b]) = self.cells[i * self.data.len() + j];
+        [a, self.sizes[i], b, self.data[j], e]
+    }
+
+    /// Every `n`th node in each direction, from the second on where there is one.
+    pub(super) fn every(&self, n: usize) -> Vec<Vector> {
+        let along = |values: &[f64]| (values.len().min(2) - 1..values.len()).step_by(n);
+        let row = |i: usize| along(&self.data).map(move |j| self.node(i, j));
+        along(&self.sizes).flat_map(row).collect()
     }
 
     /// Nodes that no neighbour is below.
     pub(super) fn local_minima(&self) -> Vec<Vector> {
-        let n = self.exponents.len();
+        let (m, n) = (self.sizes.len(), self.data.len());
         let at = |i: usize, j: usize| self.cells[i * n + j].0;
         let mut found = Vec::new();
-        for i in 0..n {
+        for i in 0..m {
             for j in 0..n {
-                let near = |v: usize| v.saturating_sub(1)..=(v + 1).min(n - 1);
-                if near(i).all(|p| near(j).all(|q| at(i, j) <= at(p, q))) {
+                let near = |v: usize, count: usize| v.saturating_sub(1)..=(v + 1).min(count - 1);
+                if near(i, m).all(|p| near(j, n).all(|q| at(i, j) <= at(p, q))) {
                     found.push(self.node(i, j));
                 }
             }
@@ -127,6 +144,22 @@ pub(super) fn nonnegative(gram: &[[f64; 3]; 3], rhs: &[f64; 3], ll: f64) -> (f64
     let singles = [[0], [1], [2]].map(|free| solve(gram, rhs, free));
     let fits = pairs.into_iter().chain(singles).flatten().filter_map(fit);
     fits.min_by(|l, r| l.0.total_cmp(&r.0)).unwrap_or((ll, [0.0; 3]))
+}
+
+/// The same with the first unknown given.
+fn nonnegative_above(e: f64, gram: &[[f64; 3]; 3], rhs: &[f64; 3], ll: f64) -> (f64, [f64; 3]) {
+    let above = [0.0, rhs[1] - e * gram[0][1], rhs[2] - e * gram[0][2]];
+    let left = ll - 2.0 * e * rhs[0] + e * e * gram[0][0];
+    let fit = |x: [f64; 3]| {
+        let rss = left - (x[1] * above[1] + x[2] * above[2]);
+        (x[1] >= 0.0 && x[2] >= 0.0).then_some((rss, [e, x[1], x[2]]))
+    };
+    if let Some(best) = solve(gram, &above, [1, 2]).and_then(fit) {
+        return best;
+    }
+    let fits =
+        [solve(gram, &above, [1]), solve(gram, &above, [2])].into_iter().flatten().filter_map(fit);
+    fits.min_by(|l, r| l.0.total_cmp(&r.0)).unwrap_or((left, [e, 0.0, 0.0]))
 }
 
 /// Solves the normal equations of the `free` unknowns by Cholesky, the rest being zero.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::fit::bootstrap::{self, Clusters};
 use crate::fit::groups::Group;
 use crate::fit::result::{HeldOut, Holdout};
-use crate::fit::sample::{self, Sample};
+use crate::fit::sample::Sample;
 use crate::fit::{Options, lse, noise, stats, varpro};
 use crate::points::Point;
 
@@ -31,7 +31,7 @@ pub(super) fn predict(
 ) -> Result<Holdout, String> {
     let kept = split(points, groups, options.holdout)?;
     let (fitted, held) = points.split_at(kept);
-    let sample = Sample::new(fitted);
+    let sample = Sample::pinned(fitted, options.pins);
     if let Some(reason) = sample.unfit() {
         return Err(reason);
     }
@@ -48,9 +48,9 @@ pub(super) fn predict(
     let plan = (options.bootstrap, options.seed ^ 0x0003, clusters.scheme());
     let refits = bootstrap::surfaces(&sample, &clusters, &huber, &squares, options.delta, plan);
     let draws = if method == "lse-huber" { refits.lse } else { refits.varpro };
-    let residual = sample::residual_sd(&sample.residuals(&lead.surface));
+    let residual = sample.residual_sd(&lead.surface);
     let sd = residual.max(noise::pooled_sd(fitted));
-    let dof = sample.len() as f64 - 5.0;
+    let dof = sample.len() as f64 - options.pins.free() as f64;
     let student = stats::Student::new(dof);
 
     let runs: Vec<HeldOut> = held

@@ -18,7 +18,7 @@ use crate::fit::huber::{self, Cells, Huber, huber};
 use crate::fit::newton::{self, Minimum, Objective, P, Vector};
 use crate::fit::result::Surface;
 use crate::fit::sample::{
-    self, MAX_EXPONENT, MIN_EXPONENT, NAMES, Sample, SurfaceFit, scaled, surface_of,
+    self, MAX_EXPONENT, MIN_EXPONENT, Sample, SurfaceFit, scaled, surface_of,
 };
 
 /// A term whose share of the smallest loss is below exp(-15) = 3e-7 has vanished.
@@ -33,13 +33,15 @@ pub(super) fn fit(sample: &Sample, delta: f64, also: &[Surface]) -> SurfaceFit {
     let total: f64 = sample.weight.iter().sum();
     let mean = sample.loss.iter().zip(&sample.weight).map(|(l, w)| l * w).sum::<f64>() / total;
     let (least, _) = sample.loss_range();
-    for e in [(-1.0_f64).exp(), (-0.5_f64).exp(), 1.0, 0.5_f64.exp(), 1.0_f64.exp(), 0.9 * least] {
-        if e >= 0.95 * least {
-            continue;
-        }
+    let usual =
+        [(-1.0_f64).exp(), (-0.5_f64).exp(), 1.0, 0.5_f64.exp(), 1.0_f64.exp(), 0.9 * least];
+    let usual = || usual.into_iter().filter(|e| *e < 0.95 * least).collect();
+    let or = |pin: Option<f64>| pin.map_or_else(|| EXPONENTS.to_vec(), |value| vec![value]);
+    let (alphas, betas) = (or(sample.pins.alpha), or(sample.pins.beta));
+    for e in sample.pins.e.map_or_else(usual, |e| vec![e]) {
         let half = (0.5 * (mean - e)).ln();
-        for alpha in EXPONENTS {
-            for beta in EXPONENTS {
+        for &alpha in &alphas {
+            for &beta in &betas {
                 starts.push([half, alpha, half, beta, e.ln()]);
             }
         }
@@ -82,11 +84,14 @@ pub fn objective(points: &[crate::points::Point], delta: f64, surface: &Surface)
 fn descend(sample: &Sample, cells: &[Cells], delta: f64, start: Vector) -> Minimum {
     let (least, most) = sample.loss_range();
     let (low, high) = (least.ln() - VANISHED, most.ln() + 3.0);
+    let mut lower = [low, MIN_EXPONENT, low, MIN_EXPONENT, low];
+    let mut upper = [high, MAX_EXPONENT, high, MAX_EXPONENT, least.ln()];
+    sample.hold(&mut lower, &mut upper, f64::ln);
     newton::minimise(
         &mut Huber::over(cells, delta),
         start,
-        &[low, MIN_EXPONENT, low, MIN_EXPONENT, low],
-        &[high, MAX_EXPONENT, high, MAX_EXPONENT, least.ln()],
+        &lower,
+        &upper,
         1e-30 * sample.len() as f64,
     )
 }
@@ -118,14 +123,14 @@ fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
     let logs = [v[0].exp(), v[1], v[2].exp(), v[3], if bound[4] { 0.0 } else { v[4].exp() }];
     let held: [bool; P] = std::array::from_fn(|i| best.held[i] || bound[i]);
     SurfaceFit {
-        surface: surface_of(&logs, sample.mean_x, sample.mean_y),
+        surface: sample.pins.on(surface_of(&logs, sample.mean_x, sample.mean_y)),
         objective: best.value,
         gradient: best.gradient,
         condition: newton::condition(&huber::gauss_newton(sample, &v), held),
         iterations: best.iterations,
         starts: minima.len(),
         starts_at_best: finite().filter(|m| m.value <= reach).count(),
-        at_bound: NAMES.iter().zip(bound).filter(|(_, b)| *b).map(|(n, _)| (*n).into()).collect(),
+        at_bound: sample.at_bound(bound),
     }
 }
 

@@ -34,6 +34,7 @@ pub mod least;
 mod lse;
 mod newton;
 mod noise;
+mod pins;
 mod profile;
 pub(crate) mod qr;
 mod repeats;
@@ -47,10 +48,12 @@ mod warning;
 
 use std::collections::BTreeMap;
 
+pub use pins::Pins;
 pub use result::*;
 pub use warning::{Code, Warning};
 
 use crate::points::{Point, Table};
+use crate::units::of_losses_in;
 use bootstrap::Clusters;
 use sample::{Sample, SurfaceFit};
 
@@ -74,6 +77,8 @@ pub struct Options {
     pub holdout: usize,
     /// Methods to report. The result lists them in the order of [`Method`].
     pub methods: Vec<Method>,
+    /// Parameters that are given and not fitted.
+    pub pins: Pins,
 }
 
 impl Default for Options {
@@ -85,6 +90,7 @@ impl Default for Options {
             seed: 0,
             holdout: 1,
             methods: Method::ALL.to_vec(),
+            pins: Pins::default(),
         }
     }
 }
@@ -155,6 +161,19 @@ pub enum FitError {
         /// What would do.
         want: &'static str,
     },
+    /// A pinned value that these runs rule out.
+    #[error(
+        "{name} is pinned at `{value}`, want {want}\n\
+         hint: --pin takes a value in the unit of the fitted losses, as `isoflop fit` without it prints E"
+    )]
+    BadPin {
+        /// The parameter.
+        name: &'static str,
+        /// The value.
+        value: f64,
+        /// What would do.
+        want: String,
+    },
     /// No method has anything to say about these runs.
     #[error(
         "these runs determine no law: {}\n\
@@ -198,7 +217,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     let points = admitted(table, options)?;
     let mut warnings = Vec::new();
     let corpus = repeats::corpus(&points);
-    let parted = repeats::part(points, &mut warnings);
+    let parted = repeats::part(points, options.pins, &mut warnings);
     let points = enough(parted.fresh)?;
     let groups = groups::budgets(&points);
     let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
@@ -206,6 +225,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     let wants = |method| options.methods.contains(&method);
     let mut lacking = Vec::new();
     checks::excluded(table, &mut warnings);
+    warnings.extend(options.pins.warning());
 
     let mut fits = surface_fits(&points, &clusters, &compute, options, &mut lacking, &mut warnings);
     let (mut isoflop, line) = isoflop::fit(&points, &groups, &compute, plan);
@@ -241,8 +261,11 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     } else {
         lacking.push(format!("envelope: {} runs on it, a line needs 3", envelope.len()));
     }
-    let forms::Compared { laws, missing: laws_missing, averaging } =
+    let forms::Compared { mut laws, missing: laws_missing, averaging } =
         forms::compare(&points, &groups, &clusters, &compute, options, parted.law);
+    for value in laws.iter_mut().flat_map(|law| &mut law.params) {
+        value.unit = of_losses_in(&value.unit, &table.convention.loss);
+    }
     if fits.is_empty() && laws.is_empty() && isoflop.iter().all(|b| b.excluded.is_some()) {
         return Err(FitError::Unidentifiable { what: lacking });
     }
@@ -283,8 +306,8 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         }
     }
     let sensitivity =
-        sensitivity::compare(&points, &groups, &compute, options.delta, &fits, &mut warnings);
-    let likelihood = profile::Likelihood::new(&points, &fits);
+        sensitivity::compare(&points, &groups, &compute, options, &fits, &mut warnings);
+    let likelihood = profile::Likelihood::new(&points, &fits, options.pins);
     let profile = likelihood
         .as_ref()
         .map_or_else(Vec::new, |l| profile::intervals(l, &points, &compute, options.level));
@@ -296,6 +319,8 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         version: FIT_VERSION,
         source: table.source.clone(),
         convention: table.convention.clone(),
+        loss_column: None,
+        pins: options.pins,
         compute,
         conventions: conventions::compare(&points, options),
         sensitivity,
@@ -312,6 +337,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         holdout,
         entropy: table.entropy,
         bytes_per_token: table.bytes_per_token,
+        uniform_loss: None,
         laws,
         laws_missing,
         averaging: Some(averaging),
@@ -335,7 +361,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
 /// [`FitError`]: a value or an option out of range, fewer than three runs, or no surface method that
 /// these runs determine.
 pub fn surfaces(table: &Table, compute: Compute, options: &Options) -> Result<Vec<Fit>, FitError> {
-    let parted = repeats::part(admitted(table, options)?, &mut Vec::new());
+    let parted = repeats::part(admitted(table, options)?, options.pins, &mut Vec::new());
     let points = enough(parted.fresh)?;
     let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
     let mut lacking = Vec::new();
@@ -353,6 +379,7 @@ pub fn surfaces(table: &Table, compute: Compute, options: &Options) -> Result<Ve
 fn admitted(table: &Table, options: &Options) -> Result<Vec<Point>, FitError> {
     checks::options(options)?;
     checks::values(table)?;
+    options.pins.allowed(table)?;
     enough(checks::sorted(&table.points))
 }
 
@@ -388,7 +415,7 @@ fn surface_fits(
     if wanted.is_empty() {
         return Vec::new();
     }
-    let sample = Sample::new(points);
+    let sample = Sample::pinned(points, options.pins);
     if let Some(reason) = sample.unfit() {
         lacking.push(format!("surface: {reason}"));
         return Vec::new();
@@ -457,7 +484,7 @@ fn dress(
         ("a", |d| d.1.a),
         ("b", |d| d.1.b),
     ];
-    for (name, of) in named {
+    for (name, of) in named.into_iter().filter(|(name, _)| sample.pins.get(name).is_none()) {
         let values: Vec<f64> = kept.iter().map(of).collect();
         if let Some(interval) = stats::percentile_interval(&values, level) {
             intervals.insert(name.to_string(), interval);
@@ -474,7 +501,7 @@ fn dress(
         frontier,
         intervals,
         level,
-        residual_sd: Some(sample::residual_sd(&sample.residuals(&fit.surface))),
+        residual_sd: Some(sample.residual_sd(&fit.surface)),
         certificate: Certificate {
             starts: fit.starts,
             starts_at_best: fit.starts_at_best,

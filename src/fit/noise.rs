@@ -72,7 +72,7 @@ pub(super) fn estimate(
     let pure: f64 = distinct.iter().map(|logs| squares(logs)).sum();
     let lack_of_fit = likelihood
         .filter(|_| copies.is_empty())
-        .and_then(|l| lack_of_fit(l.squares, pure, dof, groups.len()));
+        .and_then(|l| lack_of_fit((l.squares, l.free()), pure, dof, groups.len()));
     let noise = Noise { replicates, sd: (pure / dof as f64).sqrt(), dof, by_size, lack_of_fit };
     if let Some(LackOfFit { f, p, .. }) = lack_of_fit
         && p < WORTH_SAYING
@@ -129,8 +129,14 @@ pub(super) fn pooled_sd(points: &[Point]) -> f64 {
     estimate(points, None, &mut Vec::new()).map_or(0.0, |noise| noise.sd)
 }
 
-fn lack_of_fit(squares: f64, pure: f64, dof: usize, distinct: usize) -> Option<LackOfFit> {
-    let lack = distinct.checked_sub(5).filter(|d| *d > 0)?;
+/// `squares`: the law's, and how many of its parameters were fitted.
+fn lack_of_fit(
+    (squares, free): (f64, usize),
+    pure: f64,
+    dof: usize,
+    distinct: usize,
+) -> Option<LackOfFit> {
+    let lack = distinct.checked_sub(free).filter(|d| *d > 0)?;
     let f = ((squares - pure) / lack as f64).max(0.0) / (pure / dof as f64);
     let p = FisherSnedecor::new(lack as f64, dof as f64).ok()?.sf(f);
     (f.is_finite() && p.is_finite()).then_some(LackOfFit { f, dof: lack, p })
@@ -250,10 +256,10 @@ mod tests {
     #[test]
     fn the_test_has_the_tail_of_f() {
         // S - S_pure = 6 over 2, S_pure = 4 over 8: f = 6.
-        let test = lack_of_fit(10.0, 4.0, 8, 7).unwrap();
+        let test = lack_of_fit((10.0, 5), 4.0, 8, 7).unwrap();
         assert!((test.f - 6.0).abs() < 1e-12 && test.dof == 2);
         assert!((test.p - (1.0_f64 + 12.0 / 8.0).powi(-4)).abs() < 1e-10, "{test:?}");
-        assert_eq!(lack_of_fit(10.0, 4.0, 8, 5), None);
+        assert_eq!(lack_of_fit((10.0, 5), 4.0, 8, 5), None);
     }
 
     #[test]

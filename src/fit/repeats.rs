@@ -26,7 +26,7 @@
 use crate::fit::forms::{self, Tried};
 use crate::fit::result::LawFit;
 use crate::fit::sample::Sample;
-use crate::fit::{Code, Warning, checks};
+use crate::fit::{Code, Pins, Warning, checks};
 use crate::points::Point;
 
 /// Epochs up to which a run counts as fresh.
@@ -76,8 +76,8 @@ pub(super) fn corpus(points: &[Point]) -> Option<f64> {
 }
 
 /// Parts sorted runs, and says so.
-pub(super) fn part(points: Vec<Point>, warnings: &mut Vec<Warning>) -> Parted {
-    let law = forms::repetition(&points);
+pub(super) fn part(points: Vec<Point>, pins: Pins, warnings: &mut Vec<Warning>) -> Parted {
+    let law = forms::repetition(&points, pins);
     let all = points.len();
     let repeated: Vec<Point> = points.iter().filter(|p| epochs(p) > HARDLY).cloned().collect();
     if repeated.is_empty() {

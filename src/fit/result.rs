@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fit::pins::Pins;
 use crate::fit::warning::Warning;
 use crate::health::Health;
 use crate::points::{Convention, Exclusion, Point};
@@ -23,6 +24,12 @@ pub struct Analysis {
     pub source: String,
     /// What N and C mean here.
     pub convention: Convention,
+    /// The column of the losses, of a table that somebody brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_column: Option<String>,
+    /// Parameters that were given and not fitted. Nothing where all were fitted.
+    #[serde(default, skip_serializing_if = "Pins::is_empty")]
+    pub pins: Pins,
     /// How FLOPs per token depend on N: the constraint of the compute-optimal frontier.
     pub compute: Compute,
     /// The rows that were fitted, as the table has them.
@@ -65,6 +72,9 @@ pub struct Analysis {
     pub entropy: Option<f64>,
     /// Bytes per token of the held-out text [bytes/token].
     pub bytes_per_token: Option<f64>,
+    /// Loss of a guess that favours no token, ln V, where the vocabulary is known [unit of the losses].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uniform_loss: Option<f64>,
     /// Every form of law that the runs can determine, fitted to the same runs.
     #[serde(default)]
     pub laws: Vec<LawFit>,

@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use crate::fit::lanes::Lanes;
-use crate::fit::newton::Vector;
+use crate::fit::newton::{P, Vector};
+use crate::fit::pins::Pins;
 use crate::fit::result::Surface;
 use crate::points::Point;
 
@@ -27,11 +28,18 @@ pub(crate) struct Sample {
     pub(super) mean_x: f64,
     /// Mean ln D of the full data.
     pub(super) mean_y: f64,
+    /// Parameters that no fit to these runs moves.
+    pub(super) pins: Pins,
 }
 
 impl Sample {
     /// Columns of `points`, in their order. The caller has sorted them.
     pub(crate) fn new(points: &[Point]) -> Self {
+        Self::pinned(points, Pins::default())
+    }
+
+    /// The same for fits that leave the parameters of `pins` where they are.
+    pub(super) fn pinned(points: &[Point], pins: Pins) -> Self {
         let n = points.len().max(1) as f64;
         let mean_x = points.iter().map(|p| p.params.ln()).sum::<f64>() / n;
         let mean_y = points.iter().map(|p| p.tokens.ln()).sum::<f64>() / n;
@@ -43,7 +51,33 @@ impl Sample {
             weight: vec![1.0; points.len()],
             mean_x,
             mean_y,
+            pins,
         }
+    }
+
+    /// Closes the box of the optimiser ([`NAMES`]) about the pinned parameters; `floor`: E as it has it.
+    pub(super) fn hold(&self, lower: &mut Vector, upper: &mut Vector, floor: impl Fn(f64) -> f64) {
+        let Pins { e, alpha, beta } = self.pins;
+        for (i, value) in [(1, alpha), (3, beta), (4, e.map(floor))] {
+            if let Some(value) = value {
+                (lower[i], upper[i]) = (value, value);
+            }
+        }
+    }
+
+    /// Names of the parameters that ended at a bound, by the optimiser's order; a pinned one has none.
+    pub(super) fn at_bound(&self, bound: [bool; P]) -> Vec<String> {
+        let ended = NAMES.iter().zip(bound).filter(|(_, bound)| *bound).map(|(name, _)| *name);
+        ended.filter(|name| self.pins.get(name).is_none()).map(Into::into).collect()
+    }
+
+    /// Standard deviation of ln(measured / fitted) with the degrees of freedom that the parameters leave.
+    ///
+    /// Sums of squares, not a robust scale: an outlier widens every interval, which is the safe side.
+    pub(super) fn residual_sd(&self, surface: &Surface) -> f64 {
+        let residuals = self.residuals(surface);
+        let dof = (residuals.len() as f64 - self.pins.free() as f64).max(1.0);
+        (residuals.iter().map(|r| r * r).sum::<f64>() / dof).sqrt()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -128,8 +162,9 @@ impl Sample {
     /// Why this sample cannot determine five parameters, or nothing when it may.
     pub(super) fn unfit(&self) -> Option<String> {
         let n = self.len();
-        if n < 6 {
-            return Some(format!("{n} runs cannot determine 5 parameters and their scatter"));
+        let free = self.pins.free();
+        if n <= free {
+            return Some(format!("{n} runs cannot determine {free} parameters and their scatter"));
         }
         self.confounded()
     }
@@ -205,14 +240,6 @@ pub(super) fn distinct_logs(column: &[f64], apart: f64) -> usize {
 /// Term `factor * exp(-exponent * mean)`: the factor as seen from the centre of the data.
 pub(super) fn scaled(factor: f64, exponent: f64, mean: f64) -> f64 {
     if factor > 0.0 { (factor.ln() - exponent * mean).exp() } else { 0.0 }
-}
-
-/// Standard deviation of residuals with the degrees of freedom that five parameters leave.
-///
-/// Sums of squares, not a robust scale: an outlier widens every interval, which is the safe side.
-pub(super) fn residual_sd(residuals: &[f64]) -> f64 {
-    let dof = (residuals.len() as f64 - 5.0).max(1.0);
-    (residuals.iter().map(|r| r * r).sum::<f64>() / dof).sqrt()
 }
 
 /// One surface fit before it is dressed for the reader.

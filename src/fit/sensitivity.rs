@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::fit::groups::Group;
 use crate::fit::result::{Analysis, Compute, Fit, SensitivityRow, Surface};
 use crate::fit::sample::{Sample, SurfaceFit};
-use crate::fit::{Code, Method, Warning, lse, varpro};
+use crate::fit::{Code, Method, Options, Pins, Warning, lse, varpro};
 use crate::points::Point;
 use crate::units::count;
 
@@ -74,18 +74,19 @@ impl Analysis {
 /// surface fit. A choice after which the runs could determine no law is left out; one after which they
 /// should have and did not is left out with a warning.
 ///
-/// - `delta`: Huber's delta of the leading fit [-].
+/// - `options`: those of the leading fit; pinned parameters stay pinned.
 pub(super) fn compare(
     points: &[Point],
     groups: &[Group],
     compute: &Compute,
-    delta: f64,
+    options: &Options,
     fits: &[Fit],
     warnings: &mut Vec<Warning>,
 ) -> Vec<SensitivityRow> {
     let Some((method, lead)) = fits.iter().find_map(|f| Some((&f.method, f.params?))) else {
         return Vec::new();
     };
+    let (delta, pins) = (options.delta, options.pins);
     let huber = *method == Method::LseHuber.name();
     let objective = if huber { Objective::Huber(delta) } else { Objective::Squares };
     let as_fitted = Choice { group: "", name: "as fitted".into(), objective, without: Vec::new() };
@@ -98,7 +99,7 @@ pub(super) fn compare(
     choices.extend(runs(points, objective, &lead));
     // Collected in the order of the choices, so the number of threads changes nothing.
     let refitted: Vec<Refit> =
-        choices.par_iter().map(|c| refit(points, compute, c, &lead)).collect();
+        choices.par_iter().map(|c| refit(points, compute, c, &lead, pins)).collect();
 
     let failed: Vec<&str> = choices
         .iter()
@@ -222,14 +223,20 @@ impl Refit {
     }
 }
 
-fn refit(points: &[Point], compute: &Compute, choice: &Choice, lead: &Surface) -> Refit {
+fn refit(
+    points: &[Point],
+    compute: &Compute,
+    choice: &Choice,
+    lead: &Surface,
+    pins: Pins,
+) -> Refit {
     let kept: Vec<Point> = points
         .iter()
         .enumerate()
         .filter(|(i, _)| choice.without.binary_search(i).is_err())
         .map(|(_, p)| p.clone())
         .collect();
-    let sample = Sample::new(&kept);
+    let sample = Sample::pinned(&kept, pins);
     if sample.unfit().is_some() {
         return Refit::TooLittle;
     }

@@ -16,7 +16,7 @@ use crate::fit::lanes::{LANES, Lanes, exp};
 use crate::fit::newton::{self, Derivatives, Matrix, Minimum, Objective, P, Vector};
 use crate::fit::result::Surface;
 use crate::fit::sample::{
-    MAX_EXPONENT, MIN_EXPONENT, Mean, Means, NAMES, Sample, SurfaceFit, scaled, surface_of,
+    MAX_EXPONENT, MIN_EXPONENT, Mean, Means, Sample, SurfaceFit, scaled, surface_of,
 };
 
 /// Nodes of the grid along each exponent; spaced by a factor of about 1.15 from 0.02 to 3.
@@ -28,14 +28,10 @@ const POLISHED: usize = 16;
 /// Fits from the local minima of the grid and its best nodes.
 pub(super) fn fit(sample: &Sample) -> SurfaceFit {
     let means = sample.means();
-    let grid = Grid::over(&means, NODES);
+    let grid = Grid::over(&means, NODES, sample.pins);
     let mut starts = grid.local_minima();
-    // Every eighth node in each direction: far starts, to see whether there is another basin.
-    for i in (1..NODES).step_by(8) {
-        for j in (1..NODES).step_by(8) {
-            starts.push(grid.node(i, j));
-        }
-    }
+    // Far starts, to see whether there is another basin.
+    starts.extend(grid.every(8));
     starts.extend(grid.best(POLISHED));
     let minima: Vec<Minimum> = starts.par_iter().map(|s| descend(sample, &means, *s)).collect();
     summarise(sample, &minima)
@@ -52,7 +48,7 @@ pub(super) fn refit(sample: &Sample, from: &Surface) -> SurfaceFit {
         from.e,
     ];
     let mut starts = vec![warm];
-    starts.extend(Grid::over(&means, 16).best(1));
+    starts.extend(Grid::over(&means, 16, sample.pins).best(1));
     let minima: Vec<Minimum> = starts.iter().map(|s| descend(sample, &means, *s)).collect();
     summarise(sample, &minima)
 }
@@ -60,13 +56,10 @@ pub(super) fn refit(sample: &Sample, from: &Surface) -> SurfaceFit {
 fn descend(sample: &Sample, means: &Means, start: Vector) -> Minimum {
     let (_, most) = sample.loss_range();
     let top = 1e3 * most;
-    newton::minimise(
-        &mut Squares::over(means),
-        start,
-        &[0.0, MIN_EXPONENT, 0.0, MIN_EXPONENT, 0.0],
-        &[top, MAX_EXPONENT, top, MAX_EXPONENT, top],
-        1e-30 * sample.len() as f64,
-    )
+    let mut lower = [0.0, MIN_EXPONENT, 0.0, MIN_EXPONENT, 0.0];
+    let mut upper = [top, MAX_EXPONENT, top, MAX_EXPONENT, top];
+    sample.hold(&mut lower, &mut upper, |e| e);
+    newton::minimise(&mut Squares::over(means), start, &lower, &upper, 1e-30 * sample.len() as f64)
 }
 
 /// What eight cells need to remember of a value for its derivatives.
@@ -177,14 +170,14 @@ fn summarise(sample: &Sample, minima: &[Minimum]) -> SurfaceFit {
     let bound = [gone(v[0]), at_end(v[1]), gone(v[2]), at_end(v[3]), gone(v[4])];
     let held: [bool; P] = std::array::from_fn(|i| best.held[i] || bound[i]);
     SurfaceFit {
-        surface: surface_of(&v, sample.mean_x, sample.mean_y),
+        surface: sample.pins.on(surface_of(&v, sample.mean_x, sample.mean_y)),
         objective: best.value,
         gradient: best.gradient,
         condition: newton::condition(&gauss_newton(sample, &v), held),
         iterations: best.iterations,
         starts: minima.len(),
         starts_at_best: finite().filter(|m| m.value <= reach).count(),
-        at_bound: NAMES.iter().zip(bound).filter(|(_, b)| *b).map(|(n, _)| (*n).into()).collect(),
+        at_bound: sample.at_bound(bound),
     }
 }
 

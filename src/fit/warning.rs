@@ -22,6 +22,8 @@ pub struct Warning {
 pub enum Code {
     /// Nothing could be fitted at all.
     NoFit,
+    /// Parameters were given and not fitted.
+    Pinned,
     /// Rows of the table are not in the fit.
     RowsExcluded,
     /// A method has no answer for these runs.
@@ -84,6 +86,10 @@ pub enum Code {
     BelowRuns,
     /// Tokens per parameter that no run has tried.
     RatioBeyondRuns,
+    /// A predicted loss above that of a guess which favours no token.
+    LossAboveGuess,
+    /// A predicted loss above every measured one.
+    LossAboveRuns,
     /// Draws in which no compute reaches the loss asked for: the interval is of the others.
     LossOutOfReach,
     /// A run that repeats its tokens more often than the runs of the fit.

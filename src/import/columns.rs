@@ -13,7 +13,7 @@ use super::roles::{ROLES, held_out, rank};
 use super::{Options, Taken};
 use crate::error::InputError;
 use crate::points::{Counts, Point, Remark, Topic};
-use crate::units::{count, parse_quantity};
+use crate::units::{AS_GIVEN, BITS_PER_BYTE, NATS_PER_TOKEN, count, parse_quantity};
 
 /// Columns in which rows of one study agree: a law mixes neither data nor tokenizers nor evaluations.
 const ONE_STUDY: [&str; 7] = [
@@ -310,9 +310,9 @@ impl Columns {
     /// What the loss is measured in, as far as the header tells.
     pub(super) fn loss_unit(&self) -> &'static str {
         match self.column("loss").and_then(|c| c.unit) {
-            Some(Unit::BitsPerByte) => "bits/byte",
-            Some(Unit::Nats | Unit::Bits | Unit::Perplexity) => "nats/token",
-            _ => "as given",
+            Some(Unit::BitsPerByte) => BITS_PER_BYTE,
+            Some(Unit::Nats | Unit::Bits | Unit::Perplexity) => NATS_PER_TOKEN,
+            _ => AS_GIVEN,
         }
     }
 
@@ -491,7 +491,7 @@ impl Columns {
         let unique = self.number(cells, "unique_tokens")?;
         let repeated = self.number(cells, "epochs").unwrap_or(None).map(|e| tokens / e.max(1.0));
         if let Some(vocab) = self.vocab.and_then(|at| parse_quantity(&cells[at]))
-            && self.loss_unit() != "bits/byte"
+            && self.loss_unit() != BITS_PER_BYTE
             && vocab > 1.0
             && loss > 1.02 * vocab.ln()
         {

@@ -7,7 +7,7 @@
 use super::columns::Columns;
 use crate::error::InputError;
 use crate::points::{Exclusion, Point, Remark, Table, Topic};
-use crate::units::{count, digits3, flops};
+use crate::units::{BITS_PER_BYTE, count, digits3, flops};
 
 /// No language model is smaller [parameters], and no run shorter [tokens].
 const LEAST: (f64, f64) = (100.0, 1000.0);
@@ -54,7 +54,7 @@ pub(super) fn check(
 
     let loss = median(points.iter().map(|p| p.loss));
     let name = columns.name("loss");
-    if columns.loss_unit() == "bits/byte" {
+    if columns.loss_unit() == BITS_PER_BYTE {
         if loss > RAW {
             let message = format!(
                 "`{name}` is {} in the middle, and raw text has 8 bits a byte",

@@ -9,7 +9,7 @@ use crate::health;
 use crate::plan::{Cell, Recipe};
 use crate::points::{CellRow, Convention, Curve, Exclusion, Point, Table};
 use crate::spec::Schedule;
-use crate::units::count;
+use crate::units::{NATS_PER_TOKEN, count};
 
 /// Points of one curve, spaced evenly in the logarithm of compute.
 const CURVE_POINTS: usize = 60;
@@ -162,7 +162,7 @@ pub fn points(name: &str, ledger: &Ledger) -> Table {
         convention: Convention {
             params: "matmul".into(),
             flops: "exact".into(),
-            loss: "nats/token".into(),
+            loss: NATS_PER_TOKEN.into(),
         },
         points: Vec::new(),
         excluded: Vec::new(),

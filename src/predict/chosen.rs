@@ -86,6 +86,7 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
     let repeated = repetition::on_known(&average, (ln_n, ln_d));
     warnings.extend(repeated.map(|r| scarce(&r, "D", analysis.convention.loss_unit())));
     let averaged = average.loss(params, tokens).ok_or_else(no_optimum)?;
+    warnings.extend(lead.implausible(averaged.loss.value));
     Ok(Chosen {
         params,
         tokens,

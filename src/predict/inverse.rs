@@ -10,6 +10,7 @@ use super::belief::Belief;
 use super::voice::{Voice, silent};
 use super::{Cost, Estimate, Fixed, FormShare, PredictError, path, positive};
 use crate::fit::{Analysis, Code, Compute, Warning};
+use crate::units::after_loss;
 
 /// What one method says about one point of the path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,7 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
     let ln_d = |c: f64, n: f64| c - compute.log_per_token(n).0;
     let (params, tokens) = (ln_n.exp(), ln_d(ln_c, ln_n).exp());
     let averaged = average.loss(params, tokens).ok_or_else(no_optimum)?;
+    warnings.extend(lead.implausible(averaged.loss.value));
     let methods: Vec<MethodInverse> =
         average.voices.iter().filter_map(|v| by_method(v, compute, fixed)).collect();
     let others = analysis.fits.iter().filter(|f| f.method != lead.method());
@@ -151,6 +153,7 @@ impl Average<'_> {
                 method: self.name(),
                 loss,
                 irreducible: floor.e.value,
+                unit: after_loss(&self.lead.analysis.convention.loss),
             },
             _ => self.lead.no_optimum(fixed),
         }

@@ -86,6 +86,7 @@ pub fn limited(
     let reached = |law: &dyn Belief, draw| Some(corpus.ln_loss(law, run, fed, draw));
     let averaged = average.loss_by(run.0, run.1, reached).ok_or_else(no_optimum)?;
     let mut warnings = lead.doubts(flops);
+    warnings.extend(lead.implausible(averaged.loss.value));
     warnings.extend(corpus.doubts(d / unique));
     warnings.extend(lead.unusual_ratio(d / n));
     Ok(Limited {

@@ -124,16 +124,18 @@ pub enum PredictError {
     },
     /// A loss at or below what the law leaves over with infinite compute.
     #[error(
-        "no compute reaches a loss of `{loss}`: {method} has E = {irreducible:.4} nats/token\n\
+        "no compute reaches a loss of `{loss}`: {method} has E = {irreducible:.4}{unit}\n\
          hint: ask for a loss above E; close above it the compute is anybody's guess"
     )]
     BelowIrreducible {
         /// The leading method.
         method: String,
-        /// What was asked for [nats/token].
+        /// What was asked for, in the unit of the fit's losses.
         loss: f64,
-        /// E of the leading law [nats/token].
+        /// E of the leading law, likewise.
         irreducible: f64,
+        /// That unit, with a space before it; empty where nobody said.
+        unit: String,
     },
     /// Money to spend on a device without a price.
     #[error(

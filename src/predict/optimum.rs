@@ -127,6 +127,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     let methods: Vec<MethodPrediction> =
         average.voices.iter().filter_map(|v| by_method(v, compute, flops)).collect();
     let mut warnings = lead.doubts(flops);
+    warnings.extend(lead.implausible(averaged.loss.value));
     warnings.extend(unheard(&average, params, tokens));
     disagreement(&methods, &mut warnings);
     let others = analysis.fits.iter().filter(|f| f.method != lead.method());

@@ -26,7 +26,7 @@ const SMALLER: f64 = 8.0;
 pub enum Quality {
     /// As good as the compute-optimal model of this training compute [FLOP].
     OptimalAt(f64),
-    /// This loss [nats/token].
+    /// This loss, in the unit of the fit.
     Loss(f64),
 }
 
@@ -120,6 +120,7 @@ pub fn serving(
     warnings.extend(lead.unusual_ratio(run.tokens / run.params));
     warnings.extend(out_of_reach(fixed, drawn.len(), average.drawn(|_| Some(())).len()));
     let loss = average.loss(run.params, run.tokens).ok_or_else(|| lead.no_optimum(fixed))?.loss;
+    warnings.extend(lead.implausible(loss.value));
     Ok(Serving {
         quality,
         demand,

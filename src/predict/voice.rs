@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Estimate, PredictError, path};
 use crate::fit::{Analysis, Code, Compute, Draws, Fit, Frontier, Surface, Warning, stats};
+use crate::units::after_loss;
 
 /// From here on a prediction is called an extrapolation.
 const FAR: f64 = 30.0;
@@ -25,7 +26,7 @@ pub enum Fixed {
     Params(f64),
     /// Training tokens D [tokens].
     Tokens(f64),
-    /// Loss [nats/token].
+    /// Loss, in the unit of the fit.
     Loss(f64),
 }
 
@@ -36,7 +37,7 @@ impl Fixed {
             Self::Flops(v) => ("compute", "FLOP", v),
             Self::Params(v) => ("model size", "parameters", v),
             Self::Tokens(v) => ("the number of training tokens", "tokens", v),
-            Self::Loss(v) => ("loss", "nats/token", v),
+            Self::Loss(v) => ("loss", "units of loss", v),
         }
     }
 }
@@ -97,6 +98,8 @@ pub(super) struct Voice<'a> {
     pub(super) seeds: f64,
     /// Whether the bias of approach 2 was taken off.
     pub(super) corrected: bool,
+    /// Parameters of a surface that were fitted [count].
+    free: usize,
 }
 
 impl<'a> Voice<'a> {
@@ -122,7 +125,20 @@ impl<'a> Voice<'a> {
         };
         let seeds = analysis.noise.as_ref().map_or(0.0, |noise| noise.sd);
         let scatter = fit.residual_sd.unwrap_or(0.0).max(seeds);
-        Self { fit, law, draws, scatter, seeds, corrected: bias.is_some() }
+        Self {
+            fit,
+            law,
+            draws,
+            scatter,
+            seeds,
+            corrected: bias.is_some(),
+            free: analysis.pins.free(),
+        }
+    }
+
+    /// Degrees of freedom that a surface leaves.
+    pub(super) fn dof(&self) -> f64 {
+        self.fit.n as f64 - self.free as f64
     }
 
     /// Standard deviation of ln L of one run about the law [-].
@@ -157,7 +173,7 @@ impl<'a> Voice<'a> {
         let Law::Surface(surface) = &self.law else { return None };
         let value = path::sound(of(surface)?)?;
         let centres: Vec<f64> = surfaces(&self.draws).filter_map(of).collect();
-        let (sd, dof) = (self.scatter, self.fit.n as f64 - 5.0);
+        let (sd, dof) = (self.scatter, self.dof());
         let student = stats::Student::new(dof);
         let noisy =
             |centres: &[f64]| stats::noisy_interval(centres, sd, student.as_ref()?, self.fit.level);
@@ -215,12 +231,34 @@ impl<'a> Lead<'a> {
         values.fold([f64::MAX, 0.0], |[l, h], v| [l.min(v), h.max(v)])
     }
 
+    /// Whether a predicted loss is one that no trained model should have: above that of a guess which favours no
+    /// token, or above every loss that was measured.
+    pub(super) fn implausible(&self, loss: f64) -> Option<Warning> {
+        let unit = after_loss(&self.analysis.convention.loss);
+        if let Some(guess) = self.analysis.uniform_loss.filter(|guess| loss > *guess) {
+            let text = format!(
+                "the predicted loss {loss:.4} is above {guess:.4}{unit}, which a guess reaches that favours no \
+                 token (ln V): no law of trained runs holds there"
+            );
+            return Some(Warning::new(Code::LossAboveGuess, text));
+        }
+        let [_, most] = self.range(|p| p.loss);
+        (loss > most).then(|| {
+            let text = format!(
+                "the predicted loss {loss:.4} is above every measured one (up to {most:.4}{unit}): the law is not \
+                 known there"
+            );
+            Warning::new(Code::LossAboveRuns, text)
+        })
+    }
+
     /// What to know before believing an answer at compute `flops`: distance from the runs, no intervals.
     pub(super) fn doubts(&self, flops: f64) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let [least, most] = self.range(|p| p.flops);
         warnings.extend(distance(flops, least, most));
         warnings.extend(silent(self.voice.fit));
+        warnings.extend(self.analysis.pins.warning());
         warnings
     }
 

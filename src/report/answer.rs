@@ -10,7 +10,7 @@ use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Fit};
 use crate::forecast::{Entry, Forecast, Score};
 use crate::predict::{Estimate, Prediction};
-use crate::units::{count, digits3};
+use crate::units::{after_loss, count, digits3};
 
 /// The answer, or the reason why there is none.
 pub(super) fn answer(input: &Input) -> Markup {
@@ -188,10 +188,7 @@ pub(super) fn doubts(input: &Input) -> Markup {
 
 /// The unit of the loss in a sentence: nothing where the table does not tell.
 fn in_unit(analysis: &Analysis) -> String {
-    match analysis.convention.loss.as_str() {
-        "as given" => String::new(),
-        unit => format!(" {unit}"),
-    }
+    after_loss(&analysis.convention.loss)
 }
 
 /// A convention of N as a person reads it.

@@ -50,7 +50,7 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
             "form in every answer, by how well it predicted the larger runs from the smaller. Held out: fitted without the largest budgets, which it then "
             "predicts. At 10×: the compute-optimal run at ten times the largest compute."
         }
-        @if let Some(i) = irreducible(analysis) {
+        @if let Some(i) = irreducible(analysis).filter(|_| analysis.pins.e.is_none()) {
             p {
                 "E averaged over the forms: " b { (format!("{:.4}", i.e.value)) } " (" (format!("{:.4}", i.e.lo)) " to "
                 (format!("{:.4}", i.e.hi)) ")"

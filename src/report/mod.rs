@@ -22,6 +22,7 @@ use crate::forecast::Entry;
 use crate::points::CellRow;
 use crate::predict::Prediction;
 use crate::tune::{Agreement, Tuning};
+use crate::units::after_loss;
 
 /// What a page is made of.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +97,9 @@ fn subtitle(input: &Input) -> String {
     }
     parts.push(format!("N: {}", a.convention.params));
     parts.push(format!("C: {}", a.convention.flops));
-    parts.extend(a.entropy.map(|e| format!("exact entropy {e:.4} nats/token")));
+    parts.extend(a.loss_column.as_ref().map(|column| format!("loss: {column}")));
+    let unit = after_loss(&a.convention.loss);
+    parts.extend(a.entropy.map(|e| format!("exact entropy {e:.4}{unit}")));
     parts.join(" · ")
 }
 

@@ -7,7 +7,7 @@ use super::{CellRow, Input};
 use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Compute, Fit, Holdout, Noise, SensitivityRow};
 use crate::predict::{Estimate, Prediction};
-use crate::units::{count, digits3};
+use crate::units::{BITS_PER_BYTE, NATS_PER_TOKEN, count, digits3};
 
 /// One head cell: name and unit, right-aligned when it heads numbers.
 fn head(name: &str, unit: &str, numeric: bool) -> Markup {
@@ -35,6 +35,7 @@ pub(super) fn fits(analysis: &Analysis) -> Markup {
                 td { b { (method_name(&fit.method)) } small { code { (fit.method) } ", n = " (fit.n) } }
                 @for (name, value) in coefficients(fit) {
                     td.n { @match value {
+                        Some(value) if analysis.pins.get(name).is_some() => { (value) small { "pinned" } }
                         Some(value) => (with_interval(value, named(fit, name))),
                         None => "–",
                     } }
@@ -450,7 +451,7 @@ pub(super) fn cells(input: &Input) -> Markup {
                 &[
                     ("Cell", "", false), ("State", "", false), ("N", "parameters", true), ("D", "tokens", true),
                     ("C", "FLOP", true), ("D/N", "", true), ("Shape", "", false), ("Peak rate", "1/step", true),
-                    ("Batch", "tokens", true), ("Loss", "nats/token", true), ("Loss", "bits/byte", true),
+                    ("Batch", "tokens", true), ("Loss", NATS_PER_TOKEN, true), ("Loss", BITS_PER_BYTE, true),
                     ("Speed", "tokens/s", true), ("Time", "min", true), ("", "", false),
                 ],
                 &rows,

@@ -3,6 +3,7 @@
 use crate::fit::{Analysis, Compute, Surface, shared_noise};
 use crate::points::{Convention, Point, Table};
 use crate::random::Stream;
+use crate::units::NATS_PER_TOKEN;
 
 /// A study to be repeated with other noise.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +58,7 @@ impl Design {
         let convention = Convention {
             params: "as given".into(),
             flops: "6ND".into(),
-            loss: "nats/token".into(),
+            loss: NATS_PER_TOKEN.into(),
         };
         Self {
             source: format!("{budgets} budgets of {sizes} sizes within a factor 4 of the optimum"),

@@ -207,6 +207,7 @@ fn options(plan: &Plan, seed: u64) -> fit::Options {
         seed,
         holdout: 0,
         methods: vec![Method::LseHuber, Method::Varpro, Method::Isoflop],
+        pins: fit::Pins::default(),
     }
 }
 

@@ -54,6 +54,8 @@ impl Place {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_isoflop"));
         command.current_dir(self.0.path()).args(args).stdin(Stdio::null());
+        // Sentences are looked for, and a terminal of 80 columns breaks them.
+        command.env("COLUMNS", "1000");
         command
     }
 

@@ -4,12 +4,13 @@
 
 use crate::fit::dual::{Dual, Number};
 use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
+use crate::units::LOSS;
 
 /// What laws that hold this one report first.
 pub(super) const VALUES: [Value; 5] = [
-    Value { name: "E", unit: "nats/token" },
-    Value { name: "A", unit: "nats/token parameters^alpha" },
-    Value { name: "B", unit: "nats/token tokens^beta" },
+    Value { name: "E", unit: LOSS },
+    Value { name: "A", unit: "{loss} parameters^alpha" },
+    Value { name: "B", unit: "{loss} tokens^beta" },
     Value { name: "alpha", unit: "-" },
     Value { name: "beta", unit: "-" },
 ];
@@ -21,6 +22,7 @@ pub(super) static LAW: Law = Law {
     values: &VALUES,
     free: 5,
     given: 0,
+    pinnable: &["E", "alpha", "beta"],
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
     working: |v| vec![v[0].ln(), v[1].ln(), v[2].ln(), v[3], v[4]],

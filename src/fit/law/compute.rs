@@ -11,18 +11,20 @@ use crate::fit::envelope;
 use crate::fit::groups::Group;
 use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
 use crate::points::Point;
+use crate::units::LOSS;
 
 pub(super) static LAW: Law = Law {
     name: "compute",
     equation: "L = E + A C^-gamma on the lowest run of each budget",
     source: "arXiv:2406.19146",
     values: &[
-        Value { name: "E", unit: "nats/token" },
-        Value { name: "A", unit: "nats/token FLOP^gamma" },
+        Value { name: "E", unit: LOSS },
+        Value { name: "A", unit: "{loss} FLOP^gamma" },
         Value { name: "gamma", unit: "-" },
     ],
     free: 3,
     given: 0,
+    pinnable: &["E"],
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
     working: |v| vec![v[0].ln(), v[1].ln(), v[2]],

@@ -12,6 +12,7 @@
 
 use crate::fit::dual::{Dual, Number};
 use crate::fit::law::{self, Centre, EXPONENT, Law, Run, Runs, Value, chinchilla, log_sum};
+use crate::units::LOSS;
 
 /// Where ln gamma may lie: a factor of 5. Beyond, the inner sum is its larger or its mean term.
 const BENT: (f64, f64) = (-1.61, 1.61);
@@ -21,15 +22,16 @@ pub(super) static LAW: Law = Law {
     equation: "L = E + (A N^-alpha + B D^-beta)^gamma",
     source: "arXiv:2001.08361 with an irreducible loss",
     values: &[
-        Value { name: "E", unit: "nats/token" },
-        Value { name: "A", unit: "(nats/token)^(1/gamma) parameters^alpha" },
-        Value { name: "B", unit: "(nats/token)^(1/gamma) tokens^beta" },
+        Value { name: "E", unit: LOSS },
+        Value { name: "A", unit: "({loss})^(1/gamma) parameters^alpha" },
+        Value { name: "B", unit: "({loss})^(1/gamma) tokens^beta" },
         Value { name: "alpha", unit: "-" },
         Value { name: "beta", unit: "-" },
         Value { name: "gamma", unit: "-" },
     ],
     free: 6,
     given: 0,
+    pinnable: &["E"],
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
     working: |v| {

@@ -35,6 +35,7 @@ pub(super) static LAW: Law = Law {
     ],
     free: 9,
     given: 1,
+    pinnable: &[],
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
     working,

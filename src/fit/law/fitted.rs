@@ -3,6 +3,7 @@
 use crate::fit::dual::{Dual, MAX, Number};
 use crate::fit::law::{Centre, Law, Run, Runs, VANISHED};
 use crate::fit::least::{self, Residuals, Solution};
+use crate::fit::pins::Pins;
 use crate::fit::stats;
 use crate::points::Point;
 
@@ -34,6 +35,8 @@ pub struct Fitted {
     centre: Centre,
     /// ln of the smallest loss.
     ln_least: f64,
+    /// Parameters that were given.
+    pins: Pins,
 }
 
 struct Problem<'a> {
@@ -74,7 +77,21 @@ impl Residuals for Problem<'_> {
 ///
 /// Why these runs cannot determine the law, as a person reads it.
 pub fn fit(law: &'static Law, points: &[Point], scale: Scale) -> Result<Fitted, String> {
-    descend(law, &Runs::new(points, None), scale, Vec::new(), (FOLLOWED, law.rugged))
+    pinned(law, points, scale, Pins::default())
+}
+
+/// The same with the parameters of `pins` held where they are.
+///
+/// # Errors
+///
+/// As for [`fit`], and where the law has no such parameter.
+pub fn pinned(
+    law: &'static Law,
+    points: &[Point],
+    scale: Scale,
+    pins: Pins,
+) -> Result<Fitted, String> {
+    descend((law, pins), &Runs::new(points, None), scale, Vec::new(), (FOLLOWED, law.rugged))
 }
 
 /// Fits `law` to `points` in ln L, so that runs far from it have a bounded say: a loss farther from the law than
@@ -84,8 +101,12 @@ pub fn fit(law: &'static Law, points: &[Point], scale: Scale) -> Result<Fitted, 
 /// # Errors
 ///
 /// As for [`fit`].
-pub fn robust(law: &'static Law, points: &[Point]) -> Result<(Fitted, Vec<Point>), String> {
-    let mut fitted = fit(law, points, Scale::Log)?;
+pub fn robust(
+    law: &'static Law,
+    points: &[Point],
+    pins: Pins,
+) -> Result<(Fitted, Vec<Point>), String> {
+    let mut fitted = pinned(law, points, Scale::Log, pins)?;
     let mut taken = points.to_vec();
     for _ in 0..ROUNDS {
         let laws: Vec<f64> = points.iter().map(|p| fitted.ln_loss(&Run::of(p))).collect();
@@ -123,7 +144,13 @@ fn spread(off: &[f64]) -> f64 {
 /// As for [`fit`].
 pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
     let runs = Runs::new(points, Some(fitted.centre));
-    descend(fitted.law, &runs, scale, vec![fitted.solution.theta.clone()], (2, false))
+    descend(
+        (fitted.law, fitted.pins),
+        &runs,
+        scale,
+        vec![fitted.solution.theta.clone()],
+        (2, false),
+    )
 }
 
 /// The same law on other losses of the same runs: from where it was and from nowhere else.
@@ -133,44 +160,55 @@ pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, 
 /// As for [`fit`].
 pub fn again(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
     let runs = Runs::new(points, Some(fitted.centre));
-    follow(fitted.law, &runs, scale, std::slice::from_ref(&fitted.solution.theta), (1, false))
+    follow(
+        (fitted.law, fitted.pins),
+        &runs,
+        scale,
+        std::slice::from_ref(&fitted.solution.theta),
+        (1, false),
+    )
 }
 
 fn descend(
-    law: &'static Law,
+    (law, pins): (&'static Law, Pins),
     runs: &Runs,
     scale: Scale,
     mut starts: Vec<Vec<f64>>,
     how: (usize, bool),
 ) -> Result<Fitted, String> {
     starts.extend((law.starts)(runs));
-    follow(law, runs, scale, &starts, how)
+    follow((law, pins), runs, scale, &starts, how)
 }
 
 /// `keep` starts are followed to their minimum: the best, or those that a search of basins leaves.
 fn follow(
-    law: &'static Law,
+    (law, pins): (&'static Law, Pins),
     runs: &Runs,
     scale: Scale,
     starts: &[Vec<f64>],
     (keep, search): (usize, bool),
 ) -> Result<Fitted, String> {
-    let rows = runs.rows.len();
-    if rows <= law.free {
-        return Err(format!("{rows} runs cannot determine {} parameters", law.free));
+    let held = law.held(pins)?;
+    let (rows, free) = (runs.rows.len(), law.free - held.len());
+    if rows <= free {
+        return Err(format!("{rows} runs cannot determine {free} parameters"));
     }
     if let Some(reason) = (law.lacks)(runs) {
         return Err(reason);
     }
     let problem = Problem { law, runs, scale };
-    let bounds = (law.bounds)(runs);
+    let mut bounds = (law.bounds)(runs);
+    for (i, value) in held {
+        bounds[i] = (value, value);
+    }
     let solution = if search {
         least::search(&problem, starts, keep, &bounds)
     } else {
         least::best(&problem, starts, keep, &bounds)
     };
     let solution = solution.ok_or("no start has a finite loss at every run")?;
-    let fitted = Fitted { law, solution, centre: runs.centre, ln_least: runs.log_range().0 };
+    let ln_least = runs.log_range().0;
+    let fitted = Fitted { law, solution, centre: runs.centre, ln_least, pins };
     if fitted.values().iter().any(|(value, _)| !value.is_finite()) {
         return Err("the optimum has no finite parameters".into());
     }
@@ -187,7 +225,18 @@ impl Fitted {
         let given = self.law.free..self.law.free + self.law.given;
         let known = |i: usize| self.bound(i) || given.contains(&i);
         let sd = |i: usize, v: &Dual| self.deviation(v).filter(|_| !known(i));
-        values.iter().enumerate().map(|(i, v)| (v.value, sd(i, v))).collect()
+        let value = |i: usize, v: &Dual| self.pin(i).unwrap_or(v.value);
+        values.iter().enumerate().map(|(i, v)| (value(i, v), sd(i, v))).collect()
+    }
+
+    /// The value that was given for a parameter.
+    fn pin(&self, i: usize) -> Option<f64> {
+        self.pins.get(self.law.values[i].name).filter(|_| i < self.law.free)
+    }
+
+    /// Parameters that were fitted [count].
+    pub fn free(&self) -> usize {
+        self.law.free - self.pins.named().count()
     }
 
     fn deviation(&self, value: &Dual) -> Option<f64> {
@@ -225,7 +274,8 @@ impl Fitted {
 
     /// Names of the parameters that ended at a bound, or with a term that has vanished.
     pub fn at_bound(&self) -> Vec<&'static str> {
-        (0..self.law.free).filter(|i| self.bound(*i)).map(|i| self.law.values[i].name).collect()
+        let ended = (0..self.law.free).filter(|i| self.bound(*i) && self.pin(*i).is_none());
+        ended.map(|i| self.law.values[i].name).collect()
     }
 
     fn bound(&self, i: usize) -> bool {

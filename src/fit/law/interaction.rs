@@ -6,9 +6,9 @@
 //! runs are where corrections are seen. G = 0 is Chinchilla's law, G = 1/E the product E (1 + A/E N^-alpha)
 //! (1 + B/E D^-beta).
 //!
-//! Working parameters: those of Chinchilla's law, and G [(nats/token)^-1].
+//! Working parameters: those of Chinchilla's law, and G [1 / unit of the loss].
 //!
-//! Limits: below G = 0 the law turns over where a lack reaches -1/G nats, which is outside of what runs show.
+//! Limits: below G = 0 the law turns over where a lack reaches -1/G, which is outside of what runs show.
 
 use crate::fit::dual::{Dual, Number};
 use crate::fit::law::{self, Centre, EXPONENT, Law, Run, Runs, Value, chinchilla};
@@ -23,10 +23,11 @@ pub(super) static LAW: Law = Law {
         chinchilla::VALUES[2],
         chinchilla::VALUES[3],
         chinchilla::VALUES[4],
-        Value { name: "G", unit: "(nats/token)^-1" },
+        Value { name: "G", unit: "({loss})^-1" },
     ],
     free: 6,
     given: 0,
+    pinnable: &["E", "alpha", "beta"],
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report: |theta, centre| {
         let mut values = chinchilla::report(theta, centre);

@@ -18,6 +18,7 @@ pub(super) static LAW: Law = Law {
     ],
     free: 4,
     given: 0,
+    pinnable: &[],
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
     working: |v| vec![v[2] * v[0].ln(), v[3] * v[1].ln(), v[2], v[3]],

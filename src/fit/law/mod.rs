@@ -18,11 +18,12 @@ mod kaplan;
 mod repetition;
 mod shared;
 
-pub use fitted::{Fitted, Scale, again, fit, refit, robust};
+pub use fitted::{Fitted, Scale, again, fit, pinned, refit, robust};
 
 use crate::fit::dual::{Dual, Number};
 use crate::fit::grid;
 use crate::fit::groups::Group;
+use crate::fit::pins::Pins;
 use crate::fit::sample::{MAX_EXPONENT, MIN_EXPONENT, Sample};
 use crate::points::Point;
 
@@ -57,6 +58,9 @@ pub struct Law {
     report: fn(&[Dual], &Centre) -> Vec<Dual>,
     /// Values that the formula needs besides and that no fit moves; they are reported after the fitted ones.
     pub given: usize,
+    /// Fitted values that may be given instead: each is a working parameter, or the exponential of one, whatever the
+    /// others are.
+    pinnable: &'static [&'static str],
     /// The working parameters of fitted and given values, for the centre `seen_from`.
     working: fn(&[f64]) -> Vec<f64>,
     /// Where fitted and given values are seen from: [`origin`] unless a law reports it.
@@ -87,7 +91,7 @@ type Form<T> = fn(&[T], &Run, &Centre) -> T;
 pub struct Value {
     /// Name, as in the equation.
     pub name: &'static str,
-    /// Unit; `-` for a pure number.
+    /// Unit; `-` for a pure number, [`LOSS`](crate::units::LOSS) for that of the loss.
     pub unit: &'static str,
 }
 
@@ -100,6 +104,19 @@ impl Law {
     /// The runs that the law speaks of, `points` being sorted by compute.
     pub(super) fn rows(&self, points: &[Point], groups: &[Group]) -> Vec<usize> {
         (self.choose)(points, groups)
+    }
+
+    /// The working parameters that `pins` hold, with their values; or why the law has no such parameter.
+    fn held(&self, pins: Pins) -> Result<Vec<(usize, f64)>, String> {
+        let place = |(name, value): (&'static str, f64)| {
+            let named = |v: &Value| v.name == name && self.pinnable.contains(&name);
+            let at = self.values[..self.free].iter().position(named);
+            let at = at.ok_or_else(|| format!("it has no {name} to pin, and is in no average"))?;
+            let mut values = vec![1.0; self.free + self.given];
+            values[at] = value;
+            Ok((at, (self.working)(&values)[at]))
+        };
+        pins.named().map(place).collect()
     }
 
     /// The loss of a run under fitted and given values, in the order of [`Law::values`] [nats/token].

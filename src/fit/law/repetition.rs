@@ -27,6 +27,7 @@ pub(super) static LAW: Law = Law {
     ],
     free: 7,
     given: 0,
+    pinnable: &["E", "alpha", "beta"],
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report: |theta, centre| {
         let mut values = chinchilla::report(theta, centre);

@@ -8,22 +8,24 @@
 
 use crate::fit::dual::{Dual, Number};
 use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
+use crate::units::LOSS;
 
 pub(super) static LAW: Law = Law {
     name: "shared",
     equation: "L = E + A N^-alpha + B D^-alpha = E + (a M^eta + b M^-eta) C^-eta, M = D/N, C = 6ND",
     source: "arXiv:2403.08540",
     values: &[
-        Value { name: "E", unit: "nats/token" },
-        Value { name: "A", unit: "nats/token parameters^alpha" },
-        Value { name: "B", unit: "nats/token tokens^alpha" },
+        Value { name: "E", unit: LOSS },
+        Value { name: "A", unit: "{loss} parameters^alpha" },
+        Value { name: "B", unit: "{loss} tokens^alpha" },
         Value { name: "alpha", unit: "-" },
-        Value { name: "a", unit: "nats/token FLOP^eta" },
-        Value { name: "b", unit: "nats/token FLOP^eta" },
+        Value { name: "a", unit: "{loss} FLOP^eta" },
+        Value { name: "b", unit: "{loss} FLOP^eta" },
         Value { name: "eta", unit: "-" },
     ],
     free: 4,
     given: 0,
+    pinnable: &["E", "alpha"],
     form: (ln_loss::<f64>, ln_loss::<Dual>),
     report,
     working: |v| vec![v[0].ln(), v[1].ln(), v[2].ln(), v[3]],

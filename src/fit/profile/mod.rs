@@ -27,7 +27,7 @@ use crate::fit::bootstrap::Clusters;
 use crate::fit::newton::{self, P, Vector};
 use crate::fit::result::{Compute, Draws, Fit, Profile, Surface};
 use crate::fit::sample::{Sample, is_law, scaled};
-use crate::fit::{Code, Warning, lse, stats};
+use crate::fit::{Code, Pins, Warning, lse, stats};
 use crate::points::Point;
 use quantity::{EDGE, FAR, Held, Quantity, vanished};
 
@@ -53,19 +53,19 @@ pub(super) struct Likelihood {
 impl Likelihood {
     /// Of `points` in their order, from the surfaces among `fits`. Nothing without a surface, where the
     /// least-squares fit has no frontier, or where it goes through every run.
-    pub(super) fn new(points: &[Point], fits: &[Fit]) -> Option<Self> {
+    pub(super) fn new(points: &[Point], fits: &[Fit], pins: Pins) -> Option<Self> {
         let starts: Vec<Surface> = fits.iter().filter_map(|f| f.params).collect();
         if starts.is_empty() {
             return None;
         }
-        let sample = Sample::new(points);
+        let sample = Sample::pinned(points, pins);
         let surface = lse::refit(&sample, f64::MAX, &starts).surface;
         let residuals = sample.residuals(&surface);
         let squares = residuals.iter().map(|r| r * r).sum();
         let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
-        let dof = clusters.dof(clusters.shared(&residuals), 5);
+        let dof = clusters.dof(clusters.shared(&residuals), pins.free());
         let scatters = squares > 1e-20 * sample.len() as f64;
-        if !is_law(&surface) || !scatters || sample.len() <= P {
+        if !is_law(&surface) || !scatters || sample.len() <= pins.free() {
             return None;
         }
         let floor = vanished(&sample);
@@ -77,6 +77,11 @@ impl Likelihood {
             surface.e.ln().max(floor),
         ];
         Some(Self { sample, at, surface, dof, squares })
+    }
+
+    /// Parameters of the law that were fitted [count].
+    pub(super) fn free(&self) -> usize {
+        self.sample.pins.free()
     }
 
     /// sqrt(ln(S / S_min)) at the ends of an interval at `level`.
@@ -101,6 +106,7 @@ pub(super) fn intervals(
     // Collected in this order, so the number of threads changes nothing.
     [Quantity::exponent(from, to, compute), Quantity::Floor, ahead[0], ahead[1]]
         .par_iter()
+        .filter(|quantity| quantity.is_open(likelihood.sample.pins))
         .filter_map(|quantity| profile(likelihood, quantity, reach, level))
         .collect()
 }
@@ -217,6 +223,7 @@ fn end(best: &Likelihood, q: &Quantity, start: &Vector, limit: f64, reach: f64) 
 fn minimum(best: &Likelihood, q: &Quantity, from: Vector) -> (f64, Vector) {
     let sample = &best.sample;
     let (mut lower, mut upper) = q.bounds(sample);
+    q.hold(sample.pins, &mut lower, &mut upper);
     (lower[P - 1], upper[P - 1]) = (from[P - 1], from[P - 1]);
     let floor = 1e-30 * sample.len() as f64;
     let squares = lse::Squares::of(sample);
@@ -309,7 +316,7 @@ pub(super) mod tests {
     }
 
     pub(super) fn likelihood(points: &[Point], compute: Compute) -> Likelihood {
-        Likelihood::new(points, &analysis(points.to_vec(), compute).fits).unwrap()
+        Likelihood::new(points, &analysis(points.to_vec(), compute).fits, Pins::default()).unwrap()
     }
 
     /// Where noise is so small that the law is a plane, the interval is the linear model's
@@ -320,7 +327,7 @@ pub(super) mod tests {
         for compute in COMPUTES {
             let points = runs(1e-6);
             let found = analysis(points.clone(), compute);
-            let best = Likelihood::new(&points, &found.fits).unwrap();
+            let best = Likelihood::new(&points, &found.fits, Pins::default()).unwrap();
             let s = best.surface;
             let moved = |j: usize, by: f64| {
                 let mut s = s;

@@ -4,6 +4,7 @@
 //! makes the law an explicit function of them. Read by: `profile`.
 
 use crate::fit::newton::{Derivatives, Objective, P, Vector};
+use crate::fit::pins::Pins;
 use crate::fit::profile::Likelihood;
 use crate::fit::result::Compute;
 use crate::fit::sample::{MAX_EXPONENT, MIN_EXPONENT, Sample};
@@ -93,6 +94,31 @@ impl<'a> Quantity<'a> {
             Self::Exponent { .. } => [term, exponent, anywhere, floor, (0.0, 0.0)],
         };
         (boxes.map(|b| b.0), boxes.map(|b| b.1))
+    }
+
+    /// Whether it is free, and the pinned parameters are coordinates beside it that can be held. Beta is none beside
+    /// the exponent a, from which it follows.
+    pub(super) fn is_open(&self, pins: Pins) -> bool {
+        match self {
+            Self::Floor => pins.e.is_none(),
+            Self::Exponent { .. } => pins.beta.is_none(),
+            Self::Size { .. } => true,
+        }
+    }
+
+    /// Closes the box about the pinned parameters.
+    pub(super) fn hold(&self, pins: Pins, lower: &mut Vector, upper: &mut Vector) {
+        let floor = pins.e.map(f64::ln);
+        let held = match self {
+            Self::Floor => [(1, pins.alpha), (3, pins.beta)],
+            Self::Size { .. } => [(2, pins.beta), (3, floor)],
+            Self::Exponent { .. } => [(3, floor), (3, floor)],
+        };
+        for (i, value) in held.into_iter().chain([(1, pins.alpha)]) {
+            if let Some(value) = value {
+                (lower[i], upper[i]) = (value, value);
+            }
+        }
     }
 
     /// Where the search for an end gives up: below and above.
