@@ -34,6 +34,8 @@ pub(super) struct Study {
     /// Runs that are fitted, for the collapse of their curves.
     runs: Vec<Run>,
     health: Option<Health>,
+    /// Level of the intervals, where a fit was read that has one.
+    level: Option<f64>,
     /// Where a table's N, D, C and L come from.
     taken: Vec<Taken>,
     /// What a reader must know of how the runs were read and chosen.
@@ -61,6 +63,7 @@ impl Study {
             ledger: Some(recorded.ledger),
             spec: Some(recorded.spec),
             text: Some(recorded.text),
+            level: None,
             results: Some(recorded.dir),
         }
     }
@@ -75,6 +78,7 @@ impl Study {
             ledger: None,
             spec: None,
             text: None,
+            level: None,
             curves: Vec::new(),
             results: None,
             runs: Vec::new(),
@@ -84,6 +88,7 @@ impl Study {
 
     /// The runs of a fit.json, as they were fitted.
     pub(super) fn fitted(name: String, analysis: Analysis) -> Self {
+        let level = analysis.fits.first().map(|fit| fit.level);
         let table = Table {
             source: analysis.source,
             convention: analysis.convention,
@@ -92,7 +97,8 @@ impl Study {
             entropy: analysis.entropy,
             bytes_per_token: analysis.bytes_per_token,
         };
-        Self::imported(name, Imported { table, taken: Vec::new(), remarks: Vec::new() })
+        let read = Imported { table, taken: Vec::new(), remarks: Vec::new() };
+        Self { level, ..Self::imported(name, read) }
     }
 
     /// How a table was read, for the first lines of the terminal; empty for a sweep.
@@ -113,6 +119,7 @@ impl Study {
     /// Fit options of the sweep file, where there is one.
     pub(super) fn options(&self) -> Options {
         let defaults = Options::default();
+        let defaults = Options { level: self.level.unwrap_or(defaults.level), ..defaults };
         self.spec.as_ref().map_or(defaults.clone(), |spec| Options {
             bootstrap: *spec.fit.bootstrap.get_ref() as usize,
             level: *spec.fit.level.get_ref(),
@@ -172,6 +179,7 @@ pub(super) fn analyse_or_refuse(study: &Study, options: &Options) -> (Analysis, 
                 profile: Vec::new(),
                 noise: None,
                 laws: Vec::new(),
+                sample_size: None,
                 laws_missing: Vec::new(),
                 averaging: None,
                 disagreement: None,
@@ -253,6 +261,7 @@ pub(super) fn write(
         cells: &cells,
         tuning: tuning.as_ref(),
         forecasts: &forecasts,
+        backtest: super::backtest::stored(dir, &analysis.points).as_ref(),
         provenance: &provenance(study),
     });
     Os.write_atomic(&dir.join("report.html"), html.as_bytes())?;

@@ -403,7 +403,7 @@ pub struct FitArgs {
 /// `backtest`.
 #[derive(Debug, Args)]
 pub struct BacktestArgs {
-    /// A directory under results/, or a CSV file with a header line.
+    /// A sweep file, a directory under results/, a table (CSV, TSV or JSON), or a fit.json.
     pub input: PathBuf,
     /// Print every prediction, and what they come to, as JSON.
     #[arg(long)]
@@ -412,7 +412,7 @@ pub struct BacktestArgs {
     #[command(flatten)]
     pub columns: Columns,
     /// Bootstrap refits at each cut.
-    #[arg(long, default_value_t = 200, value_name = "COUNT")]
+    #[arg(long, default_value_t = super::backtest::BOOTSTRAP, value_name = "COUNT")]
     pub bootstrap: usize,
     /// Level of the intervals.
     #[arg(long)]
@@ -420,6 +420,9 @@ pub struct BacktestArgs {
     /// Seed of the bootstrap.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Where results and analyses lie.
+    #[command(flatten)]
+    pub dirs: Dirs,
 }
 
 /// `export`.

@@ -1,13 +1,28 @@
 //! `isoflop backtest`: how well one's own largest runs are predicted from the smaller ones.
+//!
+//! What was found is kept as backtest.json beside the fit, and the report shows that file.
 
+use std::path::{Path, PathBuf};
+
+use super::analysis::Study;
+use super::open::Input;
 use super::show::table;
 use super::{Failure, args::BacktestArgs, print, print_json};
-use crate::backtest::{Backtest, Quality, backtest};
+use crate::backtest::{Backtest, HEADER, LEGEND, backtest};
+use crate::error::FileError;
 use crate::fit::Options;
-use crate::units::{count, flops};
+use crate::fs::{Disk as _, Os};
+use crate::points::Point;
+
+/// Where the last backtest of an analysis lies.
+const FILE: &str = "backtest.json";
+/// Bootstrap refits at each cut, unless asked otherwise.
+pub(super) const BOOTSTRAP: usize = 200;
 
 pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
-    let (study, _) = super::open::open(&args.input, &args.columns.options())?;
+    let input = Input::of(&args.input, &args.dirs.results)?;
+    let study = input.study(&args.dirs.results, &args.columns.options())?;
+    let place = input.place(&study.name, &args.dirs.analysis)?;
     let defaults = study.options();
     let options = Options {
         bootstrap: args.bootstrap,
@@ -16,59 +31,54 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
         ..defaults
     };
     let result = backtest(&study.table, &options)?;
+    let file = write(&place, &result)?;
     if args.json {
         print_json(&result);
     } else {
         print(&(study.read_as() + &text(&result)));
     }
+    eprintln!("wrote {}; `isoflop report {}` shows it", file.display(), args.input.display());
     Ok(0)
+}
+
+/// The last backtest of these runs, if there is one.
+pub(super) fn stored(dir: &Path, points: &[Point]) -> Option<Backtest> {
+    let json = std::fs::read(dir.join(FILE)).ok()?;
+    serde_json::from_slice(&json).ok().filter(|b: &Backtest| b.is_of(points))
+}
+
+/// Makes the backtest of a study where there is none of its runs. Too few runs for one are no failure.
+pub(super) fn make(dir: &Path, study: &Study) -> Result<(), Failure> {
+    if stored(dir, &study.table.points).is_some() {
+        return Ok(());
+    }
+    let options = Options { bootstrap: BOOTSTRAP, ..study.options() };
+    if let Ok(result) = backtest(&study.table, &options) {
+        write(dir, &result)?;
+    }
+    Ok(())
+}
+
+fn write(dir: &Path, result: &Backtest) -> Result<PathBuf, FileError> {
+    let json = serde_json::to_vec(result).expect("a backtest has no map with other keys than text");
+    Os.create_dirs(dir)?;
+    let file = dir.join(FILE);
+    Os.write_atomic(&file, &json)?;
+    Ok(file)
 }
 
 fn text(b: &Backtest) -> String {
     let mut out = format!(
-        "Backtest of {}: the larger runs predicted from the smaller, {:.0}% intervals\n\n",
+        "Backtest of {}: the larger runs predicted from the smaller,\n{}\n\n",
         b.source,
-        100.0 * b.level
+        b.plan()
     );
-    let rows = b.cuts.iter().map(|c| {
-        let told = c.refused.clone().unwrap_or_else(|| count(c.predicted as f64));
-        vec![flops(c.flops), count(c.fitted as f64), told]
-    });
-    out += &table(&["fitted up to C", "runs", "predicted"], 1, rows.collect());
-    let Some(all) = &b.all else {
+    let rows = b.cut_rows().into_iter().map(Vec::from).collect();
+    out += &table(&["fitted up to C", "runs", "predicted"], 1, rows);
+    if b.all.is_none() {
         return out + "\nNothing could be predicted: the smaller runs determine no law.\n";
-    };
-    let row = |name: String, q: &Quality| {
-        vec![
-            name,
-            count(q.n as f64),
-            format!("{:.0}%", 100.0 * q.coverage),
-            format!("{:+.2}%", 100.0 * q.bias),
-            format!("{:.2}%", 100.0 * q.rms),
-            format!("{:.2}%", 100.0 * q.median),
-            format!("{:.1}%", 100.0 * q.interval_score),
-        ]
-    };
-    let mut rows: Vec<Vec<String>> = b
-        .by_reach
-        .iter()
-        .map(|r| {
-            let to = r.to.map_or_else(|| "beyond".to_owned(), |to| format!("to {to}x"));
-            row(format!("{}x {to}", r.from), &r.quality)
-        })
-        .collect();
-    rows.push(row("all".to_owned(), all));
-    let header = ["reach", "runs", "inside", "bias", "rms", "median", "score"];
-    out += &format!("\n{}", table(&header, 1, rows));
-    out += "  inside: intervals that hold the measured loss; errors are of ln L; score: mean interval score of ln L, lower\n  \
-            is better. Cuts overlap: their runs are no independent trials.\n";
-    if let Some(share) = b.size_coverage {
-        let inside = b.sizes.iter().filter(|s| s.inside).count();
-        out += &format!(
-            "  N*: {inside} of {} held-out budgets ({:.0}%) have the vertex of their parabola inside its interval.\n",
-            b.sizes.len(),
-            100.0 * share
-        );
     }
-    out
+    out += &format!("\n{}", table(&HEADER, 1, b.rows().into_iter().map(Vec::from).collect()));
+    out += &format!("  {}\n", LEGEND.replace("ln L, lower", "ln L,\n  lower"));
+    out + &b.sizes_told().map_or_else(String::new, |told| format!("  {told}\n"))
 }

@@ -108,17 +108,22 @@ pub(super) fn analysis(
     results: &Path,
     options: &import::Options,
 ) -> Result<Analysis, Failure> {
-    if path.is_file() && path.extension().is_some_and(|e| e == "json") && is_fit(path) {
-        return predict::read(path);
-    }
-    if path.is_dir() && path.join(FIT).is_file() {
-        return predict::read(&path.join(FIT));
+    if let Some(fit) = written(path) {
+        return predict::read(&fit);
     }
     let study = Input::of(path, results)?.study(results, options)?;
     let analysis = super::analysis::analyse(&study, &study.options())?;
     eprintln!("fitted the {} runs of {}", study.table.points.len(), path.display());
     eprint!("{}", super::show::warnings(&analysis.warnings));
     Ok(analysis)
+}
+
+/// The fit.json that a path is, or that the analysis directory holds which it is.
+pub(super) fn written(path: &Path) -> Option<PathBuf> {
+    if path.is_dir() {
+        return Some(path.join(FIT)).filter(|fit| fit.is_file());
+    }
+    (path.extension().is_some_and(|e| e == "json") && is_fit(path)).then(|| path.to_owned())
 }
 
 /// The fit.json of a sweep, whatever of the sweep a path is.

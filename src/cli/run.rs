@@ -101,6 +101,7 @@ fn written(input: &Input, args: &ReportArgs, started: Instant) -> Result<u8, Fai
         _ => analysis::analyse(&study, &study.options())?,
     };
     let predictions = analysis::predictions(&study, &analysis);
+    super::backtest::make(&out, &study)?;
     analysis::write(&out, &study, &analysis, &predictions)?;
     print(&(study.read_as() + &analysis::text(&analysis, &predictions)));
     eprint!("{}", show::warnings(&analysis.warnings));
@@ -129,6 +130,7 @@ fn finish(recorded: Recorded, out: &Path, started: Instant) -> Result<u8, Failur
     let study = Analysed::recorded(recorded);
     let (analysis, refusal) = analysis::analyse_or_refuse(&study, &study.options());
     let predictions = analysis::predictions(&study, &analysis);
+    super::backtest::make(out, &study)?;
     analysis::write(out, &study, &analysis, &predictions)?;
     match &refusal {
         None => print(&format!("\nFits\n{}", analysis::text(&analysis, &predictions))),

@@ -19,14 +19,16 @@
 use rayon::prelude::*;
 
 use crate::fit::averaging::{self, Rival};
-use crate::fit::bootstrap::{Clusters, Scheme};
+use crate::fit::bootstrap::Scheme;
+use crate::fit::clusters::Clusters;
 use crate::fit::groups::{self, Group};
+use crate::fit::holdout::{self, Split};
 use crate::fit::law::{self, Fitted, LAWS, Law, Run, Scale};
 use crate::fit::result::{
     Ahead, Averaging, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
 };
 use crate::fit::stats::{self, Random};
-use crate::fit::{Code, Fit, Options, Warning, ahead, holdout, noise};
+use crate::fit::{Code, Fit, Options, Warning, ahead, noise};
 use crate::points::Point;
 
 /// A difference of AICc beyond which the worse form has no support (Burnham & Anderson 2002, "Model
@@ -97,7 +99,7 @@ pub(super) fn compare(
     }
     let worth = worth(&tried, points, clusters);
     let mut fits: Vec<LawFit> =
-        tried.par_iter().map(|form| dress(form, points, compute, kept, worth)).collect();
+        tried.par_iter().map(|form| dress(form, points, compute, kept.as_ref(), worth)).collect();
     let rivals = fits.iter().filter(|f| is_surface(f)).filter_map(|f| f.aicc);
     let best = rivals.fold(f64::INFINITY, f64::min);
     for fit in &mut fits {
@@ -150,19 +152,22 @@ fn dress(
     form: &Tried,
     points: &[Point],
     compute: &Compute,
-    kept: Option<usize>,
+    kept: Option<&Split>,
     worth: f64,
 ) -> LawFit {
     let Tried { fitted, rows, .. } = form;
     let (law, solution) = (fitted.law, &fitted.solution);
     let (n, k) = (rows.len(), law.free);
+    let worth = if law.surface { worth } else { n as f64 };
+    let spare = (worth - k as f64).max(1.0);
+    // The linear model takes all runs for independent.
+    let wider = ((n - k) as f64 / spare).sqrt();
     let values = law.values.iter().zip(fitted.values()).map(|(v, (value, sd))| LawValue {
         name: v.name.into(),
         value,
         unit: v.unit.into(),
-        sd,
+        sd: sd.map(|sd| wider * sd),
     });
-    let worth = if law.surface { worth } else { n as f64 };
     LawFit {
         law: law.name.into(),
         equation: law.equation.into(),
@@ -172,7 +177,7 @@ fn dress(
         n,
         worth,
         rss: solution.rss,
-        residual_sd: (solution.rss / (n - k) as f64).sqrt(),
+        residual_sd: (solution.rss / n as f64 * (spare + k as f64) / spare).sqrt(),
         aicc: aicc(solution.rss / n as f64, worth, k),
         delta_aicc: None,
         weight: None,
@@ -237,14 +242,14 @@ fn aicc(variance: f64, worth: f64, k: usize) -> Option<f64> {
     Some(worth * variance.ln() + 2.0 * all + 2.0 * all * (all + 1.0) / left)
 }
 
-/// The law refitted to the first `kept` points, and its errors on those of `rows` beyond.
-fn heldout(full: &Fitted, points: &[Point], rows: &[usize], kept: usize) -> Option<HeldOutError> {
-    let smaller = &points[..kept];
-    let own = pick(smaller, &full.law.rows(smaller, &groups::budgets(smaller)));
+/// The law refitted to the points below the split, and its errors on those of `rows` beyond.
+fn heldout(full: &Fitted, points: &[Point], rows: &[usize], split: &Split) -> Option<HeldOutError> {
+    let smaller = pick(points, &split.fitted);
+    let own = pick(&smaller, &full.law.rows(&smaller, &groups::budgets(&smaller)));
     let fitted = law::refit(full, &own, Scale::Log).ok()?;
     let errors: Vec<f64> = rows
         .iter()
-        .filter(|row| **row >= kept)
+        .filter(|row| split.held.binary_search(row).is_ok())
         .map(|row| fitted.loss(&Run::of(&points[*row])) / points[*row].loss - 1.0)
         .collect();
     let n = errors.len();

@@ -17,6 +17,7 @@ mod averaging;
 mod bias;
 mod bootstrap;
 mod checks;
+mod clusters;
 mod compute;
 mod conventions;
 mod disagreement;
@@ -50,10 +51,11 @@ pub use result::*;
 pub use warning::{Code, Warning};
 
 use crate::points::{Point, Table};
-use bootstrap::Clusters;
+use clusters::Clusters;
 use sample::{Sample, SurfaceFit};
 
 pub(crate) use forms::HEARD;
+pub use groups::budget_of_each;
 pub use lse::objective;
 pub(crate) use surface::bisect;
 
@@ -195,7 +197,7 @@ impl Draws {
 pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Analysis, FitError> {
     let points = admitted(table, options)?;
     let groups = groups::budgets(&points);
-    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    let clusters = Clusters::of_points(&points);
     let plan = (options.bootstrap, options.seed, options.level);
     let wants = |method| options.methods.contains(&method);
     let mut lacking = Vec::new();
@@ -207,7 +209,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     if !wants(Method::Isoflop) {
         isoflop.clear();
     } else if let Some(line) = line {
-        match isoflop::implausible(&line.frontier) {
+        match isoflop::implausible(&line.frontier).or_else(|| isoflop::undetermined(&line)) {
             Some(reason) => lacking.push(format!("isoflop: {reason}")),
             None => fits.push(line),
         }
@@ -229,7 +231,10 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         envelope.clear();
     } else if let Some(line) = line {
         let refused = Sample::new(&points).confounded();
-        match refused.or_else(|| isoflop::implausible(&line.frontier)) {
+        let reason = refused
+            .or_else(|| isoflop::implausible(&line.frontier))
+            .or_else(|| isoflop::undetermined(&line));
+        match reason {
             Some(reason) => lacking.push(format!("envelope: {reason}")),
             None => fits.push(line),
         }
@@ -287,6 +292,9 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     let noise = noise::estimate(&points, likelihood.as_ref(), &mut warnings);
     let lead = fits.iter().find(|fit| fit.params.is_some());
     forms::verdicts(&laws, lead, &compute, &mut warnings);
+    let sample_size = lead
+        .and_then(|fit| fit.params)
+        .map(|surface| clusters.sample_size(&Sample::new(&points).residuals(&surface)));
     let mut analysis = Analysis {
         version: FIT_VERSION,
         source: table.source.clone(),
@@ -302,6 +310,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         isoflop,
         isoflop_bias,
         envelope,
+        sample_size,
         holdout,
         entropy: table.entropy,
         bytes_per_token: table.bytes_per_token,
@@ -329,7 +338,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
 /// these runs determine.
 pub fn surfaces(table: &Table, compute: Compute, options: &Options) -> Result<Vec<Fit>, FitError> {
     let points = admitted(table, options)?;
-    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    let clusters = Clusters::of_points(&points);
     let mut lacking = Vec::new();
     let fits = surface_fits(&points, &clusters, &compute, options, &mut lacking, &mut Vec::new());
     if !fits.is_empty() {
@@ -355,7 +364,7 @@ fn admitted(table: &Table, options: &Options) -> Result<Vec<Point>, FitError> {
 /// of few clusters takes it for.
 pub fn shared_noise(points: &[Point], surface: &Surface) -> f64 {
     let points = checks::sorted(points);
-    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    let clusters = Clusters::of_points(&points);
     clusters.shared(&Sample::new(&points).residuals(surface))
 }
 
@@ -400,8 +409,15 @@ fn surface_fits(
             ),
             _ => (&squares, &refits.varpro, "sum over runs of (fitted - measured)^2".into()),
         };
-        let dressed =
-            dress(method, fit, draws, objective_is, &sample, compute, (range, options.level));
+        let dressed = dress(
+            method,
+            fit,
+            draws,
+            objective_is,
+            (&sample, clusters),
+            compute,
+            (range, options.level),
+        );
         match dressed {
             Some(dressed) => {
                 checks::surface(&dressed, &sample, points, warnings);
@@ -423,7 +439,7 @@ fn dress(
     fit: &SurfaceFit,
     draws: &[Option<Surface>],
     objective_is: String,
-    sample: &Sample,
+    (sample, clusters): (&Sample, &Clusters),
     compute: &Compute,
     ((from, to), level): ((f64, f64), f64),
 ) -> Option<Fit> {
@@ -461,7 +477,7 @@ fn dress(
         frontier,
         intervals,
         level,
-        residual_sd: Some(sample::residual_sd(&sample.residuals(&fit.surface))),
+        residual_sd: Some(clusters.noise(&sample.residuals(&fit.surface), 5).sd),
         certificate: Certificate {
             starts: fit.starts,
             starts_at_best: fit.starts_at_best,

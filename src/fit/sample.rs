@@ -207,14 +207,6 @@ pub(super) fn scaled(factor: f64, exponent: f64, mean: f64) -> f64 {
     if factor > 0.0 { (factor.ln() - exponent * mean).exp() } else { 0.0 }
 }
 
-/// Standard deviation of residuals with the degrees of freedom that five parameters leave.
-///
-/// Sums of squares, not a robust scale: an outlier widens every interval, which is the safe side.
-pub(super) fn residual_sd(residuals: &[f64]) -> f64 {
-    let dof = (residuals.len() as f64 - 5.0).max(1.0);
-    (residuals.iter().map(|r| r * r).sum::<f64>() / dof).sqrt()
-}
-
 /// One surface fit before it is dressed for the reader.
 #[derive(Debug, Clone)]
 pub(super) struct SurfaceFit {

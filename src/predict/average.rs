@@ -102,7 +102,7 @@ impl<'a> Average<'a> {
         }
         members.sort_by(|l, r| r.weight.total_cmp(&l.weight));
         let no_surface = || PredictError::NoSurface { source_table: analysis.source.clone() };
-        let student = Student::new(lead.voice.fit.n as f64 - 5.0).ok_or_else(no_surface)?;
+        let student = Student::new(lead.voice.dof).ok_or_else(no_surface)?;
         let most = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
         let discrepancy = analysis.averaging.as_ref().map_or(0.0, |a| a.discrepancy);
         Ok(Self { lead, members, student, discrepancy, ln_most: most.ln() })
