@@ -79,6 +79,9 @@ pub struct Columns {
     /// Fit runs of several data sets, tokenizers or experiments as one study.
     #[arg(long)]
     pub mixed: bool,
+    /// Take every row for a run of its own, also where rows look like checkpoints of one.
+    #[arg(long)]
+    pub separate: bool,
 }
 
 impl Columns {
@@ -88,6 +91,7 @@ impl Columns {
             map: self.map.iter().flat_map(|pairs| pairs.0.clone()).collect(),
             filters: self.filters.clone(),
             mixed: self.mixed,
+            separate: self.separate,
         }
     }
 }
