@@ -7,7 +7,7 @@
 
 use crate::error::InputError;
 use crate::fit::budget_of_each;
-use crate::points::{Point, Table};
+use crate::points::{Point, Table, neutral};
 
 /// A format that other tools read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,15 +179,6 @@ fn nanochat(table: &Table, point: &Point, budget: Option<f64>) -> Result<Vec<Str
 
 fn numbers(values: &[f64]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
-}
-
-/// A text cell that no spreadsheet takes for a formula.
-pub(crate) fn neutral(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
 }
 
 #[cfg(test)]

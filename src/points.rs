@@ -161,3 +161,12 @@ pub struct CellRow {
     /// Why there is no loss.
     pub note: Option<String>,
 }
+
+/// A text cell that no spreadsheet takes for a formula.
+pub(crate) fn neutral(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    }
+}
