@@ -10,7 +10,7 @@
 //! The terminal and the report show the rows of this file, and the report only those of a backtest of its own runs
 //! ([`Backtest::is_of`]): the two cannot differ.
 //!
-//! Pure. Reads: `points`, `units`, `fit`, `predict`. Read by: `report`, `cli`.
+//! Pure. Reads: `points`, `units`, `plan` for hexadecimal, `fit`, `predict`. Read by: `report`, `cli`.
 
 use std::collections::HashSet;
 
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::fit::{self, Compute, FitError, Options, analyse};
+use crate::plan::hex;
 use crate::points::{Point, Table};
 use crate::predict::{Estimate, MeanLoss, at_flops};
 use crate::units::flops;
@@ -218,8 +219,7 @@ fn fingerprint(points: &[Point]) -> String {
         })
         .collect();
     rows.sort();
-    let hash = Sha256::digest(rows.join("\n").as_bytes());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(rows.join("\n").as_bytes()))
 }
 
 /// Backtests a table.
