@@ -76,7 +76,12 @@ fn main() -> Result<(), Failure> {
         let pairs = |of: &[(&str, &str)]| {
             of.iter().map(|(l, r)| ((*l).to_owned(), (*r).to_owned())).collect()
         };
-        let read = import::Options { map: pairs(map), filters: pairs(filters), mixed: true };
+        let read = import::Options {
+            map: pairs(map),
+            filters: pairs(filters),
+            mixed: true,
+            ..import::Options::default()
+        };
         match import::read(&path, &read) {
             Ok(import::Imported { table, .. }) => {
                 let family = name.split('/').next().unwrap_or(name);

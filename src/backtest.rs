@@ -6,16 +6,25 @@
 //!
 //! Runs that repeat their tokens are asked for with the distinct tokens that they had, and counted apart by epochs.
 //!
-//! Limits: cuts overlap, so their runs are no independent trials; a cut keeps fewer runs than the study has.
+//! Limits: cuts overlap, and runs of one cluster share its noise, so they are no independent trials; a cut keeps
+//! fewer runs than the study has.
 //!
-//! Pure. Reads: `points`, `fit`, `predict`. Read by: `cli`.
+//! The terminal and the report show the rows of this file, and the report only those of a backtest of its own runs
+//! ([`Backtest::is_of`]): the two cannot differ.
+//!
+//! Pure. Reads: `points`, `units`, `plan` for hexadecimal, `fit`, `predict`. Read by: `report`, `cli`.
+
+use std::collections::HashSet;
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::fit::{self, Compute, FitError, Options, Pins, analyse};
+use crate::plan::hex;
 use crate::points::{self, Point, Table};
 use crate::predict::{Estimate, MeanLoss};
+use crate::units::flops;
 
 /// Shares of the runs, by compute, that the cuts keep.
 const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
@@ -29,10 +38,12 @@ const REACHES: [f64; 5] = [1.0, 3.0, 10.0, 30.0, 100.0];
 const EPOCHS: [f64; 4] = [fit::ONCE, 4.0, 16.0, 64.0];
 
 /// One run beyond a cut.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// Id of the run.
     pub id: String,
+    /// Runs that share its noise have the same.
+    pub cluster: String,
     /// Largest compute that was fitted [FLOP].
     pub cut: f64,
     /// N [parameters].
@@ -54,7 +65,7 @@ pub struct Held {
 }
 
 /// The best size of one budget beyond a cut.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldSize {
     /// Compute of the budget [FLOP].
     pub flops: f64,
@@ -69,7 +80,7 @@ pub struct HeldSize {
 }
 
 /// One cut.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cut {
     /// Largest compute that was fitted [FLOP].
     pub flops: f64,
@@ -82,10 +93,12 @@ pub struct Cut {
 }
 
 /// How well intervals and values did on some runs.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
     /// Predictions.
     pub n: usize,
+    /// Clusters that their runs are in: so many independent trials at most, as cuts overlap.
+    pub clusters: usize,
     /// Share of the intervals that hold what was measured [0, 1].
     pub coverage: f64,
     /// Mean of ln predicted - ln measured [-].
@@ -99,7 +112,7 @@ pub struct Quality {
 }
 
 /// The quality at some reach.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ByReach {
     /// Least C over the largest compute fitted [-].
     pub from: f64,
@@ -111,7 +124,7 @@ pub struct ByReach {
 }
 
 /// The quality of runs that repeat their tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ByEpochs {
     /// Least D over its distinct tokens [epochs].
     pub from: f64,
@@ -123,17 +136,23 @@ pub struct ByEpochs {
 }
 
 /// A whole backtest.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backtest {
     /// Where the rows come from.
     pub source: String,
     /// What the losses of [`Backtest::runs`] are measured in.
     pub loss_unit: String,
     /// Parameters that were given and not fitted; nothing where all were fitted.
-    #[serde(skip_serializing_if = "Pins::is_empty")]
+    #[serde(default, skip_serializing_if = "Pins::is_empty")]
     pub pins: Pins,
+    /// SHA-256 of the runs: whose backtest this is.
+    pub runs_sha256: String,
     /// Level of the intervals [0, 1].
     pub level: f64,
+    /// Bootstrap refits at each cut.
+    pub bootstrap: usize,
+    /// Seed of the bootstrap.
+    pub seed: u64,
     /// Of all predictions of runs on fresh tokens; nothing where there was none.
     #[serde(flatten)]
     pub all: Option<Quality>,
@@ -149,6 +168,98 @@ pub struct Backtest {
     pub runs: Vec<Held>,
     /// Every budget.
     pub sizes: Vec<HeldSize>,
+}
+
+/// Heads of [`Backtest::rows`].
+pub const HEADER: [&str; 8] =
+    ["reach", "runs", "clusters", "inside", "bias", "rms", "median", "score"];
+
+/// Heads of [`Backtest::epoch_rows`].
+pub const EPOCHS_HEADER: [&str; 8] =
+    ["epochs", "runs", "clusters", "inside", "bias", "rms", "median", "score"];
+
+/// What the heads mean.
+pub const LEGEND: &str = "inside: intervals that hold the measured loss; errors are of ln L; score: mean interval \
+                          score of ln L, lower is better. Cuts overlap and clusters share noise: the runs are no \
+                          independent trials.";
+
+impl Backtest {
+    /// Whether it is of these runs, with these parameters pinned.
+    pub fn is_of(&self, points: &[Point], pins: &Pins) -> bool {
+        self.pins == *pins && self.runs_sha256 == fingerprint(points)
+    }
+
+    /// How it was made: `90% intervals, 200 bootstrap draws at each cut, seed 0`.
+    pub fn plan(&self) -> String {
+        format!(
+            "{:.0}% intervals, {} bootstrap draws at each cut, seed {}",
+            100.0 * self.level,
+            self.bootstrap,
+            self.seed
+        )
+    }
+
+    /// The cuts as they are shown: compute [FLOP], runs fitted, runs predicted or why none.
+    pub fn cut_rows(&self) -> Vec<[String; 3]> {
+        let told = |c: &Cut| c.refused.clone().unwrap_or_else(|| c.predicted.to_string());
+        self.cuts.iter().map(|c| [flops(c.flops), c.fitted.to_string(), told(c)]).collect()
+    }
+
+    /// The quality by reach and of all, as it is shown under [`HEADER`].
+    pub fn rows(&self) -> Vec<[String; 8]> {
+        let by_reach = self.by_reach.iter().map(|r| {
+            let to = r.to.map_or_else(|| "beyond".to_owned(), |to| format!("to {to}x"));
+            row(format!("{}x {to}", r.from), &r.quality)
+        });
+        by_reach.chain(self.all.as_ref().map(|all| row("all".to_owned(), all))).collect()
+    }
+
+    /// The quality of runs that repeat their tokens, as it is shown under [`EPOCHS_HEADER`].
+    pub fn epoch_rows(&self) -> Vec<[String; 8]> {
+        let named = |r: &ByEpochs| {
+            let to = r.to.map_or_else(|| "beyond".to_owned(), |to| format!("to {to}"));
+            // The least is a hair above 1.
+            row(format!("{} {to}", if r.from < 2.0 { 1.0 } else { r.from }), &r.quality)
+        };
+        self.by_epochs.iter().map(named).collect()
+    }
+
+    /// What came of N*, as a sentence; nothing where no budget was held out.
+    pub fn sizes_told(&self) -> Option<String> {
+        let inside = self.sizes.iter().filter(|s| s.inside).count();
+        Some(format!(
+            "N*: {inside} of {} held-out budgets ({:.0}%) have the vertex of their parabola inside its interval.",
+            self.sizes.len(),
+            100.0 * self.size_coverage?
+        ))
+    }
+}
+
+fn row(name: String, q: &Quality) -> [String; 8] {
+    [
+        name,
+        q.n.to_string(),
+        q.clusters.to_string(),
+        format!("{:.0}%", 100.0 * q.coverage),
+        format!("{:+.2}%", 100.0 * q.bias),
+        format!("{:.2}%", 100.0 * q.rms),
+        format!("{:.2}%", 100.0 * q.median),
+        format!("{:.1}%", 100.0 * q.interval_score),
+    ]
+}
+
+/// SHA-256 of what a backtest reads of the runs, in any order.
+fn fingerprint(points: &[Point]) -> String {
+    let mut rows: Vec<String> = points
+        .iter()
+        .map(|p| {
+            let bits = [p.params, p.tokens, p.flops, p.loss].map(f64::to_bits);
+            let more = [p.budget, p.unique_tokens].map(|v| v.map(f64::to_bits));
+            format!("{}\0{}\0{bits:?}{more:?}", p.id, p.cluster)
+        })
+        .collect();
+    rows.sort();
+    hex(&Sha256::digest(rows.join("\n").as_bytes()))
 }
 
 /// Backtests a table.
@@ -207,7 +318,10 @@ pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> 
         source: table.source.clone(),
         loss_unit: table.convention.loss.clone(),
         pins: options.pins,
+        runs_sha256: fingerprint(&table.points),
         level: options.level,
+        bootstrap: options.bootstrap,
+        seed: options.seed,
         all,
         by_reach,
         by_epochs,
@@ -286,6 +400,7 @@ fn ask(mean: &MeanLoss<'_>, p: &Point, cut: f64) -> Option<Held> {
     };
     Some(Held {
         id: p.id.clone(),
+        cluster: p.cluster.clone(),
         cut,
         params: p.params,
         tokens: p.tokens,
@@ -310,8 +425,10 @@ fn quality(runs: &[&Held], level: f64) -> Option<Quality> {
         let (lo, hi, y) = (r.predicted.lo.ln(), r.predicted.hi.ln(), r.measured.ln());
         hi - lo + 2.0 / (1.0 - level) * ((lo - y).max(0.0) + (y - hi).max(0.0))
     };
+    let clusters = runs.iter().map(|r| r.cluster.as_str()).collect::<HashSet<_>>().len();
     Some(Quality {
         n: runs.len(),
+        clusters,
         coverage: mean(&|r| f64::from(u8::from(r.inside))),
         bias: mean(&|r| r.error),
         rms: mean(&|r| r.error.powi(2)).sqrt(),

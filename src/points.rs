@@ -175,6 +175,15 @@ pub struct CellRow {
     pub note: Option<String>,
 }
 
+/// A text cell that no spreadsheet takes for a formula.
+pub(crate) fn neutral(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

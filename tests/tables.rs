@@ -273,9 +273,29 @@ fn checkpoints_of_one_run_are_one_cluster_without_an_id() {
     let mut clusters: Vec<&str> = got.table.points.iter().map(|p| p.cluster.as_str()).collect();
     clusters.dedup();
     assert_eq!(clusters.len(), 3);
-    let told =
-        |r: &isoflop::points::Remark| r.text.contains("24 rows look like checkpoints of 3 runs");
+    let told = |r: &isoflop::points::Remark| {
+        r.text.contains("24 rows are taken for checkpoints of 3 runs")
+    };
     assert!(got.remarks.iter().any(told), "{:?}", got.remarks);
+    // The user's word.
+    let separate = Options { separate: true, ..Options::default() };
+    let own = import::parse(text.as_bytes(), "t", &separate).unwrap();
+    assert!(own.table.points.iter().all(|p| p.cluster == p.id) && own.remarks.is_empty());
+    // Other settings, other seeds, and losses of no curve are no checkpoints.
+    for (header, cell) in [("lr", [1e-3, 2e-3]), ("seed", [1.0, 2.0])] {
+        let mut text = format!("N,D,loss,{header}\n");
+        for i in 1..=12 {
+            let d = 1e9 * f64::from(i);
+            text += &format!("1e7,{d},{},{}\n", law(1e7, d), cell[i as usize % 2]);
+        }
+        let got = read(&text);
+        assert!(got.table.points.iter().all(|p| p.cluster == p.id), "{header}");
+    }
+    let scattered = (1..=12).fold(String::from("N,D,loss\n"), |text, i| {
+        let d = 1e9 * f64::from(i);
+        text + &format!("1e7,{d},{}\n", law(1e7, d) * (1.0 + 0.1 * f64::from(i % 2)))
+    });
+    assert!(read(&scattered).table.points.iter().all(|p| p.cluster == p.id));
     // A grid has lengths by factors.
     let grid = read(&plain());
     assert!(grid.remarks.is_empty(), "{:?}", grid.remarks);
@@ -375,8 +395,45 @@ fn every_verb_takes_a_table_or_its_fit() {
         "--map",
         "params=N,tokens=D,loss=loss, at the end",
     ]);
+    for from in ["runs.csv", "analysis/runs", "analysis/runs/fit.json"] {
+        bench.ok(&["backtest", from, "--bootstrap", "20"]);
+        bench.ok(&["selftest", from, "--studies", "20", "--bootstrap", "20"]);
+    }
     let refused = bench.run(&["fit", "analysis"]);
     assert_eq!(refused.status.code(), Some(2));
+}
+
+/// The report shows what `backtest` printed, whatever it was asked for, and makes one where there is none.
+#[test]
+fn backtest_and_report_show_the_same_numbers() {
+    let bench = Bench::new();
+    let noisy = table("N,D,loss", |[_, n, d, l]| {
+        format!("{n},{d},{}", l * (1.0 + 0.002 * (n * 1e-3).sin()))
+    });
+    bench.write("runs.csv", &noisy);
+    let page = || fs::read_to_string(bench.0.path().join("analysis/runs/report.html")).unwrap();
+    bench.ok(&["fit", "runs.csv", "--bootstrap", "20"]);
+    assert!(page().contains("Not made for these runs"));
+    let shown = |out: &str, page: &str| {
+        let from = out.find("  reach").unwrap();
+        let rows: Vec<&str> = out[from..].lines().skip(1).take_while(|l| l.contains('%')).collect();
+        assert!(rows.len() >= 2, "{out}");
+        for cell in rows.iter().flat_map(|row| row.split_whitespace()).filter(|c| c.contains('%')) {
+            let cell = cell.replace('-', "−");
+            assert!(page.contains(&format!(">{cell}<")), "no {cell}: {out}");
+        }
+    };
+    for level in ["0.9", "0.5"] {
+        let asked = ["backtest", "runs.csv", "--bootstrap", "20", "--level", level];
+        let (out, _) = bench.ok(&asked);
+        bench.ok(&["report", "analysis/runs/fit.json"]);
+        shown(&out, &page());
+    }
+    // Of other runs: made again, by the defaults.
+    bench.write("runs.csv", &noisy.lines().take(22).fold(String::new(), |t, l| t + l + "\n"));
+    bench.ok(&["report", "runs.csv"]);
+    let (out, _) = bench.ok(&["backtest", "runs.csv"]);
+    shown(&out, &page());
 }
 
 /// Three rates at each (N, D) of an own sweep, one seed.

@@ -36,6 +36,8 @@ pub(super) struct Study {
     /// Runs that are fitted, for the collapse of their curves.
     runs: Vec<Run>,
     health: Option<Health>,
+    /// Level of the intervals, where a fit was read that has one.
+    level: Option<f64>,
     /// Where a table's N, D, C and L come from.
     taken: Vec<Taken>,
     /// Loss of a guess that favours no token, where the vocabulary is known [unit of the losses].
@@ -69,6 +71,7 @@ impl Study {
             ledger: Some(recorded.ledger),
             spec: Some(recorded.spec),
             text: Some(recorded.text),
+            level: None,
             results: Some(recorded.dir),
         }
     }
@@ -87,6 +90,7 @@ impl Study {
             ledger: None,
             spec: None,
             text: None,
+            level: None,
             curves: Vec::new(),
             results: None,
             runs: Vec::new(),
@@ -96,6 +100,7 @@ impl Study {
 
     /// The runs of a fit.json, as they were fitted.
     pub(super) fn fitted(name: String, analysis: Analysis) -> Self {
+        let level = analysis.fits.first().map(|fit| fit.level);
         let table = Table {
             source: analysis.source,
             convention: analysis.convention,
@@ -106,7 +111,7 @@ impl Study {
         };
         let read = Imported { table, taken: Vec::new(), remarks: Vec::new() };
         let (uniform_loss, loss_column) = (analysis.uniform_loss, analysis.loss_column);
-        Self { uniform_loss, loss_column, ..Self::imported(name, read) }
+        Self { level, uniform_loss, loss_column, ..Self::imported(name, read) }
     }
 
     /// How a table was read, for the first lines of the terminal; empty for a sweep.
@@ -127,6 +132,7 @@ impl Study {
     /// Fit options of the sweep file, where there is one.
     pub(super) fn options(&self) -> Options {
         let defaults = Options::default();
+        let defaults = Options { level: self.level.unwrap_or(defaults.level), ..defaults };
         self.spec.as_ref().map_or(defaults.clone(), |spec| Options {
             bootstrap: *spec.fit.bootstrap.get_ref() as usize,
             level: *spec.fit.level.get_ref(),
@@ -202,6 +208,7 @@ pub(super) fn analyse_or_refuse(study: &Study, options: &Options) -> (Analysis, 
                 profile: Vec::new(),
                 noise: None,
                 laws: Vec::new(),
+                sample_size: None,
                 laws_missing: Vec::new(),
                 averaging: None,
                 disagreement: None,
@@ -284,6 +291,7 @@ pub(super) fn write(
         cells: &cells,
         tuning: tuning.as_ref(),
         forecasts: &forecasts,
+        backtest: super::backtest::stored(dir, &study.table.points, &analysis.pins).as_ref(),
         provenance: &provenance(study),
     });
     Os.write_atomic(&dir.join("report.html"), html.as_bytes())?;

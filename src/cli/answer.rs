@@ -124,7 +124,7 @@ pub(super) fn chosen(p: &Chosen, unit: &str) -> String {
             estimate(p.regret, share)
         ),
     );
-    out += &p.repeated.as_ref().map_or_else(String::new, repeated);
+    out += &p.repeated.as_ref().map_or_else(String::new, |r| repeated(r, unit));
     out + &close(p.cost.as_ref(), &p.warnings)
 }
 

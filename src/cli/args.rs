@@ -85,6 +85,9 @@ pub struct Columns {
     /// Fit runs of several data sets, tokenizers or experiments as one study.
     #[arg(long)]
     pub mixed: bool,
+    /// Take every row for a run of its own, also where rows look like checkpoints of one.
+    #[arg(long)]
+    pub separate: bool,
 }
 
 impl Columns {
@@ -117,6 +120,7 @@ impl Columns {
             map: self.map.iter().flat_map(|pairs| pairs.0.clone()).collect(),
             filters: self.filters.clone(),
             mixed: self.mixed,
+            separate: self.separate,
         }
     }
 }
@@ -452,7 +456,7 @@ pub struct FitArgs {
 /// `backtest`.
 #[derive(Debug, Args)]
 pub struct BacktestArgs {
-    /// A directory under results/, or a CSV file with a header line.
+    /// A sweep file, a directory under results/, a table (CSV, TSV or JSON), or a fit.json.
     pub input: PathBuf,
     /// Print every prediction, and what they come to, as JSON.
     #[arg(long)]
@@ -464,7 +468,7 @@ pub struct BacktestArgs {
     #[command(flatten)]
     pub pinned: Pinned,
     /// Bootstrap refits at each cut.
-    #[arg(long, default_value_t = 200, value_name = "COUNT")]
+    #[arg(long, default_value_t = super::backtest::BOOTSTRAP, value_name = "COUNT")]
     pub bootstrap: usize,
     /// Level of the intervals.
     #[arg(long)]
@@ -472,6 +476,9 @@ pub struct BacktestArgs {
     /// Seed of the bootstrap.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Where results and analyses lie.
+    #[command(flatten)]
+    pub dirs: Dirs,
 }
 
 /// `export`.

@@ -1,13 +1,28 @@
 //! `isoflop backtest`: how well one's own largest runs are predicted from the smaller ones.
+//!
+//! What was found is kept as backtest.json beside the fit, and the report shows that file.
 
+use std::path::{Path, PathBuf};
+
+use super::analysis::Study;
+use super::open::Input;
 use super::show::table;
 use super::{Failure, args::BacktestArgs, print, print_json};
-use crate::backtest::{Backtest, Quality, backtest};
-use crate::fit::Options;
-use crate::units::{count, flops};
+use crate::backtest::{Backtest, EPOCHS_HEADER, HEADER, LEGEND, backtest};
+use crate::error::FileError;
+use crate::fit::{Options, Pins};
+use crate::fs::{Disk as _, Os};
+use crate::points::Point;
+
+/// Where the last backtest of an analysis lies.
+const FILE: &str = "backtest.json";
+/// Bootstrap refits at each cut, unless asked otherwise.
+pub(super) const BOOTSTRAP: usize = 200;
 
 pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
-    let (study, _) = super::open::open(&args.input, &args.columns.options()?)?;
+    let input = Input::of(&args.input, &args.dirs.results)?;
+    let study = input.study(&args.dirs.results, &args.columns.options()?)?;
+    let place = input.place(&study.name, &args.dirs.analysis)?;
     let defaults = study.options();
     let options = Options {
         bootstrap: args.bootstrap,
@@ -17,70 +32,63 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
         ..defaults
     };
     let result = backtest(&study.table, &options)?;
+    let file = write(&place, &result)?;
     if args.json {
         print_json(&result);
     } else {
         print(&(study.read_as() + &text(&result)));
     }
+    eprintln!("wrote {}; `isoflop report {}` shows it", file.display(), args.input.display());
     Ok(0)
+}
+
+/// The last backtest of these runs with these pins, if there is one.
+pub(super) fn stored(dir: &Path, points: &[Point], pins: &Pins) -> Option<Backtest> {
+    let json = std::fs::read(dir.join(FILE)).ok()?;
+    serde_json::from_slice(&json).ok().filter(|b: &Backtest| b.is_of(points, pins))
+}
+
+/// Makes the backtest of a study where there is none of its runs. Too few runs for one are no failure.
+pub(super) fn make(dir: &Path, study: &Study, pins: Pins) -> Result<(), Failure> {
+    if stored(dir, &study.table.points, &pins).is_some() {
+        return Ok(());
+    }
+    let options = Options { bootstrap: BOOTSTRAP, pins, ..study.options() };
+    if let Ok(result) = backtest(&study.table, &options) {
+        write(dir, &result)?;
+    }
+    Ok(())
+}
+
+fn write(dir: &Path, result: &Backtest) -> Result<PathBuf, FileError> {
+    let json = serde_json::to_vec(result).expect("a backtest has no map with other keys than text");
+    Os.create_dirs(dir)?;
+    let file = dir.join(FILE);
+    Os.write_atomic(&file, &json)?;
+    Ok(file)
 }
 
 fn text(b: &Backtest) -> String {
     let mut out = format!(
-        "Backtest of {}: the larger runs predicted from the smaller, {:.0}% intervals\n\n",
+        "Backtest of {}: the larger runs predicted from the smaller,\n{}\n\n",
         b.source,
-        100.0 * b.level
+        b.plan()
     );
     if let Some(warning) = b.pins.warning() {
         out += &format!("  ! {warning}\n\n");
     }
-    let rows = b.cuts.iter().map(|c| {
-        let told = c.refused.clone().unwrap_or_else(|| count(c.predicted as f64));
-        vec![flops(c.flops), count(c.fitted as f64), told]
-    });
-    out += &table(&["fitted up to C", "runs", "predicted"], 1, &rows.collect::<Vec<_>>());
-    let Some(all) = &b.all else {
+    out += &table(&["fitted up to C", "runs", "predicted"], 1, &rows(b.cut_rows()));
+    if b.all.is_none() {
         return out + "\nNothing could be predicted: the smaller runs determine no law.\n";
-    };
-    let row = |name: String, q: &Quality| {
-        vec![
-            name,
-            count(q.n as f64),
-            format!("{:.0}%", 100.0 * q.coverage),
-            format!("{:+.2}%", 100.0 * q.bias),
-            format!("{:.2}%", 100.0 * q.rms),
-            format!("{:.2}%", 100.0 * q.median),
-            format!("{:.1}%", 100.0 * q.interval_score),
-        ]
-    };
-    let mut rows: Vec<Vec<String>> = b
-        .by_reach
-        .iter()
-        .map(|r| {
-            let to = r.to.map_or_else(|| "beyond".to_owned(), |to| format!("to {to}x"));
-            row(format!("{}x {to}", r.from), &r.quality)
-        })
-        .collect();
-    rows.push(row("all".to_owned(), all));
-    let header = ["reach", "runs", "inside", "bias", "rms", "median", "score"];
-    out += &format!("\n{}", table(&header, 1, &rows));
+    }
+    out += &format!("\n{}", table(&HEADER, 1, &rows(b.rows())));
     if !b.by_epochs.is_empty() {
-        let rows = b.by_epochs.iter().map(|r| {
-            let to = r.to.map_or_else(|| "beyond".to_owned(), |to| format!("to {to}"));
-            row(format!("{} {to}", if r.from < 2.0 { 1.0 } else { r.from }), &r.quality)
-        });
-        let header = ["epochs", "runs", "inside", "bias", "rms", "median", "score"];
-        out += &format!("\n{}", table(&header, 1, &rows.collect::<Vec<_>>()));
+        out += &format!("\n{}", table(&EPOCHS_HEADER, 1, &rows(b.epoch_rows())));
     }
-    out += "  inside: intervals that hold the measured loss; errors are of ln L; score: mean interval score of ln L, lower \
-            is better. Cuts overlap: their runs are no independent trials.\n";
-    if let Some(share) = b.size_coverage {
-        let inside = b.sizes.iter().filter(|s| s.inside).count();
-        out += &format!(
-            "  N*: {inside} of {} held-out budgets ({:.0}%) have the vertex of their parabola inside its interval.\n",
-            b.sizes.len(),
-            100.0 * share
-        );
-    }
-    out
+    out += &format!("  {LEGEND}\n");
+    out + &b.sizes_told().map_or_else(String::new, |told| format!("  {told}\n"))
+}
+
+fn rows<const N: usize>(of: Vec<[String; N]>) -> Vec<Vec<String>> {
+    of.into_iter().map(Vec::from).collect()
 }

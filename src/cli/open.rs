@@ -109,13 +109,9 @@ pub(super) fn analysis(
     options: &import::Options,
     pins: Pins,
 ) -> Result<Analysis, Failure> {
-    if path.is_file() && path.extension().is_some_and(|e| e == "json") && is_fit(path) {
-        unpinned(path, &pins)?;
-        return predict::read(path);
-    }
-    if path.is_dir() && path.join(FIT).is_file() {
-        unpinned(&path.join(FIT), &pins)?;
-        return predict::read(&path.join(FIT));
+    if let Some(fit) = written(path) {
+        unpinned(&fit, &pins)?;
+        return predict::read(&fit);
     }
     let study = Input::of(path, results)?.study(results, options)?;
     let analysis = super::analysis::analyse(&study, &Options { pins, ..study.options() })?;
@@ -134,6 +130,14 @@ pub(super) fn unpinned(fit: &Path, pins: &Pins) -> Result<(), Failure> {
         format!("`isoflop fit {} --pin ...` fits its runs again", fit.display()),
     )
     .into())
+}
+
+/// The fit.json that a path is, or that the analysis directory holds which it is.
+pub(super) fn written(path: &Path) -> Option<PathBuf> {
+    if path.is_dir() {
+        return Some(path.join(FIT)).filter(|fit| fit.is_file());
+    }
+    (path.extension().is_some_and(|e| e == "json") && is_fit(path)).then(|| path.to_owned())
 }
 
 /// The fit.json of a sweep, whatever of the sweep a path is.

@@ -106,6 +106,7 @@ fn written(input: &Input, args: &ReportArgs, started: Instant) -> Result<u8, Fai
         _ => analysis::analyse(&study, &Options { pins, ..study.options() })?,
     };
     let predictions = analysis::predictions(&study, &analysis);
+    super::backtest::make(&out, &study, analysis.pins)?;
     analysis::write(&out, &study, &analysis, &predictions)?;
     print(&(study.read_as() + &analysis::text(&analysis, &predictions)));
     eprint!("{}", show::warnings(&analysis.warnings));
@@ -136,6 +137,7 @@ fn finish(recorded: Recorded, out: &Path, pins: &Pins, started: Instant) -> Resu
     let options = Options { pins: *pins, ..study.options() };
     let (analysis, refusal) = analysis::analyse_or_refuse(&study, &options);
     let predictions = analysis::predictions(&study, &analysis);
+    super::backtest::make(out, &study, *pins)?;
     analysis::write(out, &study, &analysis, &predictions)?;
     match &refusal {
         None => print(&format!("\nFits\n{}", analysis::text(&analysis, &predictions))),

@@ -1,18 +1,16 @@
 //! `isoflop selftest`: do the intervals hold the truth on studies shaped like one's own?
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::analysis::{self, Study};
+use super::analysis;
 use super::show::{short, signed, table};
-use super::study::Recorded;
-use super::{Failure, args::SelftestArgs, predict, print, print_json};
+use super::{Failure, args::SelftestArgs, open, predict, print, print_json};
 use crate::error::InputError;
 use crate::fit::{Analysis, Options};
-use crate::import;
 use crate::selftest::{Design, Plan, Selftest, run};
 use crate::units::{count, duration, flops};
 
@@ -52,15 +50,10 @@ pub(super) fn execute(args: &SelftestArgs) -> Result<u8, Failure> {
 
 /// The analysis whose design is repeated: a fit.json as it is, or a new fit without a bootstrap.
 fn opened(path: &Path, args: &SelftestArgs) -> Result<Analysis, Failure> {
-    if path.extension().is_some_and(|e| e == "json") {
-        return predict::read(path);
+    if let Some(fit) = open::written(path) {
+        return predict::read(&fit);
     }
-    let study = if path.is_dir() {
-        Study::recorded(Recorded::open(path, &PathBuf::from("results"))?)
-    } else {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Study::imported(name, import::read(path, &args.columns.options()?)?)
-    };
+    let (study, _) = open::open(path, &args.columns.options()?)?;
     let options = Options { bootstrap: 0, holdout: 0, delta: args.delta, ..Options::default() };
     analysis::analyse(&study, &options)
 }

@@ -216,6 +216,7 @@ pub(super) fn fits(analysis: &Analysis) -> String {
         analysis.convention.loss,
         100.0 * level
     );
+    out += &format!("  {}.\n", analysis.sample_size());
     out += &profile(analysis);
     out += &noise(analysis);
     out += &irreducible(analysis);
@@ -245,9 +246,10 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     }
     if let Some(h) = &analysis.holdout {
         out += &format!(
-            "  Hold-out: {} runs from {} FLOP on, predicted from the rest by {}: error {:+.2}% on average, {:.2}% at most; {} of {} inside their interval.\n",
-            h.runs.len(),
+            "  Hold-out: {} from {} FLOP on, predicted from {} by {}: error {:+.2}% on average, {:.2}% at most; {} of {} inside their interval.\n",
+            h.kept_out(),
             flops(h.from_flops),
+            h.rest(),
             h.method,
             100.0 * h.mean_error,
             100.0 * h.max_error,

@@ -41,6 +41,7 @@ pub(crate) fn empty() -> Analysis {
         profile: vec![],
         noise: None,
         laws: Vec::new(),
+        sample_size: None,
         laws_missing: Vec::new(),
         averaging: None,
         disagreement: None,

@@ -21,6 +21,7 @@
 
 use rayon::prelude::*;
 
+use crate::fit::clusters::Clusters;
 use crate::fit::law::{self, Fitted, Run, Scale};
 use crate::fit::result::{Averaging, FormWeight};
 use crate::points::{self, Point};
@@ -151,11 +152,9 @@ fn trial(rival: &Rival<'_>, cut: &Cut) -> Option<Trial> {
         let error = fitted.ln_loss(&Run::of(point)) - point.loss.ln();
         if error.is_finite() { error.clamp(-LOST, LOST) } else { LOST }
     };
-    let spare = (own.len() - fitted.free()).max(1) as f64;
-    Some(Trial {
-        scatter: fitted.solution.rss / spare,
-        errors: cut.beyond.iter().map(off).collect(),
-    })
+    let misses: Vec<f64> = own.iter().map(|p| fitted.ln_loss(&Run::of(p)) - p.loss.ln()).collect();
+    let noise = Clusters::of_points(&own).noise(&misses, fitted.free());
+    Some(Trial { scatter: noise.sd.powi(2), errors: cut.beyond.iter().map(off).collect() })
 }
 
 /// The square of the slope of the average's discrepancy at one cut.

@@ -52,6 +52,7 @@
 
 use rayon::prelude::*;
 
+use crate::fit::clusters::Clusters;
 use crate::fit::result::Surface;
 use crate::fit::sample::{Sample, SurfaceFit, is_law};
 use crate::fit::stats::Random;
@@ -64,129 +65,6 @@ pub(super) enum Scheme {
     Cases,
     /// The fitted law with new normal noise on ln L.
     Noise,
-}
-
-/// Runs that share noise, as indices: `of[i]` is the cluster of row i, below `count`.
-#[derive(Debug, Clone)]
-pub(super) struct Clusters {
-    pub(super) of: Vec<usize>,
-    pub(super) count: usize,
-}
-
-impl Clusters {
-    /// Clusters of rows by name, numbered by first appearance in the sorted table.
-    pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let mut seen = std::collections::BTreeMap::new();
-        let of = names
-            .map(|name| {
-                let next = seen.len();
-                *seen.entry(name).or_insert(next)
-            })
-            .collect();
-        Self { of, count: seen.len() }
-    }
-
-    /// How often each row counts when `count` clusters are drawn with replacement.
-    pub(super) fn resample(&self, random: &mut Random) -> Vec<f64> {
-        let mut times = vec![0.0; self.count];
-        for _ in 0..self.count {
-            times[random.below(self.count)] += 1.0;
-        }
-        self.of.iter().map(|c| times[*c]).collect()
-    }
-
-    pub(super) fn scheme(&self) -> Scheme {
-        if self.count >= MANY { Scheme::Cases } else { Scheme::Noise }
-    }
-
-    /// Share of the residual variance that runs of one cluster have in common, by one-way analysis of
-    /// variance (Fisher's intraclass correlation, with the mean cluster size of Donner 1986).
-    pub(super) fn shared(&self, residuals: &[f64]) -> f64 {
-        let (n, k) = (residuals.len() as f64, self.count as f64);
-        if self.count < 2 || residuals.len() <= self.count {
-            return 0.0;
-        }
-        let mut sums = vec![(0.0, 0.0); self.count];
-        for (r, c) in residuals.iter().zip(&self.of) {
-            sums[*c].0 += r;
-            sums[*c].1 += 1.0;
-        }
-        let mean = residuals.iter().sum::<f64>() / n;
-        let between = sums.iter().map(|(s, m)| m * (s / m - mean).powi(2)).sum::<f64>() / (k - 1.0);
-        let within = residuals
-            .iter()
-            .zip(&self.of)
-            .map(|(r, c)| (r - sums[*c].0 / sums[*c].1).powi(2))
-            .sum::<f64>()
-            / (n - k);
-        let size = self.size();
-        let rho = (between - within) / (between + (size - 1.0) * within);
-        if rho.is_finite() { rho.clamp(0.0, 1.0) } else { 0.0 }
-    }
-
-    /// Mean size of a cluster as Donner weighs it; the plain mean where all are equal.
-    fn size(&self) -> f64 {
-        let (n, k) = (self.of.len() as f64, self.count as f64);
-        if self.count < 2 {
-            return n;
-        }
-        let mut sizes = vec![0.0; self.count];
-        for c in &self.of {
-            sizes[*c] += 1.0;
-        }
-        (n - sizes.iter().map(|m| m * m).sum::<f64>() / n) / (k - 1.0)
-    }
-
-    /// How many independent runs these are worth: n over the design effect 1 + (size - 1) rho (Kish 1965).
-    pub(super) fn worth(&self, shared: f64) -> f64 {
-        self.of.len() as f64 / (1.0 + (self.size() - 1.0) * shared)
-    }
-
-    /// Degrees of freedom that `parameters` leave of what the runs are worth. At least 1.
-    pub(super) fn dof(&self, shared: f64, parameters: usize) -> f64 {
-        (self.worth(shared) - parameters as f64).max(1.0)
-    }
-
-    /// The scatter that a draw repeats, from the residuals of a law of so many parameters. Runs that move
-    /// together hide more of their scatter in the parameters than independent ones.
-    pub(super) fn noise(&self, residuals: &[f64], parameters: usize) -> Noise {
-        let shared = self.shared(residuals);
-        let (dof, n) = (self.dof(shared, parameters), residuals.len() as f64);
-        let squares = residuals.iter().map(|r| r * r).sum::<f64>();
-        let sd = (squares / n * (dof + parameters as f64) / dof).sqrt();
-        Noise { sd, shared, dof: dof as usize }
-    }
-
-    /// New normal noise for every run, as `noise` says; for `noises` at once, which then differ by their
-    /// size and by how much of it is in common, but not by their luck.
-    pub(super) fn draw<const K: usize>(
-        &self,
-        noises: [Noise; K],
-        random: &mut Random,
-    ) -> [Vec<f64>; K] {
-        let common: Vec<f64> = (0..self.count).map(|_| random.normal()).collect();
-        let own: Vec<f64> = (0..self.of.len()).map(|_| random.normal()).collect();
-        let dof = noises.iter().map(|n| n.dof).min().unwrap_or(1);
-        let scale = random.scale(dof);
-        noises.map(|Noise { sd, shared, .. }| {
-            let of = |(cluster, own): (&usize, &f64)| {
-                let in_common: f64 = common[*cluster];
-                scale * sd * (shared.sqrt() * in_common + (1.0 - shared).sqrt() * own)
-            };
-            self.of.iter().zip(&own).map(of).collect()
-        })
-    }
-}
-
-/// The scatter of runs about a law.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Noise {
-    /// Standard deviation of ln L [-].
-    pub(super) sd: f64,
-    /// Share of its square that runs of a cluster have in common [0, 1].
-    pub(super) shared: f64,
-    /// Degrees of freedom behind `sd`.
-    pub(super) dof: usize,
 }
 
 /// Clusters from which on whole cases are resampled: the fewest at which they hold every nominal level
@@ -251,7 +129,7 @@ mod tests {
     fn draws_do_not_depend_on_the_number_of_threads() {
         let points = study(&[1e18, 1e19, 1e20], 6, 4.0, 0.003, 5);
         let sample = Sample::new(&points);
-        let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+        let clusters = Clusters::of_points(&points);
         let squares = varpro::fit(&sample);
         let huber = lse::fit(&sample, 1e-3, &[squares.surface]);
         let run = |threads: usize, scheme| {
@@ -264,41 +142,5 @@ mod tests {
             assert!(one.iter().flatten().count() > 6);
             assert_eq!(one, run(3, scheme), "{scheme:?}");
         }
-    }
-
-    #[test]
-    fn runs_of_one_cluster_are_drawn_together() {
-        let clusters = Clusters::new(["trunk a", "b", "trunk a", "c", "b"].into_iter());
-        assert_eq!((clusters.count, &clusters.of), (3, &vec![0, 1, 0, 2, 1]));
-        for draw in 0..50 {
-            let w = clusters.resample(&mut Random::new(1, draw));
-            assert!(w[0] == w[2] && w[1] == w[4]);
-            assert_eq!(w[0] + w[1] + w[3], 3.0);
-        }
-    }
-
-    /// Fisher's intraclass correlation at its two ends: pairs that agree have 1, pairs that contradict
-    /// each other have at most 0.
-    #[test]
-    fn shared_noise_is_measured_by_the_agreement_of_a_cluster() {
-        let clusters = Clusters::new(["a", "a", "b", "b", "c", "c"].into_iter());
-        assert_eq!(clusters.shared(&[1.0, 1.0, -2.0, -2.0, 1.0, 1.0]), 1.0);
-        assert_eq!(clusters.shared(&[1.0, -1.0, -2.0, 2.0, 1.0, -1.0]), 0.0);
-        let alone = Clusters::new(["a", "b", "c"].into_iter());
-        assert_eq!(alone.shared(&[1.0, 2.0, -3.0]), 0.0);
-    }
-
-    /// Two runs of a cluster that agree are one run; two that have nothing in common are two.
-    #[test]
-    fn runs_that_move_together_are_worth_fewer() {
-        let names: Vec<String> = (0..16).map(|i| (i / 2).to_string()).collect();
-        let pairs = Clusters::new(names.iter().map(String::as_str));
-        assert_eq!((pairs.dof(0.0, 5), pairs.dof(1.0, 5)), (16.0 - 5.0, 8.0 - 5.0));
-        let agree: Vec<f64> = (0..16).map(|i| [1.0, -1.0][i / 2 % 2]).collect();
-        let Noise { sd, shared, dof } = pairs.noise(&agree, 5);
-        // Eight independent squares of 1, less five.
-        assert!((sd - (8.0_f64 / 3.0).sqrt()).abs() < 1e-12 && shared == 1.0 && dof == 3);
-        let alone = Clusters::new(["a", "b", "c", "d", "e", "f", "g"].into_iter());
-        assert!((alone.noise(&[1.0; 7], 5).sd - (7.0_f64 / 2.0).sqrt()).abs() < 1e-12);
     }
 }

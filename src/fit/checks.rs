@@ -6,6 +6,9 @@ use crate::fit::sample::Sample;
 use crate::fit::{Code, FitError, Options, Warning};
 use crate::points::{Point, Table};
 
+/// A miss below this is rounding in print, however well the others fit [-].
+const LEAST_MISS: f64 = 1e-4;
+
 /// Refuses values that no fit can use, by row. The makers of tables exclude such rows by name, so this
 /// is the second lock, not the first.
 pub(super) fn values(table: &Table) -> Result<(), FitError> {
@@ -192,7 +195,7 @@ pub(super) fn surface(fit: &Fit, sample: &Sample, points: &[Point], warnings: &m
     let mut far: Vec<(f64, &str)> = residuals
         .iter()
         .zip(points)
-        .filter(|(r, _)| r.abs() > 6.0 * robust && r.abs() > 1e-9)
+        .filter(|(r, _)| r.abs() > 6.0 * robust && r.abs() > LEAST_MISS)
         .map(|(r, p)| (*r, p.id.as_str()))
         .collect();
     if !far.is_empty() {

@@ -7,7 +7,7 @@
 
 use rayon::prelude::*;
 
-use crate::fit::bootstrap::Clusters;
+use crate::fit::clusters::Clusters;
 use crate::fit::isoflop::{frontier_fit, through};
 use crate::fit::result::{EnvelopePoint, Fit, Frontier};
 use crate::fit::stats::Random;
@@ -140,7 +140,7 @@ mod tests {
             points.push(point(0.3 * c.sqrt(), c * 1.1, 33.0 * c.powf(-0.05)));
         }
         points.sort_by(|l, r| l.flops.total_cmp(&r.flops));
-        let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+        let clusters = Clusters::of_points(&points);
         let (envelope, fit) = fit(&points, &clusters, (0, 0, 0.9));
         assert_eq!(envelope.len(), 6);
         let fit = fit.unwrap();

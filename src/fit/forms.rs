@@ -19,15 +19,17 @@
 use rayon::prelude::*;
 
 use crate::fit::averaging::{self, Rival};
-use crate::fit::bootstrap::{Clusters, Scheme};
+use crate::fit::bootstrap::Scheme;
+use crate::fit::clusters::Clusters;
 use crate::fit::groups::{self, Group};
+use crate::fit::holdout::{self, Split};
 use crate::fit::law::{self, Fitted, LAWS, Law, Run, Scale};
 use crate::fit::pins::Pins;
 use crate::fit::result::{
     Ahead, Averaging, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
 };
 use crate::fit::stats::{self, Random};
-use crate::fit::{Code, Fit, Options, Warning, ahead, holdout, noise};
+use crate::fit::{Code, Fit, Options, Warning, ahead, noise};
 use crate::points::Point;
 
 /// A difference of AICc beyond which the worse form has no support (Burnham & Anderson 2002, "Model
@@ -119,7 +121,7 @@ pub(super) fn compare(
     }
     let worth = worth(&tried, points, clusters);
     let mut fits: Vec<LawFit> =
-        tried.par_iter().map(|form| dress(form, points, compute, kept, worth)).collect();
+        tried.par_iter().map(|form| dress(form, points, compute, kept.as_ref(), worth)).collect();
     let rivals = fits.iter().filter(|f| is_rival(f)).filter_map(|f| f.aicc);
     let best = rivals.fold(f64::INFINITY, f64::min);
     for fit in &mut fits {
@@ -153,7 +155,7 @@ fn is_rival(fit: &LawFit) -> bool {
 
 /// The clusters of a form's own runs.
 fn clusters_of(form: &Tried) -> Clusters {
-    Clusters::new(form.points.iter().map(|p| p.cluster.as_str()))
+    Clusters::of_points(&form.points)
 }
 
 fn try_on(
@@ -184,26 +186,26 @@ fn dress(
     form: &Tried,
     points: &[Point],
     compute: &Compute,
-    kept: Option<usize>,
+    kept: Option<&Split>,
     worth: f64,
 ) -> LawFit {
     let Tried { fitted, rows, .. } = form;
     let (law, solution) = (fitted.law, &fitted.solution);
     let (n, k) = (rows.len(), fitted.free());
+    let worth = match law.surface {
+        true if form.repeats() => clusters_of(form).sample_size(&residuals(form)).effective,
+        true => worth,
+        false => n as f64,
+    };
+    let spare = (worth - k as f64).max(1.0);
+    // The linear model takes all runs for independent.
+    let wider = ((n - k) as f64 / spare).sqrt();
     let values = law.values.iter().zip(fitted.values()).map(|(v, (value, sd))| LawValue {
         name: v.name.into(),
         value,
         unit: v.unit.into(),
-        sd,
+        sd: sd.map(|sd| wider * sd),
     });
-    let worth = match law.surface {
-        true if form.repeats() => {
-            let clusters = clusters_of(form);
-            clusters.worth(clusters.shared(&residuals(form)))
-        }
-        true => worth,
-        false => n as f64,
-    };
     // Its runs are others than those that the split counts.
     let kept = kept.filter(|_| !form.repeats());
     LawFit {
@@ -215,7 +217,7 @@ fn dress(
         n,
         worth,
         rss: solution.rss,
-        residual_sd: (solution.rss / (n - k) as f64).sqrt(),
+        residual_sd: (solution.rss / n as f64 * (spare + k as f64) / spare).sqrt(),
         aicc: aicc(solution.rss / n as f64, worth, k),
         delta_aicc: None,
         weight: None,
@@ -280,14 +282,14 @@ fn aicc(variance: f64, worth: f64, k: usize) -> Option<f64> {
     Some(worth * variance.ln() + 2.0 * all + 2.0 * all * (all + 1.0) / left)
 }
 
-/// The law refitted to the first `kept` points, and its errors on those of `rows` beyond.
-fn heldout(full: &Fitted, points: &[Point], rows: &[usize], kept: usize) -> Option<HeldOutError> {
-    let smaller = &points[..kept];
-    let own = pick(smaller, &full.law.rows(smaller, &groups::budgets(smaller)));
+/// The law refitted to the points below the split, and its errors on those of `rows` beyond.
+fn heldout(full: &Fitted, points: &[Point], rows: &[usize], split: &Split) -> Option<HeldOutError> {
+    let smaller = pick(points, &split.fitted);
+    let own = pick(&smaller, &full.law.rows(&smaller, &groups::budgets(&smaller)));
     let fitted = law::refit(full, &own, Scale::Log).ok()?;
     let errors: Vec<f64> = rows
         .iter()
-        .filter(|row| **row >= kept)
+        .filter(|row| split.held.binary_search(row).is_ok())
         .map(|row| fitted.loss(&Run::of(&points[*row])) / points[*row].loss - 1.0)
         .collect();
     let n = errors.len();

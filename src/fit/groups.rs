@@ -49,6 +49,21 @@ pub(super) fn budgets(points: &[Point]) -> Vec<Group> {
     groups
 }
 
+/// The budget of each run, planned or looked for [FLOP]: those of approach 2, whoever asks. Nothing for a run of
+/// no budget.
+pub fn budget_of_each(points: &[Point]) -> Vec<Option<f64>> {
+    let mut order: Vec<usize> = (0..points.len()).collect();
+    order.sort_by(|l, r| points[*l].flops.total_cmp(&points[*r].flops));
+    let sorted: Vec<Point> = order.iter().map(|i| points[*i].clone()).collect();
+    let mut out = vec![None; points.len()];
+    for group in budgets(&sorted) {
+        for row in group.rows {
+            out[order[row]] = Some(group.label);
+        }
+    }
+    out
+}
+
 fn planned(points: &[Point]) -> Vec<Group> {
     let mut labels: Vec<f64> = points.iter().filter_map(|p| p.budget).collect();
     labels.sort_by(f64::total_cmp);

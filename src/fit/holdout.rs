@@ -3,10 +3,15 @@
 //!
 //! A form that is wrong fits its training runs well and misses larger ones (Farseer, arXiv:2506.10972:
 //! R^2 .993 inside, 3% error outside), so this number is printed beside every extrapolation.
+//!
+//! Whole clusters are kept out: a smaller run of a trunk that was kept out shares its noise, and is in neither part.
+
+use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
-use crate::fit::bootstrap::{self, Clusters};
+use crate::fit::bootstrap;
+use crate::fit::clusters::Clusters;
 use crate::fit::groups::Group;
 use crate::fit::result::{HeldOut, Holdout};
 use crate::fit::sample::Sample;
@@ -29,11 +34,12 @@ pub(super) fn predict(
     groups: &[Group],
     options: &Options,
 ) -> Result<Holdout, String> {
-    let kept = split(points, groups, options.holdout)?;
-    let (fitted, held) = points.split_at(kept);
-    let sample = Sample::pinned(fitted, options.pins);
+    let split = split(points, groups, options.holdout)?;
+    let pick = |rows: &[usize]| rows.iter().map(|i| points[*i].clone()).collect::<Vec<Point>>();
+    let (fitted, held) = (pick(&split.fitted), pick(&split.held));
+    let sample = Sample::pinned(&fitted, options.pins);
     if let Some(reason) = sample.unfit() {
-        return Err(reason);
+        return Err(split.because(reason));
     }
     let squares = varpro::fit(&sample);
     let huber = lse::fit(&sample, options.delta, &[squares.surface]);
@@ -42,16 +48,16 @@ pub(super) fn predict(
     } else if squares.has_frontier() {
         ("varpro", &squares)
     } else {
-        return Err("the smaller runs do not determine both terms of the law".into());
+        return Err(split.because("the smaller runs do not determine both terms of the law".into()));
     };
-    let clusters = Clusters::new(fitted.iter().map(|p| p.cluster.as_str()));
+    let clusters = Clusters::of_points(&fitted);
     let plan = (options.bootstrap, options.seed ^ 0x0003, clusters.scheme());
     let refits = bootstrap::surfaces(&sample, &clusters, &huber, &squares, options.delta, plan);
     let draws = if method == "lse-huber" { refits.lse } else { refits.varpro };
-    let residual = sample.residual_sd(&lead.surface);
-    let sd = residual.max(noise::pooled_sd(fitted));
-    let dof = sample.len() as f64 - options.pins.free() as f64;
-    let student = stats::Student::new(dof);
+    let free = options.pins.free();
+    let residuals = sample.residuals(&lead.surface);
+    let sd = clusters.noise(&residuals, free).sd.max(noise::pooled_sd(&fitted));
+    let student = stats::Student::new(clusters.sample_size(&residuals).dof(free));
 
     let runs: Vec<HeldOut> = held
         .par_iter()
@@ -90,12 +96,36 @@ pub(super) fn predict(
             .iter()
             .filter(|r| (r.interval[0]..=r.interval[1]).contains(&r.measured))
             .count(),
+        clusters: Clusters::of_points(&held).count,
+        fitted: fitted.len(),
+        related: split.related,
         runs,
     })
 }
 
-/// How many of the sorted points stay in the fit when the `budgets` largest budgets are kept out.
-pub(super) fn split(points: &[Point], groups: &[Group], budgets: usize) -> Result<usize, String> {
+/// Runs that are fitted and runs that are predicted, as indices.
+pub(super) struct Split {
+    pub(super) fitted: Vec<usize>,
+    pub(super) held: Vec<usize>,
+    /// Smaller runs that are in neither part, being of a cluster that is predicted.
+    related: usize,
+}
+
+impl Split {
+    /// A reason, with what was left out.
+    fn because(&self, reason: String) -> String {
+        match self.related {
+            0 => reason,
+            related => format!(
+                "{reason} ({related} smaller runs share a trunk or a run with those that would be predicted, and \
+                 are in neither part)"
+            ),
+        }
+    }
+}
+
+/// The sorted points with the `budgets` largest budgets kept out, whole clusters at a time.
+pub(super) fn split(points: &[Point], groups: &[Group], budgets: usize) -> Result<Split, String> {
     let from = if groups.len() >= 2 {
         if groups.len() < budgets + 2 {
             return Err(format!(
@@ -113,11 +143,17 @@ pub(super) fn split(points: &[Point], groups: &[Group], budgets: usize) -> Resul
         points[points.len() - out].flops
     };
     // Runs of equal compute stay on one side.
-    let kept = points.iter().take_while(|p| p.flops < from).count();
-    if kept < 6 {
-        return Err(format!("{kept} runs below the largest budget, a fit needs 6"));
+    let below = points.iter().take_while(|p| p.flops < from).count();
+    let held: Vec<usize> = (below..points.len()).collect();
+    let kept_out: BTreeSet<&str> = held.iter().map(|i| points[*i].cluster.as_str()).collect();
+    let fitted: Vec<usize> =
+        (0..below).filter(|i| !kept_out.contains(points[*i].cluster.as_str())).collect();
+    let split = Split { related: below - fitted.len(), fitted, held };
+    if split.fitted.len() < 6 {
+        let runs = split.fitted.len();
+        return Err(split.because(format!("{runs} runs below the largest budget, a fit needs 6")));
     }
-    Ok(kept)
+    Ok(split)
 }
 
 #[cfg(test)]
@@ -165,5 +201,21 @@ mod tests {
         let held = predict(&points, &[], &options(1)).unwrap();
         assert_eq!(held.runs.len(), 3);
         assert!(held.fitted_to < held.from_flops);
+    }
+
+    /// Trunks: a smaller run of one that is predicted shares its noise. Where all do, nothing is held out.
+    #[test]
+    fn clusters_are_kept_out_whole_or_not_at_all() {
+        let mut points = study(&[1e18, 3e18, 1e19, 3e19, 1e20], 6, 4.0, 0.003, 7);
+        for i in [24, 0, 7] {
+            points[i].cluster = "trunk".into();
+        }
+        let held = predict(&points, &groups::budgets(&points), &options(1)).unwrap();
+        assert_eq!((held.fitted, held.related, held.runs.len(), held.clusters), (22, 2, 6, 6));
+        for (i, p) in points.iter_mut().enumerate() {
+            p.cluster = format!("trunk {}", i % 6);
+        }
+        let why = predict(&points, &groups::budgets(&points), &options(1)).unwrap_err();
+        assert!(why.contains("24 smaller runs share a trunk"), "{why}");
     }
 }

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use crate::fit::clusters::{Clusters, Noise};
 use crate::fit::groups::{self, Group};
 use crate::fit::result::{BudgetFit, Certificate, Compute, Draws, Fit, Frontier};
 use crate::fit::stats::{self, Random};
@@ -89,7 +90,9 @@ const MOVES: usize = 4;
 /// One budget as it goes into the line.
 struct Slice<'a> {
     group: &'a Group,
-    /// (ln N, L) of the runs that are in the parabola.
+    /// The runs that are in the parabola, as indices.
+    rows: Vec<usize>,
+    /// (ln N, L) of them.
     near: Vec<(f64, f64)>,
     /// Smallest and largest ln N of all runs.
     range: (f64, f64),
@@ -106,14 +109,15 @@ impl<'a> Slice<'a> {
         let runs = of(&group.rows);
         let range = runs.iter().fold((f64::MAX, f64::MIN), |(l, h), r| (l.min(r.0), h.max(r.0)));
         let sizes = groups::sizes(points, &group.rows);
-        let near = of(&near(points, group));
+        let rows = near(points, group);
+        let near = of(&rows);
         let parabola = (sizes.len() >= 3).then(|| Parabola::through(&near));
         let rejected = match parabola {
             Some(p) => edge(&sizes).or_else(|| outside(&near, &p)),
             None if sizes.len() == 1 => Some("one size: a parabola needs 3".into()),
             None => Some(format!("{} sizes: a parabola needs 3", sizes.len())),
         };
-        Self { group, near, range, sizes: sizes.len(), parabola, rejected }
+        Self { group, rows, near, range, sizes: sizes.len(), parabola, rejected }
     }
 }
 
@@ -194,7 +198,8 @@ pub(super) fn through(optima: &[[f64; 3]]) -> Option<Frontier> {
 ///
 /// Intervals: each draw adds normal noise to every parabola, with the residual standard deviation
 /// relative to the loss, pooled over budgets with the degrees of freedom that three coefficients each
-/// leave (and that number's own uncertainty). A budget that loses its minimum in a draw is dropped
+/// leave of what the runs are worth (and that number's own uncertainty); runs of a cluster share the part of it
+/// that their residuals share. A budget that loses its minimum in a draw is dropped
 /// from that draw. They need three usable budgets and a degree of freedom somewhere; they hold the
 /// noise only, not the bias of the parabola.
 pub(super) fn fit(
@@ -205,24 +210,23 @@ pub(super) fn fit(
 ) -> (Vec<BudgetFit>, Option<Fit>) {
     let slices: Vec<Slice> = groups.iter().map(|g| Slice::new(points, g)).collect();
     let usable: Vec<&Slice> = slices.iter().filter(|s| s.rejected.is_none()).collect();
-    let (mut squares, mut dof) = (0.0, 0_usize);
-    for s in &slices {
-        if let Some(p) = s.parabola {
-            squares += s.near.iter().map(|(x, l)| ((l - p.at(*x)) / l).powi(2)).sum::<f64>();
-            dof += s.near.len().saturating_sub(3);
-        }
-    }
-    let sd = if dof > 0 { (squares / dof as f64).sqrt() } else { 0.0 };
-    let noisy = draws > 0 && dof > 0 && !usable.is_empty();
+    let clusters = Clusters::of_points(points);
+    let noise = pooled(points, slices.iter()).filter(|_| !usable.is_empty());
     // Per draw: ln N* of every usable budget, nothing where the minimum was lost.
-    let resampled: Vec<Vec<Option<f64>>> = (0..if noisy { draws } else { 0 })
-        .into_par_iter()
-        .map(|draw| {
+    let resampled: Vec<Vec<Option<f64>>> = noise.map_or_else(Vec::new, |noise| {
+        let drawn = |draw: usize| {
             let mut random = Random::new(seed ^ 0x0002, draw as u64);
-            let sd = sd * random.scale(dof);
-            usable.iter().map(|s| redraw(s, sd, &mut random)).collect()
-        })
-        .collect();
+            let sd = noise.sd * random.scale(noise.dof);
+            let common = clusters.common(noise.shared, &mut random);
+            let own = (1.0 - noise.shared).sqrt();
+            let mut off = |row: &usize| {
+                let common = noise.shared.sqrt() * common[clusters.of[*row]];
+                sd * (common + own * random.normal())
+            };
+            usable.iter().map(|s| redraw(s, &mut off)).collect()
+        };
+        (0..draws).into_par_iter().map(drawn).collect()
+    });
 
     let mut budgets: Vec<BudgetFit> = slices.iter().map(|s| describe(s, compute)).collect();
     let used = slices.iter().zip(&mut budgets).filter(|(s, _)| s.rejected.is_none());
@@ -266,14 +270,11 @@ pub(super) fn fit(
     (budgets, Some(fit))
 }
 
-/// The vertex of one budget under new noise, if its minimum is still seen.
-fn redraw(slice: &Slice, sd: f64, random: &mut Random) -> Option<f64> {
+/// The vertex of one budget under new noise, `off` for each run, if its minimum is still seen.
+fn redraw(slice: &Slice, off: &mut impl FnMut(&usize) -> f64) -> Option<f64> {
     let parabola = slice.parabola?;
-    let runs: Vec<(f64, f64)> = slice
-        .near
-        .iter()
-        .map(|(x, _)| (*x, parabola.at(*x) * (1.0 + sd * random.normal())))
-        .collect();
+    let moved = |((x, _), row): (&(f64, f64), &usize)| (*x, parabola.at(*x) * (1.0 + off(row)));
+    let runs: Vec<(f64, f64)> = slice.near.iter().zip(&slice.rows).map(moved).collect();
     let again = Parabola::through(&runs);
     again.vertex().filter(|_| outside(&runs, &again).is_none())
 }
@@ -306,16 +307,26 @@ pub(super) fn exact_parabolas(points: &[Point], groups: &[Group]) -> usize {
         .count()
 }
 
-/// Mean square of ln(measured / parabola) over the runs of the usable budgets, with the degrees of freedom
-/// that their coefficients leave. Nothing where they leave none.
-pub(super) fn scatter(points: &[Point], groups: &[&Group]) -> Option<f64> {
-    let (mut squares, mut dof) = (0.0, 0_usize);
-    for slice in groups.iter().map(|g| Slice::new(points, g)) {
+/// The scatter of the runs about the parabolas, relative to the loss. Nothing where three coefficients each leave
+/// no degree of freedom of what the runs are worth.
+fn pooled<'a>(points: &[Point], slices: impl Iterator<Item = &'a Slice<'a>>) -> Option<Noise> {
+    let (mut off, mut names, mut coefficients) = (Vec::new(), Vec::new(), 0);
+    for slice in slices {
         let Some(p) = slice.parabola else { continue };
-        squares += slice.near.iter().map(|(x, l)| (l / p.at(*x)).ln().powi(2)).sum::<f64>();
-        dof += slice.near.len().saturating_sub(3);
+        off.extend(slice.near.iter().map(|(x, l)| (l - p.at(*x)) / l));
+        names.extend(slice.rows.iter().map(|i| points[*i].cluster.as_str()));
+        coefficients += 3;
     }
-    (dof > 0).then(|| squares / dof as f64)
+    let clusters = Clusters::new(names.into_iter());
+    let worth = clusters.sample_size(&off).effective;
+    (worth >= (coefficients + 1) as f64).then(|| clusters.noise(&off, coefficients))
+}
+
+/// Mean square of the runs' distance from the parabolas of the usable budgets, relative to the loss. Nothing
+/// where their coefficients leave no degree of freedom.
+pub(super) fn scatter(points: &[Point], groups: &[&Group]) -> Option<f64> {
+    let slices: Vec<Slice> = groups.iter().map(|g| Slice::new(points, g)).collect();
+    pooled(points, slices.iter()).map(|noise| noise.sd.powi(2))
 }
 
 /// Why a line is no frontier, or nothing when it may be one: with more compute both the best size and its
@@ -328,6 +339,18 @@ pub(super) fn implausible(line: &Frontier) -> Option<String> {
             line.a, line.b
         )
     })
+}
+
+/// Why a line says nothing, or nothing when it does: its own draws do not show that both the best size and its
+/// tokens grow with compute.
+pub(super) fn undetermined(fit: &Fit) -> Option<String> {
+    let shrinks = fit.intervals.values().any(|[lo, _]| *lo <= 0.0);
+    let a = fit.intervals.get("a").filter(|_| shrinks)?;
+    Some(format!(
+        "its line is N* ~ C^{:.3} ({:.3}..{:.3}), so these runs do not show that both N* and D* grow with compute; \
+         {} points on a line are too few or too near to one another for this scatter",
+        fit.exponents.a, a[0], a[1], fit.n
+    ))
 }
 
 /// A frontier with its draws, dressed for the reader.
@@ -519,6 +542,22 @@ pub(super) mod tests {
         for a in [-0.919, 0.0, 1.0, 1.053] {
             assert!(implausible(&line(a)).unwrap().contains("as compute grows"));
         }
+    }
+
+    /// Three budgets whose minima hardly move: some draws have the optimum shrink.
+    #[test]
+    fn a_line_that_does_not_show_growth_says_nothing() {
+        let optima = [[1.0, 1.0, 0.0], [2.0, 1.4, 0.6], [3.0, 1.6, 1.4]];
+        let line = through(&optima).unwrap();
+        let told = |spread: f64| {
+            let draws = (0..50)
+                .map(|i| f64::from(i) / 49.0 - 0.5)
+                .map(|u| Frontier { a: line.a + spread * u, b: line.b - spread * u, ..line })
+                .collect();
+            undetermined(&frontier_fit("isoflop", &optima, "", line, draws, 50, 0.9))
+        };
+        assert_eq!(told(0.3), None);
+        assert!(told(1.5).unwrap().contains("do not show that both"), "{:?}", told(1.5));
     }
 
     /// Draws that are all alike: the design forces the slope.

@@ -17,6 +17,7 @@ mod averaging;
 mod bias;
 mod bootstrap;
 mod checks;
+mod clusters;
 mod compute;
 mod conventions;
 mod disagreement;
@@ -54,10 +55,11 @@ pub use warning::{Code, Warning};
 
 use crate::points::{Point, Table};
 use crate::units::of_losses_in;
-use bootstrap::Clusters;
+use clusters::Clusters;
 use sample::{Sample, SurfaceFit};
 
 pub(crate) use forms::HEARD;
+pub use groups::budget_of_each;
 pub use lse::objective;
 pub(crate) use repeats::{ONCE, PUBLISHED, epochs, worth};
 pub(crate) use surface::bisect;
@@ -220,7 +222,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     let parted = repeats::part(points, options.pins, &mut warnings);
     let points = enough(parted.fresh)?;
     let groups = groups::budgets(&points);
-    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    let clusters = Clusters::of_points(&points);
     let plan = (options.bootstrap, options.seed, options.level);
     let wants = |method| options.methods.contains(&method);
     let mut lacking = Vec::new();
@@ -232,7 +234,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     if !wants(Method::Isoflop) {
         isoflop.clear();
     } else if let Some(line) = line {
-        match isoflop::implausible(&line.frontier) {
+        match isoflop::implausible(&line.frontier).or_else(|| isoflop::undetermined(&line)) {
             Some(reason) => lacking.push(format!("isoflop: {reason}")),
             None => fits.push(line),
         }
@@ -254,7 +256,10 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         envelope.clear();
     } else if let Some(line) = line {
         let refused = Sample::new(&points).confounded();
-        match refused.or_else(|| isoflop::implausible(&line.frontier)) {
+        let reason = refused
+            .or_else(|| isoflop::implausible(&line.frontier))
+            .or_else(|| isoflop::undetermined(&line));
+        match reason {
             Some(reason) => lacking.push(format!("envelope: {reason}")),
             None => fits.push(line),
         }
@@ -315,6 +320,9 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     let noise = noise::estimate(&points, likelihood.as_ref(), &mut warnings);
     let lead = fits.iter().find(|fit| fit.params.is_some());
     forms::verdicts(&laws, lead, &compute, &mut warnings);
+    let sample_size = lead
+        .and_then(|fit| fit.params)
+        .map(|surface| clusters.sample_size(&Sample::new(&points).residuals(&surface)));
     let mut analysis = Analysis {
         version: FIT_VERSION,
         source: table.source.clone(),
@@ -334,6 +342,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
         isoflop,
         isoflop_bias,
         envelope,
+        sample_size,
         holdout,
         entropy: table.entropy,
         bytes_per_token: table.bytes_per_token,
@@ -363,7 +372,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
 pub fn surfaces(table: &Table, compute: Compute, options: &Options) -> Result<Vec<Fit>, FitError> {
     let parted = repeats::part(admitted(table, options)?, options.pins, &mut Vec::new());
     let points = enough(parted.fresh)?;
-    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    let clusters = Clusters::of_points(&points);
     let mut lacking = Vec::new();
     let fits = surface_fits(&points, &clusters, &compute, options, &mut lacking, &mut Vec::new());
     if !fits.is_empty() {
@@ -395,7 +404,7 @@ fn enough(points: Vec<Point>) -> Result<Vec<Point>, FitError> {
 /// of few clusters takes it for.
 pub fn shared_noise(points: &[Point], surface: &Surface) -> f64 {
     let points = checks::sorted(points);
-    let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+    let clusters = Clusters::of_points(&points);
     clusters.shared(&Sample::new(&points).residuals(surface))
 }
 
@@ -440,8 +449,15 @@ fn surface_fits(
             ),
             _ => (&squares, &refits.varpro, "sum over runs of (fitted - measured)^2".into()),
         };
-        let dressed =
-            dress(method, fit, draws, objective_is, &sample, compute, (range, options.level));
+        let dressed = dress(
+            method,
+            fit,
+            draws,
+            objective_is,
+            (&sample, clusters),
+            compute,
+            (range, options.level),
+        );
         match dressed {
             Some(dressed) => {
                 checks::surface(&dressed, &sample, points, warnings);
@@ -463,7 +479,7 @@ fn dress(
     fit: &SurfaceFit,
     draws: &[Option<Surface>],
     objective_is: String,
-    sample: &Sample,
+    (sample, clusters): (&Sample, &Clusters),
     compute: &Compute,
     ((from, to), level): ((f64, f64), f64),
 ) -> Option<Fit> {
@@ -501,7 +517,7 @@ fn dress(
         frontier,
         intervals,
         level,
-        residual_sd: Some(sample.residual_sd(&fit.surface)),
+        residual_sd: Some(clusters.noise(&sample.residuals(&fit.surface), sample.pins.free()).sd),
         certificate: Certificate {
             starts: fit.starts,
             starts_at_best: fit.starts_at_best,

@@ -9,14 +9,20 @@
 //! number does not show. The scatter of a run that is predicted is never taken to be less than the pooled
 //! one, however well the law goes through its runs (`holdout`, and `predict`'s intervals).
 //!
-//! Limits: branches of one trunk share their seed's noise: equal N at several D are then correlated, and
-//! the scatters, by size or pooled, have fewer degrees of freedom than are counted. Normal scatter, equal for every run; runs that differ in more than the seed (rates, batches)
-//! put that into the pure error, and the test then passes too easily.
+//! Runs of one cluster at one N and D are one measurement, their mean: copies and jitter tell nothing of seeds.
+//! Trunks measure at several D, and what they have in common there takes its share of the degrees of freedom
+//! (`clusters`).
 //!
-//! Read by: `analyse`, `holdout`.
+//! Limits: normal scatter, equal for every run; runs that differ in more than the seed (rates, batches) put that
+//! into the pure error, and the test then passes too easily.
+//!
+//! Reads: `clusters`, `profile`. Read by: `analyse`, `holdout`, `forms`.
+
+use std::collections::BTreeMap;
 
 use statrs::distribution::{ContinuousCDF, FisherSnedecor};
 
+use crate::fit::clusters::Clusters;
 use crate::fit::profile::Likelihood;
 use crate::fit::result::{LackOfFit, Noise, SizeNoise};
 use crate::fit::{Code, Warning};
@@ -24,6 +30,41 @@ use crate::points::Point;
 
 /// A lack of fit less likely than this is worth a warning.
 const WORTH_SAYING: f64 = 0.01;
+
+/// What was measured at one N and D: mean ln L of each cluster, equal ones of several clusters once.
+struct Cell<'a> {
+    at: &'a Point,
+    measured: Vec<(f64, &'a str)>,
+}
+
+impl<'a> Cell<'a> {
+    fn of(points: &'a [Point], rows: &[usize]) -> Self {
+        let mut logs: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+        for p in rows.iter().map(|i| &points[*i]) {
+            let (sum, runs) = logs.entry(p.cluster.as_str()).or_default();
+            (*sum, *runs) = (*sum + p.loss.ln(), *runs + 1.0);
+        }
+        let mut measured: Vec<(f64, &str)> =
+            logs.into_iter().map(|(cluster, (sum, runs))| (sum / runs, cluster)).collect();
+        measured.sort_by(|l, r| l.0.total_cmp(&r.0).then(l.1.cmp(r.1)));
+        measured.dedup_by(|l, r| l.0 == r.0);
+        Self { at: &points[rows[0]], measured }
+    }
+
+    fn mean(&self) -> f64 {
+        self.measured.iter().map(|m| m.0).sum::<f64>() / self.measured.len() as f64
+    }
+
+    /// Sum of squares about the mean.
+    fn squares(&self) -> f64 {
+        let mean = self.mean();
+        self.measured.iter().map(|m| (m.0 - mean).powi(2)).sum()
+    }
+
+    fn replicated(&self) -> bool {
+        self.measured.len() > 1
+    }
+}
 
 /// The scatter among replicates of `points`, or nothing without any; and copies of runs, told.
 ///
@@ -34,20 +75,14 @@ pub(super) fn estimate(
     warnings: &mut Vec<Warning>,
 ) -> Option<Noise> {
     let groups = groups(points);
-    let distinct: Vec<Vec<f64>> = groups
-        .iter()
-        .map(|group| {
-            let mut logs: Vec<f64> = group.iter().map(|i| points[*i].loss.ln()).collect();
-            logs.sort_by(f64::total_cmp);
-            logs.dedup();
-            logs
-        })
-        .collect();
+    let cells: Vec<Cell> = groups.iter().map(|group| Cell::of(points, group)).collect();
     let copies: Vec<&str> = groups
         .iter()
         .flat_map(|group| {
-            let earlier =
-                |at: usize| group[..at].iter().any(|j| points[*j].loss == points[group[at]].loss);
+            let earlier = |at: usize| {
+                let same = |p: &Point, q: &Point| p.loss == q.loss && p.cluster != q.cluster;
+                group[..at].iter().any(|j| same(&points[*j], &points[group[at]]))
+            };
             (0..group.len()).filter(move |at| earlier(*at)).map(|at| points[group[at]].id.as_str())
         })
         .collect();
@@ -62,18 +97,19 @@ pub(super) fn estimate(
         );
         warnings.push(Warning::new(Code::Copies, text));
     }
-    let sizes: Vec<f64> = groups.iter().map(|group| points[group[0]].params).collect();
-    let by_size = by_size(&sizes, &distinct);
+    let effect = design_effect(&cells);
+    let by_size = by_size(&cells, effect);
     let replicates = by_size.iter().map(|s| s.replicates).sum();
-    let dof = by_size.iter().map(|s| s.dof).sum();
-    if dof == 0 {
+    let spare: usize = cells.iter().map(|c| c.measured.len() - 1).sum();
+    if spare == 0 {
         return None;
     }
-    let pure: f64 = distinct.iter().map(|logs| squares(logs)).sum();
-    let lack_of_fit = likelihood
-        .filter(|_| copies.is_empty())
-        .and_then(|l| lack_of_fit((l.squares, l.free()), pure, dof, groups.len()));
-    let noise = Noise { replicates, sd: (pure / dof as f64).sqrt(), dof, by_size, lack_of_fit };
+    let pure: f64 = cells.iter().map(Cell::squares).sum();
+    let lack_of_fit = likelihood.filter(|_| copies.is_empty()).and_then(|l| {
+        lack_of_fit((squares(&cells, l), l.free()), pure, [cells.len(), spare], effect)
+    });
+    let (sd, dof) = ((pure / spare as f64).sqrt(), worth(spare, effect));
+    let noise = Noise { replicates, sd, dof, by_size, lack_of_fit };
     if let Some(LackOfFit { f, p, .. }) = lack_of_fit
         && p < WORTH_SAYING
     {
@@ -85,6 +121,34 @@ pub(super) fn estimate(
         warnings.push(Warning::new(Code::LackOfFit, text));
     }
     Some(noise)
+}
+
+/// How many times fewer degrees of freedom there are than replicates say: trunks that run above their cell's mean
+/// at one D do so at the others.
+fn design_effect(cells: &[Cell]) -> f64 {
+    let replicated = || cells.iter().filter(|c| c.replicated());
+    let (mut off, mut names) = (Vec::new(), Vec::new());
+    for cell in replicated() {
+        let mean = cell.mean();
+        off.extend(cell.measured.iter().map(|m| m.0 - mean));
+        names.extend(cell.measured.iter().map(|m| m.1));
+    }
+    let clusters = Clusters::new(names.into_iter());
+    clusters.design_effect(clusters.shared(&off))
+}
+
+/// Degrees of freedom that are left of `dof`.
+fn worth(dof: usize, effect: f64) -> usize {
+    (dof as f64 / effect).max(1.0) as usize
+}
+
+/// Sum of squares about the law of all that was measured.
+fn squares(cells: &[Cell], law: &Likelihood) -> f64 {
+    let of = |c: &Cell| {
+        let law = law.ln_law(c.at);
+        c.measured.iter().map(|m| (m.0 - law).powi(2)).sum::<f64>()
+    };
+    cells.iter().map(of).sum()
 }
 
 /// Rows of equal N, D and unique tokens, in the order of the table.
@@ -102,26 +166,21 @@ fn groups(points: &[Point]) -> Vec<Vec<usize>> {
     rows.chunk_by(|l, r| key(*l) == key(*r)).map(<[usize]>::to_vec).collect()
 }
 
-/// The scatter of every size that has replicates. `sizes[i]` is N of the group whose ln L is `logs[i]`; groups
-/// of one N follow each other.
-fn by_size(sizes: &[f64], logs: &[Vec<f64>]) -> Vec<SizeNoise> {
-    let rows: Vec<(f64, &[f64])> =
-        sizes.iter().copied().zip(logs.iter().map(Vec::as_slice)).collect();
-    let of = |size: &[(f64, &[f64])]| {
-        let replicated = || size.iter().filter(|(_, logs)| logs.len() > 1);
-        let replicates: usize = replicated().map(|(_, logs)| logs.len()).sum();
-        let dof = replicates - replicated().count();
-        let pure: f64 = replicated().map(|(_, logs)| squares(logs)).sum();
-        let sd = (pure / dof as f64).sqrt();
-        (dof > 0).then_some(SizeNoise { params: size[0].0, replicates, sd, dof })
+/// The scatter of every size that has replicates; cells of one N follow each other.
+fn by_size(cells: &[Cell], effect: f64) -> Vec<SizeNoise> {
+    let of = |size: &[Cell]| {
+        let replicated = || size.iter().filter(|c| c.replicated());
+        let replicates: usize = replicated().map(|c| c.measured.len()).sum();
+        let spare = replicates - replicated().count();
+        let pure: f64 = replicated().map(Cell::squares).sum();
+        (spare > 0).then(|| SizeNoise {
+            params: size[0].at.params,
+            replicates,
+            sd: (pure / spare as f64).sqrt(),
+            dof: worth(spare, effect),
+        })
     };
-    rows.chunk_by(|l, r| l.0 == r.0).filter_map(of).collect()
-}
-
-/// Sum of squares about the mean.
-fn squares(logs: &[f64]) -> f64 {
-    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
-    logs.iter().map(|l| (l - mean).powi(2)).sum()
+    cells.chunk_by(|l, r| l.at.params == r.at.params).filter_map(of).collect()
 }
 
 /// The pooled scatter of seeds among `points`, 0 where no two tell of it [-].
@@ -129,17 +188,19 @@ pub(super) fn pooled_sd(points: &[Point]) -> f64 {
     estimate(points, None, &mut Vec::new()).map_or(0.0, |noise| noise.sd)
 }
 
-/// `squares`: the law's, and how many of its parameters were fitted.
+/// `squares`: the law's, and how many of its parameters were fitted; `pure` within cells, of so many cells with so many spare
+/// replicates.
 fn lack_of_fit(
     (squares, free): (f64, usize),
     pure: f64,
-    dof: usize,
-    distinct: usize,
+    [cells, spare]: [usize; 2],
+    effect: f64,
 ) -> Option<LackOfFit> {
-    let lack = distinct.checked_sub(free).filter(|d| *d > 0)?;
-    let f = ((squares - pure) / lack as f64).max(0.0) / (pure / dof as f64);
-    let p = FisherSnedecor::new(lack as f64, dof as f64).ok()?.sf(f);
-    (f.is_finite() && p.is_finite()).then_some(LackOfFit { f, dof: lack, p })
+    let lack = cells.checked_sub(free).filter(|d| *d > 0)?;
+    let f = ((squares - pure) / lack as f64).max(0.0) / (pure / spare as f64);
+    let (dof, below) = (worth(lack, effect), worth(spare, effect));
+    let p = FisherSnedecor::new(dof as f64, below as f64).ok()?.sf(f);
+    (f.is_finite() && p.is_finite()).then_some(LackOfFit { f, dof, p })
 }
 
 #[cfg(test)]
@@ -187,7 +248,7 @@ mod tests {
         assert!(!told(&found, Code::LackOfFit) && !told(&found, Code::Copies));
         // With a copy the sum of squares counts one run twice: no test.
         let mut copied = seeds(0.003, 0.0);
-        copied.push(Point { id: "copy".into(), ..copied[7].clone() });
+        copied.push(Point { id: "copy".into(), cluster: "copy".into(), ..copied[7].clone() });
         let found = analysis(copied);
         assert!(told(&found, Code::Copies));
         assert_eq!(found.noise.unwrap(), Noise { lack_of_fit: None, ..noise.clone() });
@@ -256,10 +317,41 @@ mod tests {
     #[test]
     fn the_test_has_the_tail_of_f() {
         // S - S_pure = 6 over 2, S_pure = 4 over 8: f = 6.
-        let test = lack_of_fit((10.0, 5), 4.0, 8, 7).unwrap();
+        let test = lack_of_fit((10.0, 5), 4.0, [7, 8], 1.0).unwrap();
         assert!((test.f - 6.0).abs() < 1e-12 && test.dof == 2);
         assert!((test.p - (1.0_f64 + 12.0 / 8.0).powi(-4)).abs() < 1e-10, "{test:?}");
-        assert_eq!(lack_of_fit((10.0, 5), 4.0, 8, 5), None);
+        assert_eq!(lack_of_fit((10.0, 5), 4.0, [5, 8], 1.0), None);
+        // Trunks that agree at four D each: a quarter of both, and the same F.
+        let trunks = lack_of_fit((10.0, 5), 4.0, [13, 32], 4.0).unwrap();
+        assert_eq!((trunks.dof, trunks.f), (2, 6.0));
+        assert!((trunks.p - (1.0_f64 + 12.0 / 8.0).powi(-4)).abs() < 1e-10, "{trunks:?}");
+    }
+
+    /// Two trunks of one size, always half a percent apart, at four D: one comparison of seeds and not four.
+    #[test]
+    fn trunks_that_agree_at_every_length_are_one_comparison() {
+        let mut points = Vec::new();
+        for (trunk, off) in [("a", 0.0025), ("b", -0.0025)] {
+            for d in [1e9, 2e9, 4e9, 8e9] {
+                let run = |loss: f64, i: usize| Point {
+                    id: format!("{trunk} {d} {i}"),
+                    cluster: trunk.into(),
+                    params: 1e6,
+                    tokens: d,
+                    flops: 6e6 * d,
+                    loss,
+                    budget: None,
+                    unique_tokens: None,
+                    counts: None,
+                };
+                // Each is there twice, the second a hair off: one measurement.
+                let loss = (1.0_f64 - (d / 1e9).ln() / 10.0 + off).exp();
+                points.extend([run(loss, 0), run(loss * (1.0 + 1e-9), 1)]);
+            }
+        }
+        let noise = estimate(&points, None, &mut Vec::new()).unwrap();
+        assert_eq!((noise.replicates, noise.dof), (8, 1));
+        assert!((noise.sd / (0.005 / 2.0_f64.sqrt()) - 1.0).abs() < 1e-6, "{noise:?}");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Every number here comes with its convention and, where one can be had, its interval. Read by:
 //! `predict`, `figure`, `report`, `cli`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,10 @@ pub struct Analysis {
     /// The scatter of runs that differ by their seed alone, where there are such.
     #[serde(default)]
     pub noise: Option<Noise>,
+    /// What the runs are worth as independent ones, by the leading surface. Nothing without a surface, and in
+    /// files from before it was kept: see [`Analysis::sample_size`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_size: Option<SampleSize>,
     /// The largest budget kept out of the fit and predicted from the rest.
     pub holdout: Option<Holdout>,
     /// The same fit under every convention of N: how much the answer depends on what is counted.
@@ -93,6 +98,54 @@ pub struct Analysis {
     pub health: Option<Health>,
     /// What a reader must know before believing the numbers.
     pub warnings: Vec<Warning>,
+}
+
+impl Analysis {
+    /// What the runs are worth as independent ones: every interval and every p-value has its degrees of freedom
+    /// from here. Where it was not measured, each cluster counts as one run.
+    pub fn sample_size(&self) -> SampleSize {
+        self.sample_size.unwrap_or_else(|| {
+            let names: BTreeSet<&str> = self.points.iter().map(|p| p.cluster.as_str()).collect();
+            let (runs, clusters) = (self.points.len(), names.len());
+            SampleSize { runs, clusters, shared: 1.0, effective: clusters as f64 }
+        })
+    }
+}
+
+/// Runs, clusters of runs that share noise (trunks, checkpoints of one run, copies), and what they are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SampleSize {
+    /// Runs.
+    pub runs: usize,
+    /// Clusters of them.
+    pub clusters: usize,
+    /// Share of the scatter about the law that the runs of a cluster have in common [0, 1].
+    pub shared: f64,
+    /// Independent runs that they are worth: runs over Kish's design effect, 1 + (size - 1) shared.
+    pub effective: f64,
+}
+
+impl SampleSize {
+    /// Degrees of freedom that `parameters` leave, at least one.
+    pub fn dof(&self, parameters: usize) -> f64 {
+        (self.effective - parameters as f64).max(1.0)
+    }
+}
+
+impl fmt::Display for SampleSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.clusters == self.runs {
+            return write!(f, "n = {} runs, independent of one another", self.runs);
+        }
+        write!(
+            f,
+            "n = {} runs in {} clusters (effective sample size {:.1}: {:.0}% of the scatter is common to a cluster)",
+            self.runs,
+            self.clusters,
+            self.effective,
+            100.0 * self.shared
+        )
+    }
 }
 
 /// Training FLOPs per token as a function of N.
@@ -288,11 +341,12 @@ pub struct Profile {
 /// differs between such runs).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Noise {
-    /// Runs that share N and D with another [count].
+    /// Measurements that share N and D with another [count]; runs of one cluster at one N and D are one.
     pub replicates: usize,
     /// Standard deviation of ln L among them, pooled [-].
     pub sd: f64,
-    /// Degrees of freedom of `sd`: replicates less groups [count].
+    /// Degrees of freedom of `sd`: replicates less groups, over the design effect of trunks that measure at
+    /// several D [count].
     pub dof: usize,
     /// The same for every size that has replicates, smallest first.
     #[serde(default)]
@@ -303,9 +357,6 @@ pub struct Noise {
 }
 
 /// Pure error among the runs of one size, pooled over their D's.
-///
-/// Limits: branches of one trunk share their seed's noise, so scatters at several D's of such runs are
-/// correlated, and `sd` is then known less well than `dof` says.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SizeNoise {
     /// Size N [parameters].
@@ -323,7 +374,7 @@ pub struct SizeNoise {
 pub struct LackOfFit {
     /// Mean square of the law's misses over that of the replicates [-].
     pub f: f64,
-    /// Degrees of freedom of the misses: distinct (N, D) less five [count].
+    /// Degrees of freedom of the misses: distinct (N, D) less five, over the design effect [count].
     pub dof: usize,
     /// Probability of so large an F if the law holds [0, 1].
     pub p: f64,
@@ -361,6 +412,41 @@ pub struct Holdout {
     pub max_error: f64,
     /// How many runs lay inside their prediction interval.
     pub covered: usize,
+    /// Clusters that the runs kept out are in: so many independent trials at least (0 in older files).
+    #[serde(default)]
+    pub clusters: usize,
+    /// Runs that were fitted (0 in older files).
+    #[serde(default)]
+    pub fitted: usize,
+    /// Runs in neither part: smaller ones of the clusters that were kept out.
+    #[serde(default)]
+    pub related: usize,
+}
+
+impl Holdout {
+    /// Who was predicted: `18 runs in 6 clusters`.
+    pub fn kept_out(&self) -> String {
+        let runs = self.runs.len();
+        if self.clusters == 0 || self.clusters == runs {
+            format!("{runs} runs")
+        } else {
+            format!(
+                "{runs} runs in {} clusters (so many independent trials at least)",
+                self.clusters
+            )
+        }
+    }
+
+    /// From whom: `the 40 smaller runs (9 of the clusters kept out are in neither part)`.
+    pub fn rest(&self) -> String {
+        match (self.fitted, self.related) {
+            (0, _) => "the smaller runs".to_owned(),
+            (fitted, 0) => format!("the {fitted} smaller runs"),
+            (fitted, related) => format!(
+                "{fitted} smaller runs ({related} others share a trunk or a run with those and are in neither part)"
+            ),
+        }
+    }
 }
 
 /// One run that was kept out of the fit.
@@ -459,7 +545,7 @@ pub struct LawFit {
     pub worth: f64,
     /// Sum of squares of ln fitted - ln measured [-].
     pub rss: f64,
-    /// sqrt(rss / (n - k)): standard deviation of ln(measured / fitted) [-].
+    /// Standard deviation of ln(measured / fitted) with the degrees of freedom that k leave of `worth` [-].
     pub residual_sd: f64,
     /// Corrected Akaike criterion of as many runs as these are worth, under normal errors of ln L with one
     /// unknown standard deviation, which counts as a parameter besides the k; up to a constant of the

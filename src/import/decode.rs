@@ -1,7 +1,9 @@
 //! From the bytes of a file to text: compression, encodings, and the kinds of file that are no table.
 //!
-//! What is read: UTF-8, UTF-16 with its mark, both also under gzip or zstd. Everything else is named, with
-//! what to do about it. Read by: the reader beside it.
+//! What is read: UTF-8, UTF-16 with its mark, and what is no UTF-8 but text as Windows-1252, of which Latin-1's
+//! letters are a part; all also under gzip or zstd. The encoding of eight-bit text is a guess, and it is said:
+//! digits, separators and names of columns in ASCII are the same in all such encodings, so a wrong guess garbles a
+//! note and never a number. Everything else is named, with what to do about it. Read by: the reader beside it.
 
 use std::io::Read as _;
 
@@ -36,12 +38,15 @@ const FOREIGN: [(&[u8], &str, &str); 13] = [
 const TO_CSV: &str = "write it as CSV: in Python, pandas.read_parquet(FILE).to_csv('runs.csv', index=False), or the \
                       reader of its format";
 
+/// Text, and what a reader must know of its encoding.
+pub(super) type Decoded = (String, Option<String>);
+
 /// The text of a file; `source` names it in errors.
 ///
 /// # Errors
 ///
-/// [`InputError`]: a format that is not read, damaged compression, or another encoding than UTF-8 and UTF-16.
-pub(super) fn text(bytes: &[u8], source: &str) -> Result<String, InputError> {
+/// [`InputError`]: a format that is not read, damaged compression, or bytes that are no text.
+pub(super) fn text(bytes: &[u8], source: &str) -> Result<Decoded, InputError> {
     if bytes.starts_with(b"\x1f\x8b") {
         let inner = unpacked(flate2::read::MultiGzDecoder::new(bytes), "gzip", source)?;
         return plain(&inner, source);
@@ -73,7 +78,7 @@ fn damaged(by: &str, source: &str, why: &dyn std::fmt::Display) -> InputError {
     )
 }
 
-fn plain(bytes: &[u8], source: &str) -> Result<String, InputError> {
+fn plain(bytes: &[u8], source: &str) -> Result<Decoded, InputError> {
     if let Some((_, what, hint)) = FOREIGN.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
         return Err(InputError::new(
             format!("{source} is {what}; a table is read as CSV or JSON"),
@@ -81,16 +86,16 @@ fn plain(bytes: &[u8], source: &str) -> Result<String, InputError> {
         ));
     }
     if let Some(rest) = bytes.strip_prefix(b"\xff\xfe") {
-        return utf16(rest, u16::from_le_bytes, source);
+        return Ok((utf16(rest, u16::from_le_bytes, source)?, None));
     }
     if let Some(rest) = bytes.strip_prefix(b"\xfe\xff") {
-        return utf16(rest, u16::from_be_bytes, source);
+        return Ok((utf16(rest, u16::from_be_bytes, source)?, None));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let line = |at: usize| bytes[..at].split(|b| *b == b'\n').count();
     match std::str::from_utf8(bytes) {
         Ok(text) => match text.find('\0') {
-            None => Ok(text.to_owned()),
+            None => Ok((text.to_owned(), None)),
             Some(at) => Err(InputError::new(
                 format!("{source}: line {} holds a zero byte", line(at)),
                 "if it is UTF-16 without its mark, save it as UTF-8: iconv -f UTF-16LE -t UTF-8 FILE; otherwise it \
@@ -107,14 +112,14 @@ fn plain(bytes: &[u8], source: &str) -> Result<String, InputError> {
                     "write the table as CSV with a header line",
                 ));
             }
-            Err(InputError::new(
-                format!(
-                    "{source}: line {} is not UTF-8 (byte 0x{:02X}); it looks like Latin-1 or Windows-1252",
-                    line(at),
-                    bytes[at]
-                ),
-                "save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 FILE > runs.csv",
-            ))
+            let (text, ..) = encoding_rs::WINDOWS_1252.decode(bytes);
+            let note = format!(
+                "the file is not UTF-8 (line {}, byte 0x{:02X}) and is read as Windows-1252 (Latin-1); if letters \
+                 look wrong, write it as UTF-8: iconv -f ENCODING -t UTF-8 FILE > runs.csv",
+                line(at),
+                bytes[at]
+            );
+            Ok((text.into_owned(), Some(note)))
         }
     }
 }
@@ -154,10 +159,18 @@ mod tests {
             &units(u16::to_be_bytes),
             &gzip,
         ] {
-            assert_eq!(text(bytes, "t").unwrap(), TABLE);
+            assert_eq!(text(bytes, "t").unwrap(), (TABLE.to_owned(), None));
         }
         let cut = text(&gzip[..gzip.len() - 6], "t").unwrap_err();
         assert!(cut.message.contains("gzip"), "{cut}");
+    }
+
+    #[test]
+    fn eight_bit_text_is_read_and_said() {
+        let (read, note) = text(b"N,D,loss,note\n1,2,3,premi\xe8re \x80\n", "t").unwrap();
+        assert_eq!(read, "N,D,loss,note\n1,2,3,première €\n");
+        let note = note.unwrap();
+        assert!(note.contains("line 2, byte 0xE8") && note.contains("Windows-1252"), "{note}");
     }
 
     #[test]
@@ -165,7 +178,6 @@ mod tests {
         for (bytes, word) in [
             (&b"PAR1\x15\x04"[..], "Parquet"),
             (b"PK\x03\x04\x14\x00", "Excel"),
-            (b"N,D,loss,note\n1,2,3,premi\xe8re\n", "Latin-1"),
             (b"N\0,\0D\0\n\0", "zero byte"),
             (b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x0e\xff\xfe", "no text"),
             (b"\xff\xfeN", "UTF-16"),

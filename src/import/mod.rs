@@ -37,6 +37,8 @@ pub struct Options {
     pub filters: Vec<(String, String)>,
     /// Take runs of several data sets, tokenizers or experiments as one study.
     pub mixed: bool,
+    /// Take every row for a run of its own, also where rows look like checkpoints of one.
+    pub separate: bool,
 }
 
 /// A table as it was understood.
@@ -71,7 +73,7 @@ pub enum ImportError {
 }
 
 /// Reads a table: cells separated by commas, semicolons, tabs, bars or spaces below a header line, or JSON records;
-/// in UTF-8, or UTF-16 with its mark; as it is or under gzip or zstd.
+/// in UTF-8, UTF-16 with its mark, or Windows-1252 (Latin-1); as it is or under gzip or zstd.
 ///
 /// Missing tokens are D = C / 6N and missing sizes N = C / 6D, from FLOPs or budgets. Missing FLOPs are the run's
 /// budget where the table has one (Open-Athena, nanochat: C as its authors counted it), otherwise C = 6ND. Where
@@ -98,7 +100,7 @@ pub fn read(path: &Path, options: &Options) -> Result<Imported, ImportError> {
 ///
 /// [`InputError`], see [`read`].
 pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, InputError> {
-    let text = decode::text(bytes, source)?;
+    let (text, encoding) = decode::text(bytes, source)?;
     let grid = if records::is_json(&text) {
         records::read(&text, source)?
     } else {
@@ -153,15 +155,19 @@ pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, 
         rows.into_iter().zip(table.points.iter().map(|p| p.id.clone())).collect();
     magnitude::check(&mut table, &columns, source, &mut remarks)?;
     let settings = settings::settings(&grid, &columns, &ids);
-    if columns.at("id").is_none() && columns.at("cluster").is_none() {
+    let named = columns.at("id").is_some() || columns.at("cluster").is_some();
+    if !named && !options.separate {
+        let identities = settings::identities(&grid, &ids);
         let of = |id: &str| {
             let values = settings.iter().map(|s| s.values.get(id).map_or("", String::as_str));
-            values.collect::<Vec<_>>().join("\u{1f}")
+            let own = identities.get(id).map_or("", String::as_str);
+            values.chain([own]).collect::<Vec<_>>().join("\u{1f}")
         };
         remarks.extend(checkpoints::gather(&mut table, of));
     }
     remarks.extend(covariates::keep_best(&mut table, &settings));
-    let notes = grid.notes.iter().map(|text| Remark { topic: Topic::Columns, text: text.clone() });
+    let notes = encoding.iter().chain(&grid.notes);
+    let notes = notes.map(|text| Remark { topic: Topic::Columns, text: text.clone() });
     remarks.splice(0..0, notes);
     Ok(Imported { taken: columns.taken(), table, remarks })
 }
@@ -257,7 +263,7 @@ mod tests {
         let own = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
         };
-        let options = Options { map: own(map), filters: own(filters), mixed: false };
+        let options = Options { map: own(map), filters: own(filters), ..Options::default() };
         parse(text.as_bytes(), "t.csv", &options)
             .map_err(|e| format!("{e} / {}", e.hint.as_deref().unwrap_or_default()))
     }

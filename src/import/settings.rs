@@ -133,6 +133,34 @@ pub(super) fn settings(grid: &Grid, columns: &Columns, ids: &[(usize, String)]) 
     out
 }
 
+/// Words of what tells runs of one setting apart.
+const APART: [&str; 14] = [
+    "seed",
+    "seeds",
+    "rep",
+    "replicate",
+    "trial",
+    "fold",
+    "name",
+    "run",
+    "group",
+    "experiment",
+    "dataset",
+    "tokenizer",
+    "host",
+    "hostname",
+];
+
+/// What a row says of the run that it is of, beside its settings: seed, name, group; by the run's id.
+pub(super) fn identities(grid: &Grid, ids: &[(usize, String)]) -> BTreeMap<String, String> {
+    let at: Vec<usize> =
+        (0..grid.header.len()).filter(|at| Name::of(&grid.header[*at]).has(&APART)).collect();
+    let of = |row: usize| {
+        at.iter().map(|at| grid.rows[row].cells[*at].as_str()).collect::<Vec<_>>().join("\u{1f}")
+    };
+    ids.iter().map(|(row, id)| (id.clone(), of(*row))).collect()
+}
+
 /// Equal numbers as equal text: `1e-3` is `0.001`.
 fn alike(cell: &str) -> String {
     cell.parse::<f64>().map_or_else(|_| cell.to_owned(), |value| value.to_string())

@@ -4,10 +4,9 @@ use serde::Serialize;
 
 use super::{Ledger, State, log};
 use crate::covariates::Setting;
-use crate::export::neutral;
 use crate::health;
 use crate::plan::{Cell, Recipe};
-use crate::points::{CellRow, Convention, Curve, Exclusion, Point, Table};
+use crate::points::{CellRow, Convention, Curve, Exclusion, Point, Table, neutral};
 use crate::spec::Schedule;
 use crate::units::{NATS_PER_TOKEN, count};
 

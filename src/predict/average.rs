@@ -107,7 +107,7 @@ impl<'a> Average<'a> {
         }
         members.sort_by(|l, r| r.weight.total_cmp(&l.weight));
         let no_surface = || PredictError::NoSurface { source_table: analysis.source.clone() };
-        let student = Student::new(lead.voice.dof()).ok_or_else(no_surface)?;
+        let student = Student::new(lead.voice.dof).ok_or_else(no_surface)?;
         let most = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
         let discrepancy = analysis.averaging.as_ref().map_or(0.0, |a| a.discrepancy);
         let voices = Voice::all(analysis);

@@ -94,12 +94,12 @@ pub(super) struct Voice<'a> {
     /// Standard deviation of ln L of one run about the law: the residuals', but not less than the seeds',
     /// which a law that goes too close by its runs would hide [-].
     scatter: f64,
+    /// Degrees of freedom behind it, of what the runs are worth.
+    pub(super) dof: f64,
     /// The seeds' alone; 0 where no runs differ by their seed only [-].
     pub(super) seeds: f64,
     /// Whether the bias of approach 2 was taken off.
     pub(super) corrected: bool,
-    /// Parameters of a surface that were fitted [count].
-    free: usize,
 }
 
 impl<'a> Voice<'a> {
@@ -125,20 +125,8 @@ impl<'a> Voice<'a> {
         };
         let seeds = analysis.noise.as_ref().map_or(0.0, |noise| noise.sd);
         let scatter = fit.residual_sd.unwrap_or(0.0).max(seeds);
-        Self {
-            fit,
-            law,
-            draws,
-            scatter,
-            seeds,
-            corrected: bias.is_some(),
-            free: analysis.pins.free(),
-        }
-    }
-
-    /// Degrees of freedom that a surface leaves.
-    pub(super) fn dof(&self) -> f64 {
-        self.fit.n as f64 - self.free as f64
+        let dof = analysis.sample_size().dof(analysis.pins.free());
+        Self { fit, law, draws, scatter, dof, seeds, corrected: bias.is_some() }
     }
 
     /// Standard deviation of ln L of one run about the law [-].
@@ -173,8 +161,7 @@ impl<'a> Voice<'a> {
         let Law::Surface(surface) = &self.law else { return None };
         let value = path::sound(of(surface)?)?;
         let centres: Vec<f64> = surfaces(&self.draws).filter_map(of).collect();
-        let (sd, dof) = (self.scatter, self.dof());
-        let student = stats::Student::new(dof);
+        let (sd, student) = (self.scatter, stats::Student::new(self.dof));
         let noisy =
             |centres: &[f64]| stats::noisy_interval(centres, sd, student.as_ref()?, self.fit.level);
         let ends = noisy(&centres).or_else(|| noisy(&[value; 20])).unwrap_or([value; 2]);

@@ -4,9 +4,10 @@
 //! refuse one. Everything a person wrote (ids, reasons, the sweep file) is escaped. Every printed number
 //! is a rounding of a value that `fit` or `predict` computed and that `fit.json` holds.
 //!
-//! Reads: `points`, `fit`'s result, `predict`'s result, `forecast`, `figure`. Read by: `cli`.
+//! Reads: `points`, `fit`'s result, `predict`'s result, `forecast`, `backtest`, `figure`. Read by: `cli`.
 
 mod answer;
+mod backtest;
 mod forecasts;
 mod forms;
 mod health;
@@ -16,6 +17,7 @@ mod tuning;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::backtest::Backtest;
 use crate::figure::{Figure, fonts};
 use crate::fit::Analysis;
 use crate::forecast::Entry;
@@ -42,6 +44,8 @@ pub struct Input<'a> {
     /// What `tune` found, where it was asked, and how far the sweep's `[optim]` is from it; or why that
     /// cannot be read.
     pub tuning: Option<&'a Result<(Tuning, Vec<Agreement>), String>>,
+    /// The last backtest of these runs, where one was made.
+    pub backtest: Option<&'a Backtest>,
     /// Version, device, dates, hashes, as (name, value).
     pub provenance: &'a [(String, String)],
 }
@@ -85,9 +89,11 @@ pub fn html(input: &Input) -> String {
 fn subtitle(input: &Input) -> String {
     let a = input.analysis;
     let budgets = a.isoflop.len();
-    let mut parts = vec![match a.points.len() {
-        1 => "1 run".to_owned(),
-        n => format!("{n} runs"),
+    let size = a.sample_size();
+    let mut parts = vec![match (size.runs, size.clusters) {
+        (1, _) => "1 run".to_owned(),
+        (n, clusters) if clusters == n => format!("{n} runs"),
+        _ => size.to_string(),
     }];
     if budgets > 0 {
         parts.push(format!("{budgets} budget{}", if budgets == 1 { "" } else { "s" }));
@@ -142,6 +148,7 @@ fn sections(input: &Input) -> Vec<Part> {
             title: "Held out",
             body: tables::holdout(h, a.convention.loss_unit()),
         }),
+        part(!a.fits.is_empty(), "backtest", "Backtest", &|| backtest::section(input.backtest)),
         part(!a.isoflop.is_empty(), "isoflop", "IsoFLOP minima", &|| tables::isoflop(a)),
         a.health.as_ref().map(|h| Part {
             id: "curves",
@@ -230,6 +237,7 @@ mod tests {
             cells,
             forecasts: &[],
             tuning: None,
+            backtest: None,
             provenance: &[],
         }
     }

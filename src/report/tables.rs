@@ -132,8 +132,7 @@ fn noise(noise: &Noise) -> Markup {
                     @if i > 0 { "," }
                     " " (percent(s.sd).trim_start_matches('+')) " at N = " (count(s.params)) " (" (s.dof) ")"
                 }
-                ", with the degrees of freedom in brackets; branches of one trunk share their noise and tell less "
-                "than these say."
+                ", with the degrees of freedom in brackets."
             }
         }
     }
@@ -251,8 +250,8 @@ pub(super) fn holdout(h: &Holdout, unit: &str) -> Markup {
     };
     html! {
         p {
-            "Runs from " (power(h.from_flops)) " FLOP on were kept out; " (method_name(&h.method))
-            " was fitted up to " (power(h.fitted_to)) " FLOP. Mean error " b { (percent(h.mean_error)) }
+            "From " (power(h.from_flops)) " FLOP on " (h.kept_out()) " were kept out; " (method_name(&h.method))
+            " was fitted to " (h.rest()) ", up to " (power(h.fitted_to)) " FLOP. Mean error " b { (percent(h.mean_error)) }
             ", largest " b { (percent(h.max_error).trim_start_matches('+')) } "; " (h.covered) " of " (h.runs.len())
             " runs lie inside their prediction interval."
         }

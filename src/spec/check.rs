@@ -382,9 +382,15 @@ fn schedule(spec: &Spec) -> Result<(), SpecError> {
     ensure(good, || SpecError::OutOfRange {
         field: "schedule",
         span: 0..0,
-        got: format!("{schedule:?}"),
+        got: match schedule {
+            Schedule::Cosine { .. } => format!("warmup {warmup}, end {end}"),
+            _ => format!("warmup {warmup}, decay {decay}, end {end}"),
+        },
         want: "shares of all steps: warmup in [0, 1), decay in (0, 1], end in [0, 1], warmup + decay <= 1",
-        hint: "[schedule.cosine] warmup = 0.1, end = 0.02",
+        hint: match schedule {
+            Schedule::Cosine { .. } => "[schedule.cosine] warmup = 0.1, end = 0.02",
+            _ => "[schedule.wsd] warmup = 0.1, decay = 0.2, end = 0.0",
+        },
     })
 }
 

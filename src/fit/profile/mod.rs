@@ -17,13 +17,13 @@
 //! runs; as far as the law and equal normal noise hold, and no farther. Each minimisation starts from its
 //! neighbour's optimum: the interval is that of the basin of the best fit.
 //!
-//! Reads: `lse`, `newton`, `sample`, `bootstrap` for the clusters. Read by: `analyse`, `noise`.
+//! Reads: `lse`, `newton`, `sample`, `clusters`. Read by: `analyse`, `noise`.
 
 mod quantity;
 
 use rayon::prelude::*;
 
-use crate::fit::bootstrap::Clusters;
+use crate::fit::clusters::Clusters;
 use crate::fit::newton::{self, P, Vector};
 use crate::fit::result::{Compute, Draws, Fit, Profile, Surface};
 use crate::fit::sample::{Sample, is_law, scaled};
@@ -47,7 +47,7 @@ pub(super) struct Likelihood {
     /// Degrees of freedom of the scatter, fewer where clusters share it.
     dof: f64,
     /// Sum of squares of ln(measured / fitted) over the runs [-].
-    pub(super) squares: f64,
+    squares: f64,
 }
 
 impl Likelihood {
@@ -62,7 +62,7 @@ impl Likelihood {
         let surface = lse::refit(&sample, f64::MAX, &starts).surface;
         let residuals = sample.residuals(&surface);
         let squares = residuals.iter().map(|r| r * r).sum();
-        let clusters = Clusters::new(points.iter().map(|p| p.cluster.as_str()));
+        let clusters = Clusters::of_points(points);
         let dof = clusters.dof(clusters.shared(&residuals), pins.free());
         let scatters = squares > 1e-20 * sample.len() as f64;
         if !is_law(&surface) || !scatters || sample.len() <= pins.free() {
@@ -82,6 +82,11 @@ impl Likelihood {
     /// Parameters of the law that were fitted [count].
     pub(super) fn free(&self) -> usize {
         self.sample.pins.free()
+    }
+
+    /// ln of the law at a run.
+    pub(super) fn ln_law(&self, point: &Point) -> f64 {
+        self.surface.loss(point.params, point.tokens).ln()
     }
 
     /// sqrt(ln(S / S_min)) at the ends of an interval at `level`.
