@@ -139,6 +139,7 @@ fn line(name: &str, all: &[Backtest]) -> Option<Quality> {
     };
     let quality = Quality {
         n,
+        clusters: parts.iter().map(|q| q.clusters).sum(),
         coverage: mean(&parts, &|q| q.coverage),
         bias: mean(&parts, &|q| q.bias),
         rms: mean(&parts, &|q| q.rms.powi(2)).sqrt(),

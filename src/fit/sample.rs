@@ -71,15 +71,6 @@ impl Sample {
         ended.filter(|name| self.pins.get(name).is_none()).map(Into::into).collect()
     }
 
-    /// Standard deviation of ln(measured / fitted) with the degrees of freedom that the parameters leave.
-    ///
-    /// Sums of squares, not a robust scale: an outlier widens every interval, which is the safe side.
-    pub(super) fn residual_sd(&self, surface: &Surface) -> f64 {
-        let residuals = self.residuals(surface);
-        let dof = (residuals.len() as f64 - self.pins.free() as f64).max(1.0);
-        (residuals.iter().map(|r| r * r).sum::<f64>() / dof).sqrt()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.x.len()
     }
