@@ -59,6 +59,11 @@ impl LawFit {
 
 /// Most draws of one form. Fewer than of the leading surface: they refine the ends of its interval.
 const DRAWS: usize = 200;
+/// Most runs of all draws of one form together: a table of thousands of runs is drawn less often, but at least
+/// [`FEWEST_DRAWS`] times. Its intervals are narrow, and their ends need no more.
+const DRAWN_RUNS: usize = 200_000;
+/// See [`DRAWN_RUNS`].
+const FEWEST_DRAWS: usize = 60;
 
 /// A law on the runs that it speaks of.
 pub(super) struct Tried {
@@ -262,7 +267,8 @@ fn draw(form: &Tried, clusters: &Clusters, options: &Options) -> Vec<Vec<f64>> {
         let whole = free + fitted.law.given;
         Some(values.into_iter().take(whole).map(|(value, _)| value).collect())
     };
-    (0..options.bootstrap.min(DRAWS)).into_par_iter().filter_map(one).collect()
+    let most = (DRAWN_RUNS / points.len()).clamp(FEWEST_DRAWS, DRAWS);
+    (0..options.bootstrap.min(most)).into_par_iter().filter_map(one).collect()
 }
 
 fn pick(points: &[Point], rows: &[usize]) -> Vec<Point> {
@@ -285,7 +291,11 @@ fn aicc(variance: f64, worth: f64, k: usize) -> Option<f64> {
 /// The law refitted to the points below the split, and its errors on those of `rows` beyond.
 fn heldout(full: &Fitted, points: &[Point], rows: &[usize], split: &Split) -> Option<HeldOutError> {
     let smaller = pick(points, &split.fitted);
-    let own = pick(&smaller, &full.law.rows(&smaller, &groups::budgets(&smaller)));
+    // Who speaks of all runs needs no budgets, and to look for them takes long in a large table.
+    let own = match full.law.surface {
+        true => smaller,
+        false => pick(&smaller, &full.law.rows(&smaller, &groups::budgets(&smaller))),
+    };
     let fitted = law::refit(full, &own, Scale::Log).ok()?;
     let errors: Vec<f64> = rows
         .iter()

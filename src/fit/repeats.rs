@@ -17,8 +17,8 @@
 //!
 //! Measured by `isoflop backtest` on those 229 runs, 200 draws: intervals of fresh runs' losses held 49 of 49 with
 //! errors of 10.9% rms and an interval score of 53% where all were fitted as fresh, and N* in 0 of 2 budgets; parted,
-//! 92%, 7.4% and 38%, and N* in 4 of 4. To fit runs of up to 4 or 16 epochs among the fresh at D' was worse (score
-//! 57% and 40%).
+//! 88%, 8.9% and 37%, and N* in 4 of 4. To fit runs of up to 4 or 16 epochs among the fresh at D' was worse (score
+//! 57% and 40%). One table: it chose the rule too.
 //!
 //! Limits: D' leaves out what repetition makes of a model that is too large for its U (N'); a table says which
 //! tokens are distinct, and nobody checks it. Read by: `analyse`, `surfaces`, `predict`.

@@ -35,7 +35,7 @@ use crate::fit::{Analysis, Code, Compute, LawFit, PUBLISHED, Warning, epochs, st
 const HARMLESS: f64 = 4.0;
 
 /// From here on the runs of Muennighoff et al. 2023 over-fit, which no law here knows of: in a backtest on them the
-/// intervals held 98% of the runs of 1 to 16 epochs, and half of those beyond [epochs].
+/// intervals of 90% held 95% of the runs of 1 to 16 epochs, and 43% of those beyond [epochs].
 const OVERFITS: f64 = 16.0;
 
 /// How far the best size on limited data is looked for from that on unlimited, as ln.
@@ -221,7 +221,8 @@ impl Corpus {
         if epochs > OVERFITS {
             let text = format!(
                 "{epochs:.1} epochs: beyond about {OVERFITS} runs over-fit, a large model first, and the loss rises \
-                 again; no law here knows of that, and no interval"
+                 again; no law here knows of that: on the runs of Muennighoff et al. (2023) the 90% intervals held \
+                 43% of such runs"
             );
             out.push(Warning::new(Code::RepeatsTokens, text));
         }
