@@ -229,10 +229,13 @@ pub(super) fn write_plan(dir: &Path, study: &Study, analysis: &Path) -> Result<(
     Ok(())
 }
 
+/// An attempt by its cell and number, and its heartbeat.
+type Beat = (String, Option<u64>);
+
 /// Whether a runner trains one of these cells: an older isoflop, or one that has other data under the same sweep.
 /// One on another machine is watched.
 fn is_at_work(dir: &Path, cells: &[Cell]) -> Result<bool, Failure> {
-    let elsewhere = || -> Result<Option<Vec<(String, Option<u64>)>>, Failure> {
+    let elsewhere = || -> Result<Option<Vec<Beat>>, Failure> {
         let mut beats = Vec::new();
         for cell in cells {
             let dir = cell_dir(dir, &cell.id);
@@ -253,7 +256,7 @@ fn is_at_work(dir: &Path, cells: &[Cell]) -> Result<bool, Failure> {
     while !watched.seen().is_empty() {
         std::thread::sleep(lease::beat().min(Duration::from_secs(1)));
         let Some(now) = elsewhere()? else { return Ok(true) };
-        let beats = |(name, beat): &(String, Option<u64>)| {
+        let beats = |(name, beat): &Beat| {
             watched.seen().iter().any(|(then, before)| then == name && before != beat)
         };
         if now.iter().any(beats) {

@@ -104,6 +104,6 @@ fn boot() -> String {
 /// The name in the record of a running system that the kernel calls so.
 pub fn name_of(boot: &str) -> String {
     let digest = Sha256::digest(format!("isoflop machine {boot}"));
-    let first: [u8; 8] = digest[..8].try_into().expect("a digest has 32 bytes");
-    format!("{:016x}", u64::from_be_bytes(first))
+    let first = digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+    format!("{first:016x}")
 }

@@ -188,7 +188,9 @@ fn check_attempt(
         }
         // A line that is being written looks torn.
         found.retain(|f| !live || f.kind != Kind::Recovered);
-        found.iter_mut().for_each(|f| f.at_work = holder == Holder::Alive);
+        for finding in &mut found {
+            finding.at_work = holder == Holder::Alive;
+        }
         checked.checkpoints += checkpoints;
         checked.findings.append(&mut found);
         break;

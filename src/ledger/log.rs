@@ -230,7 +230,7 @@ pub fn next(disk: &dyn Disk, cell_dir: &Path, attempts: &[Attempt]) -> u32 {
     let entries = disk.list(cell_dir).unwrap_or_default();
     let stray = |n: u32| entries.iter().any(|p| number(p) == Some(n) && !disk.is_dir(p));
     let first = attempts.last().map_or(1, |a| a.number + 1);
-    (first..).find(|n| !stray(*n)).unwrap_or(first)
+    (first..=MAX_ATTEMPTS).find(|n| !stray(*n)).unwrap_or(first)
 }
 
 /// Reads every attempt of a cell, by number.

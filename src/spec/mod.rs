@@ -131,6 +131,7 @@ pub enum Source {
 
 impl Source {
     /// What a recipe says of it: all but where files lie.
+    #[must_use]
     pub fn identity(&self) -> Self {
         match self {
             Self::Files { .. } => Self::Files { paths: Vec::new() },
