@@ -108,6 +108,15 @@ impl FileError {
                 "check the path; paths are relative to where the command runs"
             }
             K::NotFound => "its directory is not there (any more); the same command makes it anew",
+            K::PermissionDenied if self.action == "read" => {
+                "ask its owner for the right to read it (`ls -l` shows who that is)"
+            }
+            K::InvalidInput if self.action == "read" => {
+                "only regular files are read: write what a pipe or a device gives into one first"
+            }
+            K::FileTooLarge if self.action == "read" => {
+                "is it the right file? docs/FORMATS.md has the limits"
+            }
             K::PermissionDenied | K::ReadOnlyFilesystem => {
                 "choose a directory that can be written, with --results, --analysis or --out"
             }
@@ -119,6 +128,17 @@ impl FileError {
             _ => "nothing that was recorded is lost; mend the cause and repeat the command",
         }
     }
+}
+
+/// Whether an error is of one file alone: with others all may be well. One of the process or of the file server
+/// says nothing of the file.
+pub fn is_of_one_file(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as K;
+    #[cfg(unix)]
+    if let Some(libc::EMFILE | libc::ENFILE | libc::ENOLCK | libc::ESTALE) = error.raw_os_error() {
+        return false;
+    }
+    !matches!(error.kind(), K::OutOfMemory | K::Interrupted | K::StaleNetworkFileHandle)
 }
 
 /// A sweep file that cannot be used.

@@ -14,7 +14,7 @@ use isoflop::ledger::check::check;
 use isoflop::ledger::log::read_attempts;
 use isoflop::plan::{DataFacts, Plan};
 use isoflop::random::Stream;
-use isoflop::spec::Spec;
+use isoflop::spec::{Source, Spec};
 
 /// Mutants of each target in the test command.
 const MUTANTS: u64 = 4000;
@@ -113,6 +113,7 @@ fn fuzz(name: &str, target: impl Fn(&[u8]) + std::panic::RefUnwindSafe) {
 #[test]
 fn sweep_files() {
     let facts = DataFacts {
+        source: Source::PdProse,
         vocab: 256,
         train_tokens: Some(1_000_000),
         held_out_tokens: 100_000,
@@ -149,7 +150,7 @@ fn tables_of_runs() {
 /// As a file of an attempt, read by all that read records.
 fn record(file: &str, bytes: &[u8]) {
     let dir = tempfile::tempdir().unwrap();
-    let cell = dir.path().join("cells/cell");
+    let cell = dir.path().join("cells/0123456789abcdef");
     let attempt = cell.join("attempt-0001");
     let path = attempt.join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();

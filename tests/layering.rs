@@ -123,3 +123,21 @@ fn pure_modules_touch_no_disk_clock_environment_or_device() {
         }
     }
 }
+
+/// One reader with a cap, that reads nothing but regular files: whatever a path turns out to be.
+#[test]
+fn only_fs_reads_files() {
+    for (module, path, code) in modules() {
+        // What a driver and the kernel say of the machine is looked for where they put it.
+        if module == "fs" || module == "device" {
+            continue;
+        }
+        for banned in ["fs::read(", "fs::read_to_string(", "File::open("] {
+            assert!(
+                !code.contains(banned),
+                "{}: {banned} has no cap: fs::read_file",
+                path.display()
+            );
+        }
+    }
+}

@@ -16,7 +16,7 @@ use crate::plan::Cell;
 use crate::points::{Curve, Remark, Table, Topic};
 use crate::predict::{Prediction, at_flops};
 use crate::report;
-use crate::spec::Spec;
+use crate::spec::{Source, Spec};
 use crate::units::after_loss;
 
 /// Where to predict when nobody says: this many times the largest compute of the table.
@@ -127,6 +127,19 @@ impl Study {
             self.table.source,
             taken.join("\n")
         )
+    }
+
+    /// The sweep file as it may be shown to others: of files that are named from the root of this machine's tree
+    /// only the names.
+    fn published(&self) -> Option<String> {
+        let mut text = self.text.clone()?;
+        if let Some(Source::Files { paths }) = self.spec.as_ref().map(|s| s.data.source.get_ref()) {
+            for path in paths.iter().map(Path::new).filter(|p| p.is_absolute()) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                text = text.replace(&*path.to_string_lossy(), &name);
+            }
+        }
+        Some(text)
     }
 
     /// Fit options of the sweep file, where there is one.
@@ -287,7 +300,7 @@ pub(super) fn write(
         analysis,
         figures: &figures,
         predictions,
-        sweep_toml: study.text.as_deref(),
+        sweep_toml: study.published().as_deref(),
         cells: &cells,
         tuning: tuning.as_ref(),
         forecasts: &forecasts,
@@ -322,7 +335,7 @@ fn provenance(study: &Study) -> Vec<(String, String)> {
     }
     if let Some((cell, _)) = study.ledger.as_ref().and_then(|l| l.cells.first()) {
         let recipe = &cell.recipe;
-        push("data", format!("{:?}, tokenizer {:?}", recipe.source, recipe.tokenizer));
+        push("data", format!("{}, tokenizer {:?}", recipe.source, recipe.tokenizer));
         push("SHA-256 of the data", recipe.data_sha256.clone());
         push(
             "held-out evaluation",

@@ -8,10 +8,10 @@ use super::study::{PLAN, SWEEP, Study, planned};
 use super::train::{Training, stop_on_signals};
 use super::{Failure, predict, print, print_json, score};
 use crate::device::{self, Wanted};
-use crate::error::{FileError, InputError, exit};
+use crate::error::{InputError, exit};
 use crate::fit::Analysis;
 use crate::forecast::{self, Basis, Forecast};
-use crate::fs::{Disk as _, Os};
+use crate::fs::{Disk as _, Os, read_file};
 use crate::ledger::{State, cell_dir, check, log};
 use crate::plan::{Cell, Plan, Recipe};
 use crate::predict::at_flops;
@@ -19,6 +19,9 @@ use crate::units::{count, flops};
 
 /// Where a sweep's forecasts are kept in its directory of analyses.
 pub(super) const FORECASTS: &str = "forecasts";
+
+/// Longest fit and ledger that are read [bytes].
+const MAX_DERIVED: u64 = 1 << 30;
 
 /// What to do where a run was begun already.
 const ANOTHER_RUN: &str = "lock a run that has not begun: another --flops, --params or --seed";
@@ -44,7 +47,7 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
             "lock a forecast on analysis/<sweep>/fit.json of `isoflop run`, with its --results";
         return Err(InputError::new(message, hint).into());
     }
-    let study = Study::open(&file, Some(&args.dirs.results))?;
+    let study = Study::open(&file, &args.dirs.results, true)?;
     let best = at_flops(&analysis, asked)?.params.value;
     let at = |params: f64| {
         Plan::cell_at(&study.spec, &study.data.facts, params, asked, (args.seed, args.seed))
@@ -65,7 +68,7 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
     };
     let made = forecast::lock(basis, &cell)?;
     let dir = args.dirs.analysis.join(&sweep).join(FORECASTS);
-    let path = dir.join(format!("{}.json", &cell.id[..8]));
+    let path = dir.join(format!("{}.json", cell.short()));
     if let Some((path, old)) = earlier(&dir, &path, &cell)? {
         if !old.agrees(&made) {
             let message = format!(
@@ -103,7 +106,7 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
 }
 
 fn sha256_of(path: &Path) -> Result<String, Failure> {
-    Ok(forecast::sha256(&std::fs::read(path).map_err(FileError::new("read", path))?))
+    Ok(forecast::sha256(&read_file(path, MAX_DERIVED)?))
 }
 
 /// A forecast of this cell in `dir`, under whatever name; `path` is its own.
@@ -174,7 +177,7 @@ fn belongs(analysis: &Analysis, ledger: &Path, cell: &Cell) -> Result<(), Failur
         let message = format!("fit and `{}` do not belong together: {why}", ledger.display());
         InputError::new(message, "`isoflop report SWEEP` makes both anew from what is recorded")
     };
-    let bytes = std::fs::read(ledger).map_err(FileError::new("read", ledger))?;
+    let bytes = read_file(ledger, MAX_DERIVED)?;
     let mut rows = csv::Reader::from_reader(bytes.as_slice());
     let heads = rows.headers().map_err(|e| refuse(e.to_string()))?.clone();
     let column = |name: &str| {
@@ -240,7 +243,7 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
     let device = device::choose(&Wanted::of(&spec.device, args.device, args.matmul))?;
     let results = args.dirs.results.join(&forecast.sweep);
     Os.create_dirs(&results)?;
-    let study = Study::open(&args.sweep, Some(&args.dirs.results))?;
+    let study = Study::open(&args.sweep, &args.dirs.results, true)?;
     let recipe = &forecast.cell.recipe;
     if recipe.data_sha256 != study.data.facts.sha256 {
         let message = "the data are not those that the forecast was made for".to_owned();
@@ -266,7 +269,7 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
         let all = [relatives, vec![forecast.cell.clone()]].concat();
         eprintln!(
             "Cell {}: {} FLOP, N {}, D {}.",
-            &forecast.cell.id[..8],
+            forecast.cell.short(),
             flops(forecast.flops),
             count(forecast.params),
             count(forecast.tokens)

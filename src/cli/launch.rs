@@ -3,10 +3,11 @@
 use clap::ValueEnum as _;
 
 use super::args::RunArgs;
-use super::study::{Study, write_plan};
-use super::{Failure, print, print_as_is};
+use super::study::{self, Study, write_plan};
+use super::{Failure, open, print, print_as_is};
 use crate::error::InputError;
 use crate::exec::slurm::{self, SubmitError, Submitted};
+use crate::fs::{Disk as _, Os};
 use crate::ledger::Ledger;
 use crate::spec::Spec;
 
@@ -19,7 +20,7 @@ impl From<SubmitError> for Failure {
     }
 }
 
-pub(super) fn execute(args: &RunArgs, spec: &Spec) -> Result<u8, Failure> {
+pub(super) fn execute(args: &RunArgs, spec: &Spec, text: &str) -> Result<u8, Failure> {
     let mut asked = spec.slurm.get_ref().clone();
     for (key, value) in &args.slurm {
         asked.set(key, value).map_err(|why| {
@@ -33,8 +34,11 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec) -> Result<u8, Failure> {
         print_as_is(&script);
         return Ok(0);
     }
-    let study = Study::open(&args.sweep, Some(&args.dirs.results))?;
-    write_plan(&results, &study)?;
+    let out = open::of_sweep(spec.name.get_ref(), &args.dirs.analysis)?;
+    Os.create_dirs(&results)?;
+    let _hold = study::hold(&results, text)?;
+    let study = Study::open(&args.sweep, &args.dirs.results, true)?;
+    write_plan(&results, &study, &out)?;
     let ledger = Ledger::read(&results, &study.plan.cells)?;
     let left = ledger.count("missing") + ledger.count("running");
     if left == 0 && args.retry.is_empty() {

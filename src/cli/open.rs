@@ -6,10 +6,12 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::analysis::Study;
+use super::predict::MAX_FIT;
 use super::study::{PLAN, Recorded};
 use super::{Failure, losses, predict};
 use crate::error::InputError;
 use crate::fit::{Analysis, Options, Pins};
+use crate::fs::{Disk as _, Os};
 use crate::import;
 use crate::plan::hex;
 
@@ -218,7 +220,7 @@ fn source(fit: &Path) -> Option<String> {
     struct Head {
         source: String,
     }
-    let json = std::fs::read(fit).ok()?;
+    let json = Os.read(fit, MAX_FIT).ok()?;
     Some(serde_json::from_slice::<Head>(&json).ok()?.source)
 }
 
@@ -231,5 +233,5 @@ fn is_fit(path: &Path) -> bool {
         #[serde(rename = "fits")]
         _fits: serde::de::IgnoredAny,
     }
-    std::fs::read(path).is_ok_and(|json| serde_json::from_slice::<Head>(&json).is_ok())
+    Os.read(path, MAX_FIT).is_ok_and(|json| serde_json::from_slice::<Head>(&json).is_ok())
 }

@@ -78,7 +78,7 @@ struct OutputCell<'a> {
 }
 
 pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
-    let study = Study::open(&args.sweep, None)?;
+    let study = Study::open(&args.sweep, &args.results, false)?;
     // Without a probe nothing runs, and the device need not be here.
     let kind = if args.no_probe { Some(DeviceKind::Cpu) } else { args.device };
     let device = device::choose(&Wanted::of(&study.spec.device, kind, args.matmul))?;

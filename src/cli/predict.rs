@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Failure, answer, args::PredictArgs, print, print_json};
-use crate::error::{FileError, InputError, exit};
+use crate::error::{InputError, exit};
 use crate::fit::{Analysis, FIT_VERSION, Pins};
+use crate::fs::read_file;
 use crate::predict::hardware::{self, Hardware};
 use crate::predict::{
     Chosen, Demand, Fixed, Inverse, Limited, PredictError, Prediction, Quality, Repetition,
@@ -203,9 +204,12 @@ impl Answer {
     }
 }
 
+/// Longest fit that is read [bytes].
+pub(super) const MAX_FIT: u64 = 1 << 30;
+
 /// Reads a fit.json.
 pub(super) fn read(path: &Path) -> Result<Analysis, Failure> {
-    let json = std::fs::read(path).map_err(FileError::new("read", path))?;
+    let json = read_file(path, MAX_FIT)?;
     let analysis: Analysis = serde_json::from_slice(&json).map_err(|e| {
         let message = format!("`{}` is not a fit.json: {e}", path.display());
         InputError::new(message, "`isoflop fit` writes one under analysis/")

@@ -6,11 +6,11 @@ use std::time::Instant;
 use super::analysis::{self, Study as Analysed};
 use super::args::{ReportArgs, RunArgs};
 use super::open::{self, Input};
-use super::study::{Recorded, Study, write_plan};
+use super::study::{self, Recorded, Study, write_plan};
 use super::train::{Training, stop_on_signals};
 use super::{Failure, print, show};
 use crate::device::{self, Wanted};
-use crate::error::exit;
+use crate::error::{InputError, exit};
 use crate::fit::{Options, Pins};
 use crate::fs::{Disk as _, Os};
 use crate::ledger::{self, Ledger, State};
@@ -20,16 +20,16 @@ use crate::units::{count, duration, flops};
 pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     let started = Instant::now();
     // The device and every directory are tried before any work is done.
-    let spec = super::study::read_spec(&args.sweep)?.0;
+    let (spec, text) = super::study::read_spec(&args.sweep)?;
     if args.launcher == "slurm" && args.forecast.is_none() {
-        return super::launch::execute(args, &spec);
+        return super::launch::execute(args, &spec, &text);
     }
     if let Some(forecast) = &args.forecast {
         return super::forecast::run(args, forecast);
     }
     let device = device::choose(&Wanted::of(&spec.device, args.device, args.matmul))?;
     if args.dry_run {
-        let study = Study::open(&args.sweep, None)?;
+        let study = Study::open(&args.sweep, &args.dirs.results, false)?;
         let ledger = Ledger::read(&args.dirs.results.join(&study.plan.name), &study.plan.cells)?;
         print(&format!(
             "{}\n{}",
@@ -43,8 +43,10 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     let out = open::of_sweep(spec.name.get_ref(), &args.dirs.analysis)?;
     Os.create_dirs(&results)?;
     Os.create_dirs(&out)?;
-    let study = Study::open(&args.sweep, Some(&args.dirs.results))?;
-    write_plan(&results, &study)?;
+    // Before the data are read, and until the report is written.
+    let _hold = study::hold(&results, &text)?;
+    let study = Study::open(&args.sweep, &args.dirs.results, true)?;
+    write_plan(&results, &study, &out)?;
 
     let before = Ledger::read(&results, &study.plan.cells)?;
     let again = |state: &State| args.retry.iter().any(|name| name == state.name());
@@ -73,12 +75,34 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     if !training.train(&todo, &stop, &again)? {
         return Ok(exit::AGAIN);
     }
-    if args.train_only {
-        let ledger = Ledger::read(&results, &study.plan.cells)?;
-        eprint!("{}", summary(&study, &ledger));
-        return Ok(u8::from(ledger.has_failures()));
+    let recorded = Recorded::open(&results, &args.dirs.results)?;
+    if recorded.ledger.cells.iter().map(|(cell, _)| cell).ne(&study.plan.cells) {
+        let message = format!("the plan in `{}` was replaced meanwhile", results.display());
+        let hint = "all that was trained is kept: the same command, or another name for this sweep";
+        return Err(InputError::new(message, hint).with_code(exit::AGAIN).into());
     }
-    finish(Recorded::open(&results, &args.dirs.results)?, &out, &Pins::default(), started)
+    unrecorded(&recorded.ledger)?;
+    if args.train_only {
+        eprint!("{}", summary(&study, &recorded.ledger));
+        return Ok(u8::from(recorded.ledger.has_failures()));
+    }
+    finish(recorded, &out, &Pins::default(), started)
+}
+
+/// Refuses to go on where a cell was trained and its record is not there any more.
+fn unrecorded(ledger: &Ledger) -> Result<(), Failure> {
+    let open: Vec<&str> =
+        ledger.cells.iter().filter(|(_, s)| s.is_open()).map(|(c, _)| c.short()).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "of {} cells that were to be trained there is no record that they ended ({}): it was removed meanwhile",
+        open.len(),
+        open.join(", ")
+    );
+    let hint = "the same command trains what is missing";
+    Err(InputError::new(message, hint).with_code(exit::AGAIN).into())
 }
 
 pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {

@@ -13,6 +13,7 @@ use crate::fs::{Disk as _, Os};
 use crate::ledger::event::Event;
 use crate::ledger::log::Attempt;
 use crate::ledger::{self, FAILURES, State, cell_dir};
+use crate::plan::short;
 use crate::predict::FormShare;
 use crate::units::{NATS_PER_TOKEN, count, digits3, flops};
 
@@ -139,10 +140,10 @@ pub(super) fn foretold(f: &Forecast) -> String {
     format!(
         "Forecast {} of {}, locked {}\n  run       {}  {} FLOP, N {}, D {}, D/N {}\n  predicted {:.4} {NATS_PER_TOKEN} \
          ({:.4}..{:.4}, {:.0}%), {}\n  reach     {} times the largest compute that was fitted\n",
-        &f.sha256[..8],
+        short(&f.sha256),
         f.sweep,
         f.locked,
-        &f.cell.id[..8],
+        f.cell.short(),
         flops(f.flops),
         count(f.params),
         count(f.tokens),

@@ -44,7 +44,7 @@ pub(super) fn plan(
         let (n, per_token) = (shape.counts(), shape.flops_per_token());
         let share = |part: f64| format!("{:.0}%", 100.0 * part / per_token.total());
         let mut row = vec![
-            cell.id[..8].to_owned(),
+            cell.short().to_owned(),
             shape.short(),
             flops(recipe.flops()),
             count(n.matmul),
@@ -134,7 +134,7 @@ pub(super) fn ledger(ledger: &Ledger) -> String {
             _ => ("-".to_owned(), "-".to_owned()),
         };
         vec![
-            cell.id[..8].to_owned(),
+            cell.short().to_owned(),
             state.name().to_owned(),
             flops(cell.recipe.flops()),
             count(cell.params()),
@@ -154,7 +154,7 @@ pub(super) fn ledger(ledger: &Ledger) -> String {
     }
     for (cell, state) in cells {
         if let Some(why) = state.why() {
-            out += &format!("  {} {why}\n", &cell.id[..8]);
+            out += &format!("  {} {why}\n", cell.short());
         }
     }
     out

@@ -1,17 +1,27 @@
 //! A sweep, opened: its file read, its data loaded, its grid expanded.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
 
 use super::Failure;
-use crate::data::Dataset;
+use crate::data::{Cache, Dataset};
 use crate::error::{FileError, InputError, exit};
 use crate::fs::{Disk as _, Os};
-use crate::ledger::Ledger;
-use crate::plan::{Cell, Plan};
-use crate::spec::{MAX_FILE, Spec};
+use crate::ledger::check::EARLIER;
+use crate::ledger::hold::Hold;
+use crate::ledger::lease::{self, Watched};
+use crate::ledger::{self, Ledger, State, cell_dir};
+use crate::plan::{self, Cell, Plan, hex, short};
+use crate::spec::{MAX_FILE, Source, Spec};
 
 /// Where a sweep's plan is kept in its results directory.
 pub(super) const PLAN: &str = "plan.json";
+/// The SHA-256 of the plan, as `sha256sum` writes it; plans of older versions have none.
+const SEAL: &str = "plan.json.sha256";
+/// Longest plan that is read [bytes]: ten thousand cells take a fifth of it.
+const MAX_PLAN: u64 = 64 << 20;
 /// Where a sweep's file is kept in its results directory.
 pub(super) const SWEEP: &str = "sweep.toml";
 
@@ -25,13 +35,14 @@ pub(super) struct Study {
 
 /// Reads and checks a sweep file; errors point into it.
 pub(super) fn read_spec(path: &Path) -> Result<(Spec, String), Failure> {
-    let length = std::fs::metadata(path).map_err(FileError::new("read", path))?.len();
-    if length > MAX_FILE as u64 {
-        let message =
-            format!("`{}` has {length} bytes, at most {MAX_FILE} are read", path.display());
-        return Err(InputError::new(message, "a sweep file holds a grid, not data").into());
-    }
-    let bytes = std::fs::read(path).map_err(FileError::new("read", path))?;
+    let bytes = match Os.read(path, MAX_FILE as u64) {
+        Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
+            let message =
+                format!("`{}` has more than the {MAX_FILE} bytes that are read", path.display());
+            return Err(InputError::new(message, "a sweep file holds a grid, not data").into());
+        }
+        bytes => bytes.map_err(FileError::new("read", path))?,
+    };
     let text = String::from_utf8(bytes).map_err(|e| {
         let message = format!("`{}` is not UTF-8 text: {}", path.display(), e.utf8_error());
         InputError::new(message, "save it as UTF-8")
@@ -44,17 +55,49 @@ pub(super) fn read_spec(path: &Path) -> Result<(Spec, String), Failure> {
 }
 
 impl Study {
-    /// Opens a sweep file. A trained tokenizer is kept in `cache`, if given.
-    pub(super) fn open(path: &Path, cache: Option<&Path>) -> Result<Self, Failure> {
+    /// Opens a sweep file; `results` is where sweeps leave theirs. Nothing is written but, if it is to be kept, a
+    /// tokenizer that is trained.
+    pub(super) fn open(path: &Path, results: &Path, keep: bool) -> Result<Self, Failure> {
         let (spec, text) = read_spec(path)?;
-        if let Some(dir) = cache {
-            Os.create_dirs(&dir.join(spec.name.get_ref()))?;
+        let dir = results.join(spec.name.get_ref());
+        if keep {
+            Os.create_dirs(&dir)?;
         }
-        let cache = cache.map(|dir| dir.join(spec.name.get_ref()));
-        let data = Dataset::load(&spec, cache.as_deref())?;
+        let mut data = Dataset::load(&spec, Some(Cache { dir: &dir, keep }))?;
+        if let Some((source, sha256)) = older_identity(&dir, &spec, &data) {
+            (data.facts.source, data.facts.sha256) = (source, sha256);
+        }
         let plan = Plan::new(&spec, &data.facts);
         Ok(Self { text, spec, data, plan })
     }
+
+    /// The plan as it is kept.
+    fn plan_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(&self.plan.cells)
+            .expect("cells have no map with other keys than text")
+    }
+}
+
+/// What the recipes of a study say of its data, where it was begun when the paths of files and the hash of the
+/// documents were part of them: its cells are found by what they were called then. `None` for a newer study, and for
+/// one on other data.
+fn older_identity(dir: &Path, spec: &Spec, data: &Dataset) -> Option<(Source, String)> {
+    let documents = data.documents.as_ref()?;
+    let earlier = Os.list(&dir.join(EARLIER)).unwrap_or_default();
+    let plans = [dir.join(PLAN), dir.join("tune.json")].into_iter();
+    let now = (data.facts.source.clone(), data.facts.sha256.clone());
+    let mut identities =
+        plans.chain(earlier.into_iter().map(|e| e.join(PLAN))).filter_map(|plan| {
+            let cells: Vec<Cell> = serde_json::from_slice(&Os.read(&plan, MAX_PLAN).ok()?).ok()?;
+            let recipe = cells.into_iter().next()?.recipe;
+            let same = recipe.tokenizer == *spec.data.tokenizer.get_ref();
+            same.then_some((recipe.source, recipe.data_sha256))
+        });
+    // The first plan on these data says how the study calls them.
+    let same = |(source, sha256): &(Source, String)| {
+        source.identity() == now.0 && (*sha256 == now.1 || sha256 == documents)
+    };
+    identities.find(same).filter(|identity| *identity != now)
 }
 
 /// A results directory as it was left: what was planned, and what came of it.
@@ -88,7 +131,7 @@ impl Recorded {
 /// The cells of plan.json in `results/<sweep>`.
 pub(super) fn planned(dir: &Path) -> Result<Vec<Cell>, Failure> {
     let plan = dir.join(PLAN);
-    let json = std::fs::read(&plan).map_err(|source| {
+    let json = Os.read(&plan, MAX_PLAN).map_err(|source| {
         let hint = "`isoflop run SWEEP` makes it";
         let message = format!(
             "`{}` is not a results directory: cannot read `{}`: {source}",
@@ -97,35 +140,174 @@ pub(super) fn planned(dir: &Path) -> Result<Vec<Cell>, Failure> {
         );
         InputError::new(message, hint)
     })?;
-    Ok(serde_json::from_slice(&json).map_err(|e| {
-        let message = format!("`{}` is damaged: {e}", plan.display());
+    let damaged = |why: String| {
+        let message = format!("`{}` is not as it was written: {why}", plan.display());
         InputError::new(message, "`isoflop run SWEEP` writes it again").with_code(exit::DAMAGED)
-    })?)
+    };
+    // A plan without a seal is of an older version, or was being written; its cells speak for themselves.
+    if let Ok(seal) = Os.read(&dir.join(SEAL), MAX_SEAL)
+        && seal != sealed(&json)
+    {
+        return Err(damaged(format!("its hash is not that of `{SEAL}`")).into());
+    }
+    let cells: Vec<Cell> = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
+    plan::verify(&cells, &read_spec(&dir.join(SWEEP))?.0).map_err(damaged)?;
+    Ok(cells)
+}
+
+/// Longest seal that is read [bytes].
+const MAX_SEAL: u64 = 1 << 10;
+
+/// What the seal of a plan says.
+fn sealed(json: &[u8]) -> Vec<u8> {
+    format!("{}  {PLAN}\n", hex(&Sha256::digest(json))).into_bytes()
+}
+
+/// A results directory, held for this sweep from now on.
+pub(super) fn hold(results: &Path, text: &str) -> Result<Hold, Failure> {
+    let waits = || {
+        eprintln!(
+            "Another sweep was at work in `{}` on another machine, or before this one was started anew: watching \
+             for up to {:.0} s whether it lives.",
+            results.display(),
+            lease::lease().as_secs_f64()
+        );
+    };
+    Ok(Hold::take(results, &meaning(text), &waits)?.ok_or_else(|| at_work(results))?)
+}
+
+fn at_work(results: &Path) -> InputError {
+    InputError::new(
+        format!("another run is at work on another plan or sweep file in `{}`", results.display()),
+        "wait for it, or stop it; or give this sweep another name",
+    )
+    .with_code(exit::AGAIN)
+}
+
+/// What a sweep file says, whatever its layout; where it is to run is no part of that.
+fn meaning(text: &str) -> String {
+    let mut table: toml::Table = text.parse().unwrap_or_default();
+    table.remove("slurm");
+    table.remove("device");
+    hex(&Sha256::digest(table.to_string()))
 }
 
 /// Writes what was asked for and what it became, before any cell starts; not while another runner is at
-/// work on another plan.
-pub(super) fn write_plan(dir: &Path, study: &Study) -> Result<(), Failure> {
-    let json = serde_json::to_vec_pretty(&study.plan.cells)
-        .expect("cells have no map with other keys than text");
-    let before = std::fs::read(dir.join(PLAN)).unwrap_or_default();
+/// work on another plan. What an earlier plan ended with, here and in `analysis`, is kept beside.
+pub(super) fn write_plan(dir: &Path, study: &Study, analysis: &Path) -> Result<(), Failure> {
+    let json = study.plan_json();
+    let before = Os.read(&dir.join(PLAN), MAX_PLAN).unwrap_or_default();
     if before != json {
         // A plan that cannot be read is no reason to refuse: its cells are found by their ids.
         let cells: Vec<Cell> = serde_json::from_slice(&before).unwrap_or_default();
-        let at_work = Ledger::read(dir, &cells)?.count("running");
-        if at_work > 0 {
-            return Err(InputError::new(
-                format!("another run is at work on another plan in `{}`", dir.display()),
-                "wait for it, or stop it; or give this sweep another name",
-            )
-            .with_code(exit::AGAIN)
-            .into());
+        let cells: Vec<Cell> = cells.into_iter().filter(|c| c.recipe.id() == c.id).collect();
+        if is_at_work(dir, &cells)? {
+            return Err(at_work(dir).into());
+        }
+        if planned(dir).is_ok() {
+            keep_earlier(dir, analysis, &before)?;
+        }
+    }
+    let seal = sealed(&json);
+    if before != json || Os.read(&dir.join(SEAL), MAX_SEAL).ok() != Some(seal.clone()) {
+        // Without a seal while it is neither the old one nor the new one.
+        match Os.remove(&dir.join(SEAL)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(FileError::new("remove", dir.join(SEAL))(e).into());
+            }
+            _ => {}
         }
         Os.write_atomic(&dir.join(PLAN), &json)?;
     }
     let (sweep, text) = (dir.join(SWEEP), study.text.as_bytes());
-    if std::fs::read(&sweep).ok().as_deref() != Some(text) {
+    if Os.read(&sweep, MAX_FILE as u64).ok().as_deref() != Some(text) {
         Os.write_atomic(&sweep, text)?;
+    }
+    if Os.read(&dir.join(SEAL), MAX_SEAL).ok() != Some(seal.clone()) {
+        Os.write_atomic(&dir.join(SEAL), &seal)?;
     }
     Ok(())
 }
+
+/// An attempt by its cell and number, and its heartbeat.
+type Beat = (String, Option<u64>);
+
+/// Whether a runner trains one of these cells: an older isoflop, or one that has other data under the same sweep.
+/// One on another machine is watched.
+fn is_at_work(dir: &Path, cells: &[Cell]) -> Result<bool, Failure> {
+    let elsewhere = || -> Result<Option<Vec<Beat>>, Failure> {
+        let mut beats = Vec::new();
+        for cell in cells {
+            let dir = cell_dir(dir, &cell.id);
+            let (attempts, state) = ledger::look(&dir)?;
+            match (state, attempts.last()) {
+                (State::Running { here: true, .. }, _) => return Ok(None),
+                (State::Running { .. }, Some(last)) => {
+                    let beat = lease::heartbeat(&dir, last.number);
+                    beats.push((format!("{} {}", cell.id, last.number), beat));
+                }
+                _ => {}
+            }
+        }
+        Ok(Some(beats))
+    };
+    let Some(beats) = elsewhere()? else { return Ok(true) };
+    let mut watched = Watched::new(beats);
+    while !watched.seen().is_empty() {
+        std::thread::sleep(lease::beat().min(Duration::from_secs(1)));
+        let Some(now) = elsewhere()? else { return Ok(true) };
+        let beats = |(name, beat): &Beat| {
+            watched.seen().iter().any(|(then, before)| then == name && before != beat)
+        };
+        if now.iter().any(beats) {
+            return Ok(true);
+        }
+        if watched.still(now) > lease::lease() {
+            break;
+        }
+    }
+    Ok(false)
+}
+
+/// Copies what a plan ended with to `earlier/` of both directories, under the beginning of its hash.
+fn keep_earlier(results: &Path, analysis: &Path, plan: &[u8]) -> Result<(), Failure> {
+    let hash = hex(&Sha256::digest(plan));
+    let place = |dir: &Path| dir.join(EARLIER).join(short(&hash));
+    let copy = |from: PathBuf, to: PathBuf| -> Result<bool, Failure> {
+        match Os.read(&from, MAX_KEPT) {
+            Ok(bytes) => {
+                Os.create_dirs(to.parent().unwrap_or(&to))?;
+                Os.write_atomic(&to, &bytes)?;
+                Ok(true)
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(FileError::new("read", from)(e).into()),
+        }
+    };
+    let mut kept = Vec::new();
+    if copy(results.join("ledger.csv"), place(results).join("ledger.csv"))? {
+        for name in [PLAN, SWEEP] {
+            copy(results.join(name), place(results).join(name))?;
+        }
+        kept.push(place(results));
+    }
+    if copy(analysis.join("fit.json"), place(analysis).join("fit.json"))? {
+        copy(analysis.join("report.html"), place(analysis).join("report.html"))?;
+        for figure in Os.list(&analysis.join("figures")).unwrap_or_default() {
+            let name = figure.file_name().unwrap_or_default().to_owned();
+            copy(figure, place(analysis).join("figures").join(name))?;
+        }
+        kept.push(place(analysis));
+    }
+    if !kept.is_empty() {
+        let kept: Vec<String> = kept.iter().map(|p| format!("`{}`", p.display())).collect();
+        eprintln!(
+            "The plan has changed: what the earlier one ended with is kept in {}.",
+            kept.join(" and ")
+        );
+    }
+    Ok(())
+}
+
+/// Longest file of an earlier plan that is kept [bytes].
+const MAX_KEPT: u64 = 1 << 30;

@@ -89,6 +89,8 @@ impl Training<'_> {
         }
         // What was acknowledged is there, and the same command goes on.
         trained.map_err(|broken| match broken {
+            // Who may not write there will not by waiting.
+            Broken::Record(e) if e.source.kind() == std::io::ErrorKind::PermissionDenied => e.into(),
             Broken::Record(e) => Failure { code: exit::AGAIN, ..e.into() },
             lost @ Broken::Device(..) => Failure {
                 message: format!(

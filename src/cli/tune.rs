@@ -20,6 +20,8 @@ use crate::units::{count, flops, plain3};
 
 /// Name of the planned cells in the results directory, and of the outcome in the analysis directory.
 pub(super) const FILE: &str = "tune.json";
+/// Longest outcome that is read [bytes].
+const MAX_FILE: u64 = 256 << 20;
 
 /// One tuning cell while it is searched.
 struct Search {
@@ -30,7 +32,7 @@ struct Search {
 }
 
 pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
-    let spec = super::study::read_spec(&args.sweep)?.0;
+    let (spec, text) = super::study::read_spec(&args.sweep)?;
     let name = spec.name.get_ref().clone();
     if spec.tune.is_none() {
         let message = format!("sweep `{name}` has no [tune] block");
@@ -39,7 +41,13 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
     }
     let device = device::choose(&Wanted::of(&spec.device, args.device, args.matmul))?;
     let (results, out) = (args.dirs.results.join(&name), args.dirs.analysis.join(&name));
-    let study = Study::open(&args.sweep, (!args.dry_run).then_some(args.dirs.results.as_path()))?;
+    let hold = if args.dry_run {
+        None
+    } else {
+        Os.create_dirs(&results)?;
+        Some(super::study::hold(&results, &text)?)
+    };
+    let study = Study::open(&args.sweep, &args.dirs.results, hold.is_some())?;
     let Some(tune) = study.spec.tune.as_ref().map(toml::Spanned::get_ref) else {
         return Ok(exit::BUG);
     };
@@ -58,7 +66,6 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
         ));
         return Ok(0);
     }
-    Os.create_dirs(&results)?;
     Os.create_dirs(&out)?;
     let stop = stop_on_signals()?;
     let ledger = loop {
@@ -95,7 +102,7 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
     if args.json {
         print_json(&tuning);
     } else {
-        print(&text(&tuning, &study.spec.optim, &out));
+        print(&told(&tuning, &study.spec.optim, &out));
     }
     if ledger.count("damaged") > 0 {
         return Ok(exit::DAMAGED);
@@ -117,7 +124,7 @@ pub(super) fn read(analysis: &Path) -> Option<Result<Tuning, String>> {
     let bad = |why: String| {
         Err(format!("{} cannot be used: {why}; `isoflop tune` writes it anew", path.display()))
     };
-    let json = match std::fs::read(&path) {
+    let json = match Os.read(&path, MAX_FILE) {
         Ok(json) => json,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
         Err(e) => return Some(bad(e.to_string())),
@@ -247,7 +254,7 @@ fn vertex(v: Option<&Vertex>) -> String {
     }
 }
 
-fn text(tuning: &Tuning, optim: &OptimSpec, out: &Path) -> String {
+fn told(tuning: &Tuning, optim: &OptimSpec, out: &Path) -> String {
     let percent = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{:+.2}%", 100.0 * v));
     let rows = tuning.found.iter().map(|f| {
         vec![

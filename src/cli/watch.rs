@@ -161,7 +161,7 @@ impl Terminal<'_> {
 fn describe(cell: &Cell) -> String {
     format!(
         "{}  N {:>5}  D {:>5}  C {}",
-        &cell.id[..8],
+        cell.short(),
         count(cell.params()),
         count(cell.recipe.tokens() as f64),
         flops(cell.recipe.flops())

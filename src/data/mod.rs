@@ -12,11 +12,22 @@ mod tokenizer;
 
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::error::{FileError, InputError};
-use crate::plan::DataFacts;
+use crate::plan::{DataFacts, hex};
 use crate::random::{Permutation, Stream};
 use crate::spec::{DataSpec, Source, Spec};
 use synthetic::Generator;
+
+/// Where trained tokenizers are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Cache<'a> {
+    /// A directory.
+    pub dir: &'a Path,
+    /// Whether to add one that is not there.
+    pub keep: bool,
+}
 
 /// One step's tokens, row-major `[sequences, context]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +47,9 @@ pub struct Batch {
 pub struct Dataset {
     /// What the plan needs to know.
     pub facts: DataFacts,
+    /// Hash of the documents, which was the identity of token ids before 28 November 2026; none where ids may be
+    /// others than then.
+    pub documents: Option<String>,
     context: usize,
     tokens: Tokens,
 }
@@ -61,25 +75,27 @@ pub enum DataError {
 }
 
 impl Dataset {
-    /// Loads or generates what a sweep asks for. A trained tokenizer is kept in `cache`, if given.
+    /// Loads or generates what a sweep asks for. A trained tokenizer is found in `cache`, if given.
     ///
     /// # Errors
     ///
     /// [`DataError`] names the file and what is wrong with it.
-    pub fn load(spec: &Spec, cache: Option<&Path>) -> Result<Self, DataError> {
+    pub fn load(spec: &Spec, cache: Option<Cache<'_>>) -> Result<Self, DataError> {
         let context = spec.model.context;
-        match spec.data.source.get_ref() {
+        let source = spec.data.source.get_ref();
+        match source {
             Source::PdProse => Self::text(&prose::documents()?, &spec.data, context, cache),
             Source::Files { paths } => {
                 Self::text(&text::read_files(paths)?, &spec.data, context, cache)
             }
-            Source::ZipfFact(z) => Ok(Self::generated(Generator::zipf_fact(z), context)),
-            Source::GraphWalk(g) => Ok(Self::generated(Generator::graph_walk(g), context)),
+            Source::ZipfFact(z) => Ok(Self::generated(source, Generator::zipf_fact(z), context)),
+            Source::GraphWalk(g) => Ok(Self::generated(source, Generator::graph_walk(g), context)),
         }
     }
 
-    fn generated(generator: Generator, context: usize) -> Self {
+    fn generated(source: &Source, generator: Generator, context: usize) -> Self {
         let facts = DataFacts {
+            source: source.identity(),
             vocab: generator.vocab(),
             train_tokens: None,
             held_out_tokens: u64::MAX,
@@ -87,17 +103,17 @@ impl Dataset {
             bytes_per_token: None,
             entropy: Some(generator.entropy()),
         };
-        Self { facts, context, tokens: Tokens::Generated(generator) }
+        Self { facts, documents: None, context, tokens: Tokens::Generated(generator) }
     }
 
     fn text(
         documents: &[Vec<u8>],
         spec: &DataSpec,
         context: usize,
-        cache: Option<&Path>,
+        cache: Option<Cache<'_>>,
     ) -> Result<Self, DataError> {
         let split = text::split(documents);
-        let encoder = tokenizer::Encoder::new(spec.tokenizer.get_ref(), &split, cache)?;
+        let (encoder, kept) = tokenizer::Encoder::new(spec.tokenizer.get_ref(), &split, cache)?;
         let (train, held_out) = (encoder.encode(&split.train)?, encoder.encode(&split.held_out)?);
         for (what, ids) in [("training", &train), ("held-out", &held_out)] {
             if ids.len() <= context {
@@ -117,11 +133,16 @@ impl Dataset {
             vocab: encoder.vocab(),
             train_tokens: Some(train.len() as u64),
             held_out_tokens: ((held_out.len() - 1) / context * context) as u64,
-            sha256: split.sha256.clone(),
+            source: spec.source.get_ref().identity(),
+            sha256: match encoder {
+                tokenizer::Encoder::Bytes => split.sha256.clone(),
+                tokenizer::Encoder::Bpe(_) => hash(&train, &held_out),
+            },
             bytes_per_token: Some(bytes as f64 / held_out.len() as f64),
             entropy: None,
         };
-        Ok(Self { facts, context, tokens: Tokens::Stored { train, held_out } })
+        let documents = kept.then(|| split.sha256.clone());
+        Ok(Self { facts, documents, context, tokens: Tokens::Stored { train, held_out } })
     }
 
     /// The batch of one step.
@@ -172,6 +193,19 @@ impl Dataset {
     }
 }
 
+/// SHA-256 of both streams of ids, each behind its length, as little-endian numbers of 8 and of 2 bytes.
+fn hash(train: &[u16], held_out: &[u16]) -> String {
+    let mut all = Sha256::new();
+    for ids in [train, held_out] {
+        all.update((ids.len() as u64).to_le_bytes());
+        for some in ids.chunks(1 << 15) {
+            let bytes: Vec<u8> = some.iter().flat_map(|id| id.to_le_bytes()).collect();
+            all.update(bytes);
+        }
+    }
+    hex(&all.finalize())
+}
+
 fn copy(ids: &[u16], start: usize, out: &mut [i32]) {
     let len = out.len();
     for (to, from) in out.iter_mut().zip(&ids[start..start + len]) {
@@ -188,12 +222,18 @@ mod tests {
             vocab: 60_000,
             train_tokens: Some(u64::from(n)),
             held_out_tokens: 100,
+            source: Source::PdProse,
             sha256: String::new(),
             bytes_per_token: None,
             entropy: None,
         };
         let held_out = (50_000..50_101).collect();
-        Dataset { facts, context, tokens: Tokens::Stored { train: (0..n).collect(), held_out } }
+        Dataset {
+            facts,
+            documents: None,
+            context,
+            tokens: Tokens::Stored { train: (0..n).collect(), held_out },
+        }
     }
 
     #[test]

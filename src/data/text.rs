@@ -1,8 +1,11 @@
 //! Documents: reading them from files, and setting some aside before anything is trained.
 
+use std::path::Path;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{FileError, InputError};
+use crate::fs::{Disk as _, Os};
 use crate::plan::hex;
 
 /// One document in this many is held out, by its hash.
@@ -48,16 +51,17 @@ pub(super) fn read_files(paths: &[String]) -> Result<Vec<Vec<u8>>, super::DataEr
     let mut documents = Vec::new();
     let mut total = 0;
     for path in paths {
-        let length = std::fs::metadata(path).map_err(FileError::new("read", path))?.len();
-        total += length;
-        if total > MAX_TEXT {
-            return Err(InputError::new(
-                format!("`{path}` brings the text to {total} bytes, at most {MAX_TEXT} are read"),
-                "name fewer files",
-            )
-            .into());
-        }
-        let bytes = std::fs::read(path).map_err(FileError::new("read", path))?;
+        let bytes = match Os.read(Path::new(path), MAX_TEXT - total) {
+            Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
+                return Err(InputError::new(
+                    format!("`{path}` brings the text to more than {MAX_TEXT} bytes, which are the most that are read"),
+                    "name fewer files",
+                )
+                .into());
+            }
+            bytes => bytes.map_err(FileError::new("read", path))?,
+        };
+        total += bytes.len() as u64;
         if let Err(e) = std::str::from_utf8(&bytes) {
             return Err(InputError::new(
                 format!("`{path}` is not UTF-8 text: byte {} is invalid", e.valid_up_to()),

@@ -9,8 +9,8 @@ use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, TokenizerBuilder, TokenizerImpl};
 
-use super::DataError;
 use super::text::Split;
+use super::{Cache, DataError};
 use crate::error::{FileError, InputError, exit};
 use crate::fs::{Disk as _, Os};
 use crate::plan::hex;
@@ -35,22 +35,27 @@ pub(super) enum Encoder {
 }
 
 impl Encoder {
-    /// The encoder a sweep asks for; BPE is trained, or read from `cache` where it was trained before.
+    /// The encoder a sweep asks for; BPE is trained, or read from `cache` where it was trained before. And whether
+    /// it gives the ids that it always gave for this text.
     pub(super) fn new(
         spec: &Tokenizer,
         text: &Split<'_>,
-        cache: Option<&Path>,
-    ) -> Result<Self, DataError> {
+        cache: Option<Cache<'_>>,
+    ) -> Result<(Self, bool), DataError> {
         match spec {
-            Tokenizer::Bytes => Ok(Self::Bytes),
+            Tokenizer::Bytes => Ok((Self::Bytes, true)),
             Tokenizer::Bpe { vocab } => {
-                let file = cache
-                    .map(|dir| dir.join(format!("tokenizer-{vocab}-{}.json", &text.sha256[..12])));
+                let name = format!("tokenizer-{vocab}-{}.json", &text.sha256[..12]);
+                let file = cache.map(|cache| cache.dir.join(name));
                 // The hash is written last: without it the file may be half of one, and is made again.
-                Ok(Self::Bpe(Box::new(match file.filter(|f| hash_file(f).exists()) {
-                    Some(file) => read(&file)?,
-                    None => train(*vocab, text, cache)?,
-                })))
+                let (bpe, kept) = match &file {
+                    Some(file) if hash_file(file).exists() => (read(file)?, true),
+                    _ => {
+                        let keep = cache.is_some_and(|cache| cache.keep);
+                        (train(*vocab, text, file.filter(|_| keep))?, false)
+                    }
+                };
+                Ok((Self::Bpe(Box::new(bpe)), kept))
             }
         }
     }
@@ -98,7 +103,8 @@ fn failed(what: &str, error: &dyn std::fmt::Display) -> DataError {
     .into()
 }
 
-fn train(vocab: u32, text: &Split<'_>, cache: Option<&Path>) -> Result<ByteLevelBpe, DataError> {
+/// Trains a tokenizer and keeps it in `file`, if given.
+fn train(vocab: u32, text: &Split<'_>, file: Option<PathBuf>) -> Result<ByteLevelBpe, DataError> {
     let mut trainer = BpeTrainer::builder()
         .show_progress(false)
         .vocab_size(vocab as usize)
@@ -118,8 +124,7 @@ fn train(vocab: u32, text: &Split<'_>, cache: Option<&Path>) -> Result<ByteLevel
         .map_err(|e| failed("build", &*e))?;
     let documents = text.train.iter().map(|d| String::from_utf8_lossy(d).into_owned());
     bpe.train(&mut trainer, documents).map_err(|e| failed("train", &*e))?;
-    if let Some(dir) = cache {
-        let file: PathBuf = dir.join(format!("tokenizer-{vocab}-{}.json", &text.sha256[..12]));
+    if let Some(file) = file {
         let json = serde_json::to_vec(&bpe).map_err(|e| failed("write", &e))?;
         Os.write_atomic(&file, &json)?;
         Os.write_atomic(&hash_file(&file), sha256(&json).as_bytes())?;
@@ -174,7 +179,9 @@ mod tests {
         let split = split(&documents);
         let dir = tempfile::tempdir().unwrap();
         let spec = Tokenizer::Bpe { vocab: 300 };
-        let encoder = Encoder::new(&spec, &split, Some(dir.path())).unwrap();
+        let cache = Some(Cache { dir: dir.path(), keep: true });
+        let (encoder, kept) = Encoder::new(&spec, &split, cache).unwrap();
+        assert!(!kept);
         assert!((258..=300).contains(&encoder.vocab()), "{}", encoder.vocab());
         let ids = encoder.encode(&[&documents[3]]).unwrap();
         assert!(ids.len() < documents[3].len());
@@ -182,7 +189,8 @@ mod tests {
         let Encoder::Bpe(bpe) = &encoder else { panic!() };
         let ids32: Vec<u32> = ids[..ids.len() - 1].iter().map(|i| u32::from(*i)).collect();
         assert_eq!(bpe.decode(&ids32, false).unwrap().into_bytes(), documents[3]);
-        let again = Encoder::new(&spec, &split, Some(dir.path())).unwrap();
+        let (again, kept) = Encoder::new(&spec, &split, cache).unwrap();
+        assert!(kept);
         assert_eq!(again.encode(&split.train).unwrap(), encoder.encode(&split.train).unwrap());
     }
 
@@ -194,7 +202,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let spec = Tokenizer::Bpe { vocab: 290 };
         let ids = |dir: &Path| {
-            Encoder::new(&spec, &split, Some(dir)).and_then(|e| e.encode(&split.train))
+            let cache = Some(Cache { dir, keep: true });
+            Encoder::new(&spec, &split, cache).and_then(|(e, _)| e.encode(&split.train))
         };
         let want = ids(dir.path()).unwrap();
         let files = Os.list(dir.path()).unwrap();

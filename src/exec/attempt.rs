@@ -8,10 +8,10 @@ use super::local::{Every, Job, Watch};
 use crate::device::memory;
 use crate::error::{FileError, panic_text};
 use crate::fs::Os;
+use crate::fs::machine::Machine;
 use crate::ledger::cell_dir;
 use crate::ledger::checkpoint::{self, Checkpoint, Manifest};
 use crate::ledger::event::{Event, Resumed};
-use crate::ledger::lease;
 use crate::ledger::log::{Attempt, AttemptLog, History, STEP_BYTES, read_attempts};
 use crate::plan::{Cell, trunk};
 use crate::train::{self, Observer, Outcome, Progress, State};
@@ -76,7 +76,7 @@ pub(super) fn run(
         entropy: facts.entropy,
         bytes_per_token: facts.bytes_per_token,
         train_tokens: facts.train_tokens,
-        machine: lease::machine(),
+        machine: Machine::this().name.clone(),
         resumed,
         forecast: job.forecast.map(str::to_owned),
     };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::attempt::{self, Ended};
 use super::stop::Stop;
@@ -17,7 +17,7 @@ use crate::device::{Chosen, in_parallel};
 use crate::error::FileError;
 use crate::fs::Os;
 use crate::ledger::event::Event;
-use crate::ledger::lease::{self, Holder, Lease};
+use crate::ledger::lease::{self, Lease, Watched};
 use crate::ledger::log::{self, Attempt};
 use crate::ledger::{self, State, cell_dir, checkpoint};
 use crate::plan::{Cell, cost};
@@ -137,7 +137,7 @@ pub fn run(
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let ended = ended;
-            while ended.recv_timeout(lease::BEAT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            while ended.recv_timeout(lease::beat()) == Err(mpsc::RecvTimeoutError::Timeout) {
                 held(&leases).iter_mut().for_each(|(_, lease)| lease.beat());
             }
         });
@@ -219,13 +219,16 @@ struct Open<'a> {
     mine: bool,
     /// Attempts when it was first looked at: one more than that is a second try.
     first: Option<usize>,
-    /// Attempt and heartbeat of another machine's runner, and since when it has stood still.
-    watched: Option<(u32, Option<u64>, Instant)>,
+    /// Attempt and heartbeat of another runner.
+    watched: Option<Watched<(u32, Option<u64>)>>,
+    /// It was said that a holder on this machine is silent.
+    told: bool,
 }
 
 impl<'a> Queue<'a> {
     fn new(cells: &[&'a Cell]) -> Self {
-        let open = |cell: &&'a Cell| Open { cell, mine: false, first: None, watched: None };
+        let open =
+            |cell: &&'a Cell| Open { cell, mine: false, first: None, watched: None, told: false };
         Self { open: cells.iter().map(open).collect(), waited: false }
     }
 
@@ -248,7 +251,18 @@ impl<'a> Queue<'a> {
             let first = *open.first.get_or_insert(attempts.len());
             let wanted = match state {
                 State::Missing { .. } => true,
-                State::Running { .. } => open.is_abandoned(&dir, &attempts),
+                State::Running { here, .. } => {
+                    let silent = open.still(&dir, &attempts) > lease::lease();
+                    if here && silent && !open.told {
+                        open.told = true;
+                        watch.note(&format!(
+                            "cell {} is held by a process on this machine that is silent: it may be stopped; \
+                             continue it (SIGCONT) or end it",
+                            open.cell.short()
+                        ));
+                    }
+                    silent && !here
+                }
                 State::Completed { .. } => {
                     self.open.remove(at);
                     continue;
@@ -260,7 +274,7 @@ impl<'a> Queue<'a> {
                 }
             };
             if wanted {
-                let number = attempts.last().map_or(1, |a| a.number + 1);
+                let number = log::next(&Os, &dir, &attempts);
                 if let Some(lease) = Lease::claim(&dir, number)? {
                     open.mine = true;
                     return Ok(Turn::Take(open.cell, lease, attempts));
@@ -275,7 +289,11 @@ impl<'a> Queue<'a> {
         let others = self.open.iter().filter(|o| !ours(o)).count();
         if others > 0 && !self.waited {
             self.waited = true;
-            watch.note(&format!("waiting for {others} cells that another runner trains"));
+            let lease = lease::lease().as_secs_f64();
+            watch.note(&format!(
+                "waiting for {others} cells that another runner has; on another machine, or before this one was \
+                 started anew, it is taken for dead after {lease:.0} s of silence"
+            ));
         }
         Ok(Turn::Wait)
     }
@@ -303,20 +321,11 @@ impl<'a> Queue<'a> {
 }
 
 impl Open<'_> {
-    /// Whether the heartbeat of a holder on another machine has stood still for a lease, by our clock.
-    fn is_abandoned(&mut self, dir: &Path, attempts: &[Attempt]) -> bool {
-        let Some(last) = attempts.last() else { return false };
-        if lease::holder(dir, last.number) != Holder::Elsewhere {
-            return false;
-        }
+    /// How long the heartbeat of a holder has stood still, by our clock, which is the only one that is asked.
+    fn still(&mut self, dir: &Path, attempts: &[Attempt]) -> Duration {
+        let Some(last) = attempts.last() else { return Duration::ZERO };
         let now = (last.number, lease::heartbeat(dir, last.number));
-        match self.watched {
-            Some((number, beat, since)) if (number, beat) == now => since.elapsed() > lease::LEASE,
-            _ => {
-                self.watched = Some((now.0, now.1, Instant::now()));
-                false
-            }
-        }
+        self.watched.get_or_insert_with(|| Watched::new(now)).still(now)
     }
 }
 
@@ -353,7 +362,7 @@ mod tests {
                         entropy: None,
                         bytes_per_token: None,
                         train_tokens: None,
-                        machine: lease::machine(),
+                        machine: "test".into(),
                         resumed: None,
                         forecast: None,
                     };

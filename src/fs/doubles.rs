@@ -63,6 +63,10 @@ impl Disk for Faulty {
         Os.list(dir)
     }
 
+    fn is_dir(&self, path: &Path) -> bool {
+        Os.is_dir(path)
+    }
+
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         self.pass()?;
         Os.create_dir(dir)
@@ -242,6 +246,10 @@ impl Disk for Shadow {
             return Err(ErrorKind::NotFound.into());
         }
         Ok(image.names.keys().filter(|p| *p != dir && parent(p) == dir).cloned().collect())
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        self.on().is_ok_and(|image| image.has_dir(path))
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {

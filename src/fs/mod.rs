@@ -7,21 +7,26 @@
 
 #[cfg(test)]
 pub(crate) mod doubles;
+pub mod machine;
 
+use std::collections::hash_map::RandomState;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::FileError;
+use machine::Machine;
 
 /// What a disk can do, and what is built on it.
 pub trait Disk: Sync + Debug {
-    /// All bytes of a file, an error where it is longer than `most`.
+    /// All bytes of a regular file, an error where it is longer than `most`: what is there to be read counts, not
+    /// what the file system says.
     ///
     /// # Errors
     ///
-    /// The system's; `FileTooLarge` above the cap.
+    /// The system's; `FileTooLarge` above the cap, `InvalidInput` where it is no regular file.
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
 
     /// Paths in a directory, sorted by name.
@@ -30,6 +35,14 @@ pub trait Disk: Sync + Debug {
     ///
     /// The system's.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Whether there is a directory.
+    fn is_dir(&self, path: &Path) -> bool;
+
+    /// Whether a scratch file was left by a process that is gone, as far as that can be known.
+    fn is_abandoned(&self, _scratch: &Path) -> bool {
+        false
+    }
 
     /// Creates one directory.
     ///
@@ -101,32 +114,48 @@ pub trait Disk: Sync + Debug {
     }
 
     /// Writes a file so that a reader, and a machine that loses power, sees the old content or the new,
-    /// never a part: scratch file beside it, sync, rename, sync of the directory.
+    /// never a part: scratch file beside it, sync, rename, sync of the directory. What dead processes left of the
+    /// same is removed.
     ///
     /// # Errors
     ///
     /// [`FileError`] with the path; the old content is then untouched.
     fn write_atomic(&self, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-        let scratch = scratch_beside(path);
-        let written = (|| {
-            let mut file = match self.create_file(&scratch) {
-                // Left by a process of the same number that died.
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                    self.remove(&scratch)?;
-                    self.create_file(&scratch)?
+        let mut tries = 0;
+        loop {
+            let scratch = scratch_beside(path);
+            let written = (|| {
+                let mut file = self.create_file(&scratch)?;
+                write_all(&mut *file, bytes)?;
+                file.sync()?;
+                self.rename(&scratch, path)
+            })();
+            tries += 1;
+            match written {
+                Ok(()) => break,
+                // Taken for abandoned in the moment before it was locked.
+                Err(e) if e.kind() == ErrorKind::NotFound && tries < 3 => {}
+                Err(source) => {
+                    // The scratch file is ours alone; failing to remove it must not hide the first error.
+                    let _ = self.remove(&scratch);
+                    return Err(FileError::new("write", path)(source));
                 }
-                other => other?,
-            };
-            write_all(&mut *file, bytes)?;
-            file.sync()?;
-            self.rename(&scratch, path)
-        })();
-        if let Err(source) = written {
-            // The scratch file is ours alone; failing to remove it must not hide the first error.
-            let _ = self.remove(&scratch);
-            return Err(FileError::new("write", path)(source));
+            }
         }
+        self.sweep(path);
         self.sync_dir(parent(path)).map_err(FileError::new("sync", parent(path)))
+    }
+
+    /// Removes what processes that are gone left beside `path` while they made it.
+    fn sweep(&self, path: &Path) {
+        let prefix = format!(".{}.", name(path));
+        let own = |p: &PathBuf| is_scratch(p) && name(p).starts_with(&prefix);
+        for scratch in self.list(parent(path)).unwrap_or_default().iter().filter(|p| own(p)) {
+            if self.is_abandoned(scratch) {
+                // Another may be faster.
+                let _ = self.remove(scratch);
+            }
+        }
     }
 
     /// Creates a file that must not exist and only grows.
@@ -179,9 +208,59 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-fn scratch_beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+/// A number that no other process draws, whatever its id.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Where a file or directory is made before it is renamed to `path`: a name that nobody else draws.
+pub(crate) fn scratch_beside(path: &Path) -> PathBuf {
+    let machine = &Machine::this().name;
+    path.with_file_name(format!(".{}.{machine}.{:016x}.tmp", name(path), random()))
+}
+
+/// Whether a path is one of [`scratch_beside`], of whichever machine.
+pub(crate) fn is_scratch(path: &Path) -> bool {
+    let name = name(path);
+    let hexadecimal = |s: &str| s.len() == 16 && s.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut parts = name.rsplit('.');
+    name.starts_with('.')
+        && parts.next() == Some("tmp")
+        && parts.next().is_some_and(hexadecimal)
+        && parts.next().is_some_and(hexadecimal)
+}
+
+/// All bytes of a regular file of at most so many.
+///
+/// # Errors
+///
+/// [`FileError`] with the path.
+pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    Os.read(path, most).map_err(FileError::new("read", path))
+}
+
+/// Opens a regular file. A pipe is not waited for.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.custom_flags(libc::O_NONBLOCK);
+    }
+    let file = options.open(path)?;
+    let kind = file.metadata()?;
+    if kind.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    if !kind.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(file)
 }
 
 /// The machine's own disk.
@@ -190,13 +269,29 @@ pub struct Os;
 
 impl Disk for Os {
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
-        if fs::metadata(path)?.len() > most {
-            return Err(io::Error::new(
-                ErrorKind::FileTooLarge,
-                format!("longer than {most} bytes"),
-            ));
+        let file = open_regular(path)?;
+        // A hint and no more.
+        let length = file.metadata()?.len().min(most);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            let why = format!("longer than {most} bytes");
+            return Err(io::Error::new(ErrorKind::FileTooLarge, why));
         }
-        fs::read(path)
+        Ok(bytes)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    /// A scratch file is locked while its maker lives, a scratch directory by the file `lock` in it. Those of other
+    /// machines are left: their locks need not reach.
+    fn is_abandoned(&self, scratch: &Path) -> bool {
+        let machine = Machine::this();
+        let own = name(scratch).rsplit('.').nth(2) == Some(machine.name.as_str());
+        let lock = if scratch.is_dir() { scratch.join("lock") } else { scratch.to_owned() };
+        own && !machine.sees_locked(&lock)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -212,7 +307,9 @@ impl Disk for Os {
 
     fn create_file(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
         let file = OpenOptions::new().append(true).create_new(true).open(path)?;
-        Ok(Box::new(file))
+        // Where there are no locks nobody takes it for abandoned either, but a process on this machine.
+        let made = is_scratch(path).then(|| file.try_clone().and_then(|f| Machine::this().lock(f)));
+        Ok(Box::new(OsFile { file, _lock: made.and_then(Result::ok).flatten() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -228,14 +325,20 @@ impl Disk for Os {
     }
 }
 
-impl Sink for File {
+/// A file of the machine's, locked while it is a scratch file.
+struct OsFile {
+    file: File,
+    _lock: Option<File>,
+}
+
+impl Sink for OsFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::Write::write(self, bytes)
+        self.file.write(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.flush()?;
-        self.sync_data()
+        self.file.flush()?;
+        self.file.sync_data()
     }
 }
 
@@ -280,6 +383,47 @@ mod tests {
         Os.write_atomic(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // What another is at work on stays.
+        let live = scratch_beside(&path);
+        let file = Os.create_file(&live).unwrap();
+        Os.write_atomic(&path, b"three").unwrap();
+        assert!(live.exists());
+        drop(file);
+        Os.write_atomic(&path, b"four").unwrap();
+        assert!(!live.exists());
+    }
+
+    #[test]
+    fn writers_of_one_file_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.txt");
+        std::thread::scope(|scope| {
+            for writer in 0..8_u8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        Os.write_atomic(path, &[writer; 5000]).unwrap();
+                        let read = Os.read(path, 5000).unwrap();
+                        assert!(read.len() == 5000 && read.iter().all(|b| *b == read[0]));
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_or_has_no_end_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let kind = |path: &Path| Os.read(path, 1 << 20).unwrap_err().kind();
+        assert_eq!(kind(Path::new("/dev/zero")), ErrorKind::InvalidInput);
+        assert_eq!(kind(dir.path()), ErrorKind::IsADirectory);
+        // Files of the kernel say that they have no length; all of theirs is read, up to the cap.
+        let stat = Path::new("/proc/self/stat");
+        if stat.exists() {
+            assert!(Os.read(stat, 1 << 16).unwrap().len() > 10);
+            assert_eq!(Os.read(stat, 10).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        }
     }
 
     #[test]

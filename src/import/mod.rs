@@ -23,6 +23,7 @@ use columns::Columns;
 
 use crate::covariates;
 use crate::error::{FileError, InputError};
+use crate::fs::{Disk as _, Os};
 use crate::points::{Convention, Exclusion, Remark, Table, Topic};
 
 /// Largest table that is read [bytes].
@@ -84,13 +85,14 @@ pub enum ImportError {
 /// [`ImportError`]: no such file, a format that is not read, no such column (the file's own are listed), a line with
 /// another number of cells than the header (named by its line), or numbers that cannot be what they are taken for.
 pub fn read(path: &Path, options: &Options) -> Result<Imported, ImportError> {
-    let length = std::fs::metadata(path).map_err(FileError::new("read", path))?.len();
-    if length > MAX_BYTES {
-        let message =
-            format!("`{}` has {length} bytes, at most {MAX_BYTES} are read", path.display());
-        return Err(InputError::new(message, "a table of runs has one row a run").into());
-    }
-    let bytes = std::fs::read(path).map_err(FileError::new("read", path))?;
+    let bytes = match Os.read(path, MAX_BYTES) {
+        Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
+            let message =
+                format!("`{}` has more than the {MAX_BYTES} bytes that are read", path.display());
+            return Err(InputError::new(message, "a table of runs has one row a run").into());
+        }
+        bytes => bytes.map_err(FileError::new("read", path))?,
+    };
     Ok(parse(&bytes, &path.display().to_string(), options)?)
 }
 

@@ -1,15 +1,35 @@
-//! Every record of a results directory, verified: logs, steps and checkpoints.
+//! Every record of a results directory, verified: logs, steps and checkpoints. What belongs to no record is named.
 
 use std::path::{Path, PathBuf};
 
+use std::time::Duration;
+
 use super::checkpoint;
 use super::lease::{self, Holder};
-use super::log::{Attempt, read_attempts};
-use crate::error::FileError;
-use crate::fs::Disk;
+use super::log::{self, Attempt, read_attempts};
+use super::{hold, price};
+use crate::error::{FileError, is_of_one_file};
+use crate::fs::{Disk, is_scratch};
 
 /// Where repairing moves what is damaged, in the results directory.
 const ASIDE: &str = "damaged";
+/// Where a sweep keeps what an earlier plan of the same name ended with.
+pub const EARLIER: &str = "earlier";
+/// What else lies in a results directory.
+const KNOWN: [&str; 10] = [
+    "sweep.toml",
+    "plan.json",
+    "plan.json.sha256",
+    "cells",
+    "ledger.csv",
+    price::FILE,
+    "tune.json",
+    "slurm",
+    ASIDE,
+    EARLIER,
+];
+/// Looks at a record that a live runner may be changing, before it is called damaged, and the time between them.
+const LOOKS: (usize, Duration) = (4, Duration::from_millis(100));
 
 /// What was verified and what was found.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,61 +51,186 @@ pub struct Finding {
     pub path: PathBuf,
     /// What is wrong with it.
     pub what: String,
-    /// Whether it can no longer be used; else it was recovered from by reading alone.
-    pub damaged: bool,
+    /// What that means.
+    pub kind: Kind,
     /// Whether a runner is at work there: it must not be moved.
     pub at_work: bool,
+}
+
+/// What a finding means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It can no longer be used.
+    Damaged,
+    /// It was recovered from by reading alone.
+    Recovered,
+    /// It is no part of a record and nothing reads it.
+    Stray,
+}
+
+impl Kind {
+    /// One word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Damaged => "damaged",
+            Self::Recovered => "recovered",
+            Self::Stray => "stray",
+        }
+    }
+}
+
+impl Finding {
+    fn new(path: PathBuf, what: String, kind: Kind) -> Self {
+        Self { path, what, kind, at_work: false }
+    }
+
+    fn stray(path: PathBuf) -> Self {
+        let what = if is_scratch(&path) {
+            "left by a process that was killed, or being written: nothing reads it"
+        } else {
+            "does not belong here: nothing reads it"
+        };
+        Self::new(path, what.to_owned(), Kind::Stray)
+    }
 }
 
 /// Verifies all records of `results/<sweep>`.
 ///
 /// # Errors
 ///
-/// [`FileError`] when a directory or file cannot be read. Damage is a finding.
+/// [`FileError`] where the process or the file server fails. What is wrong with a file or directory is a finding.
 pub fn check(disk: &dyn Disk, results: &Path) -> Result<Checked, FileError> {
     let mut checked = Checked::default();
+    for path in entries(disk, results, &mut checked)? {
+        let name = name(&path);
+        let known = KNOWN.contains(&name.as_str()) || name == hold::RUNNERS;
+        if !known && !name.starts_with("tokenizer-") {
+            checked.findings.push(Finding::stray(path));
+        }
+    }
     let cells = results.join("cells");
-    let dirs = match disk.list(&cells) {
-        Ok(dirs) => dirs,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(checked),
-        Err(e) => return Err(FileError::new("read", cells)(e)),
-    };
-    for cell in dirs {
+    if !disk.is_dir(&cells) {
+        return Ok(checked);
+    }
+    for cell in entries(disk, &cells, &mut checked)? {
+        if !is_id(&name(&cell)) {
+            checked.findings.push(Finding::stray(cell));
+            continue;
+        }
         checked.cells += 1;
-        for attempt in read_attempts(disk, &cell)? {
-            check_attempt(disk, &cell, &attempt, &mut checked)?;
+        for path in entries(disk, &cell, &mut checked)? {
+            let is_attempt = log::number(&path).is_some() && disk.is_dir(&path);
+            // Older records have the lock beside the directory.
+            let is_lock = path.extension().is_some_and(|e| e == "lock")
+                && log::number(&path.with_extension("")).is_some();
+            if !is_attempt && !is_lock {
+                checked.findings.push(Finding::stray(path));
+            }
+        }
+        let attempts = match read_attempts(disk, &cell) {
+            // Named by its entries.
+            Err(e) if is_of_one_file(&e.source) => Vec::new(),
+            attempts => attempts?,
+        };
+        for attempt in attempts {
+            checked.attempts += 1;
+            check_attempt(disk, &cell, attempt, &mut checked)?;
         }
     }
     Ok(checked)
 }
 
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Whether a name is spelled as the id of a cell.
+fn is_id(name: &str) -> bool {
+    name.len() == 16 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// What lies in a directory; where that cannot be read it is a finding.
+fn entries(disk: &dyn Disk, dir: &Path, checked: &mut Checked) -> Result<Vec<PathBuf>, FileError> {
+    match disk.list(dir) {
+        Ok(found) => Ok(found),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) if is_of_one_file(&e) => {
+            let what = format!("cannot be read: {e}");
+            checked.findings.push(Finding::new(dir.to_owned(), what, Kind::Damaged));
+            Ok(Vec::new())
+        }
+        Err(e) => Err(FileError::new("read", dir)(e)),
+    }
+}
+
+/// What is found of one attempt. What a runner writes meanwhile may look damaged once, and not again.
 fn check_attempt(
     disk: &dyn Disk,
     cell: &Path,
-    attempt: &Attempt,
+    attempt: Attempt,
     checked: &mut Checked,
 ) -> Result<(), FileError> {
-    checked.attempts += 1;
-    let at_work = lease::holder(cell, attempt.number) == Holder::Alive;
-    let mut found = |path: &Path, what: String, damaged| {
-        checked.findings.push(Finding { path: path.to_owned(), what, damaged, at_work });
-    };
-    match &attempt.damage {
-        Some(why) => found(&attempt.dir, why.clone(), true),
+    let number = attempt.number;
+    let mut attempt = Some(attempt);
+    for look in 1.. {
+        // Asked before the record is read again: if it is gone by then, all that it wrote is there.
+        let holder = lease::holder(cell, number);
+        let again = || Ok(read_attempts(disk, cell)?.into_iter().find(|a| a.number == number));
+        let Some(now) = attempt.take().map_or_else(again, |first| Ok(Some(first)))? else {
+            return Ok(());
+        };
+        let (checkpoints, mut found) = findings(disk, cell, &now)?;
+        let live = holder != Holder::Gone && now.end().is_none();
+        let damaged = found.iter().any(|f| f.kind == Kind::Damaged);
+        if damaged && live && look < LOOKS.0 {
+            std::thread::sleep(LOOKS.1);
+            continue;
+        }
         // A line that is being written looks torn.
-        None if attempt.torn && !at_work => {
-            found(&attempt.dir, "last line torn, dropped".to_owned(), false);
+        found.retain(|f| !live || f.kind != Kind::Recovered);
+        for finding in &mut found {
+            finding.at_work = holder == Holder::Alive;
+        }
+        checked.checkpoints += checkpoints;
+        checked.findings.append(&mut found);
+        break;
+    }
+    Ok(())
+}
+
+/// Checkpoints of an attempt, and what is found of it as it was read.
+fn findings(
+    disk: &dyn Disk,
+    cell: &Path,
+    attempt: &Attempt,
+) -> Result<(usize, Vec<Finding>), FileError> {
+    let mut found = Vec::new();
+    match &attempt.damage {
+        Some(why) => found.push(Finding::new(attempt.dir.clone(), why.clone(), Kind::Damaged)),
+        None if attempt.torn => {
+            let what = "last line torn, dropped".to_owned();
+            found.push(Finding::new(attempt.dir.clone(), what, Kind::Recovered));
         }
         None => {}
     }
-    let id = cell.file_name().unwrap_or_default().to_string_lossy();
-    for (dir, verified) in checkpoint::all(disk, &attempt.dir, &id, &attempt.steps)? {
-        checked.checkpoints += 1;
+    let all = match checkpoint::all(disk, &attempt.dir, &name(cell), &attempt.steps) {
+        Err(e) if is_of_one_file(&e.source) => Vec::new(),
+        all => all?,
+    };
+    let count = all.len();
+    for (dir, verified) in all {
         if let Err(why) = verified {
-            checked.findings.push(Finding { path: dir, what: why, damaged: true, at_work });
+            found.push(Finding::new(dir, why, Kind::Damaged));
         }
     }
-    Ok(())
+    let known = |path: &Path| {
+        let name = name(path);
+        let files = [log::LOG, log::STEPS, lease::HEARTBEAT, lease::LOCK];
+        files.contains(&name.as_str()) || checkpoint::is_one(&name) && disk.is_dir(path)
+    };
+    let inside = disk.list(&attempt.dir).unwrap_or_default();
+    found.extend(inside.into_iter().filter(|p| !known(p)).map(Finding::stray));
+    Ok((count, found))
 }
 
 /// What [`move_aside`] has put away of the attempts at a cell.

@@ -106,6 +106,12 @@ pub fn has_fork(disk: &dyn Disk, attempt: &Path, step: u64) -> bool {
     is_visible(disk, &directory(attempt, FORK, step))
 }
 
+/// Whether a name is that of a checkpoint or of a fork.
+pub(super) fn is_one(name: &str) -> bool {
+    let step = name.strip_prefix(PREFIX).or_else(|| name.strip_prefix(FORK));
+    step.is_some_and(|step| step.len() == 12 && step.bytes().all(|b| b.is_ascii_digit()))
+}
+
 /// Twelve digits, so that names sort by step.
 fn directory(attempt: &Path, prefix: &str, step: u64) -> PathBuf {
     attempt.join(format!("{prefix}{step:012}"))

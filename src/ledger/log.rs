@@ -10,13 +10,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::event::{Event, LOG_VERSION, Record, Resumed};
-use crate::error::FileError;
-use crate::fs::{Appender, Disk};
+use crate::error::{FileError, is_of_one_file};
+use crate::fs::{Appender, Disk, Os};
 
 /// Name of the run log in its attempt's directory.
-const LOG: &str = "run.log";
+pub(super) const LOG: &str = "run.log";
 /// Loss and gradient norm of every step: pairs of little-endian f32.
-const STEPS: &str = "steps.f32";
+pub(super) const STEPS: &str = "steps.f32";
 /// Bytes of a step there.
 pub const STEP_BYTES: u64 = 8;
 /// Largest run log that is read [bytes]: a million evaluations.
@@ -195,7 +195,18 @@ impl Attempt {
     }
 }
 
-/// Directories of a cell's attempts, by number. A cell never started has none.
+/// Most attempts at a cell.
+const MAX_ATTEMPTS: u32 = 999_999;
+
+/// The number in the name of an attempt's directory, spelled as it is written.
+pub fn number(path: &Path) -> Option<u32> {
+    let name = path.file_name()?.to_str()?;
+    let number = name.strip_prefix("attempt-")?.parse().ok()?;
+    let canonical = (1..=MAX_ATTEMPTS).contains(&number) && name == format!("attempt-{number:04}");
+    canonical.then_some(number)
+}
+
+/// Directories of a cell's attempts, by number. A cell never started has none; what is no directory is no attempt.
 ///
 /// # Errors
 ///
@@ -206,14 +217,20 @@ pub fn numbered(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<(u32, PathBuf)>,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(FileError::new("read", cell_dir)(e)),
     };
-    let number = |path: &PathBuf| -> Option<u32> {
-        let name = path.file_name()?.to_str()?;
-        name.strip_prefix("attempt-")?.parse().ok()
-    };
+    let attempts = entries.into_iter().filter(|p| number(p).is_some() && disk.is_dir(p));
     let mut numbered: Vec<(u32, PathBuf)> =
-        entries.into_iter().filter_map(|p| Some((number(&p)?, p))).collect();
+        attempts.filter_map(|p| Some((number(&p)?, p))).collect();
     numbered.sort();
     Ok(numbered)
+}
+
+/// The number of the attempt after these: the next that is free, or that another claims meanwhile. What is no
+/// attempt is passed over.
+pub fn next(disk: &dyn Disk, cell_dir: &Path, attempts: &[Attempt]) -> u32 {
+    let entries = disk.list(cell_dir).unwrap_or_default();
+    let stray = |n: u32| entries.iter().any(|p| number(p) == Some(n) && !disk.is_dir(p));
+    let first = attempts.last().map_or(1, |a| a.number + 1);
+    (first..=MAX_ATTEMPTS).find(|n| !stray(*n)).unwrap_or(first)
 }
 
 /// Reads every attempt of a cell, by number.
@@ -223,16 +240,14 @@ pub fn numbered(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<(u32, PathBuf)>,
 /// [`FileError`] when a directory or file cannot be read. Damage is not an error but a finding.
 pub fn read_attempts(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<Attempt>, FileError> {
     let attempts = numbered(disk, cell_dir)?.into_iter();
-    attempts.map(|(number, dir)| read(disk, number, dir)).collect()
+    attempts.map(|(number, dir)| read(disk, cell_dir, number, dir)).collect()
 }
 
-fn read(disk: &dyn Disk, number: u32, dir: PathBuf) -> Result<Attempt, FileError> {
+fn read(disk: &dyn Disk, cell_dir: &Path, number: u32, dir: PathBuf) -> Result<Attempt, FileError> {
     let path = dir.join(LOG);
     let bytes = |name: &str, most| match disk.read(&dir.join(name), most) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Ok(None)),
-        Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
-            Ok(Err(format!("{}: {e}", dir.join(name).display())))
-        }
+        Err(e) if is_of_one_file(&e) => Ok(Err(format!("{}: {e}", dir.join(name).display()))),
         Err(e) => Err(FileError::new("read", dir.join(name))(e)),
         Ok(bytes) => Ok(Ok(Some(bytes))),
     };
@@ -254,6 +269,10 @@ fn read(disk: &dyn Disk, number: u32, dir: PathBuf) -> Result<Attempt, FileError
                 break;
             }
         }
+    }
+    if damage.is_none() {
+        let what = events.first().and_then(|event| misplaced(event, cell_dir));
+        damage = what.map(|what| format!("{}: {what}", path.display()));
     }
     let completed = matches!(events.last(), Some(Event::Completed { .. }));
     let archived = completed && gone;
@@ -278,6 +297,16 @@ fn check(raw: &[u8], seq: u64) -> Result<Event, String> {
     Ok(record.event)
 }
 
+/// Why an attempt that began so is none at the cell in whose directory it lies.
+fn misplaced(first: &Event, cell_dir: &Path) -> Option<String> {
+    let Event::Started { cell, .. } = first else { return None };
+    let (made, place) = (cell.recipe.id(), cell_dir.file_name()?.to_string_lossy());
+    if made != cell.id {
+        return Some(format!("its cell is called {}, its recipe makes it {made}", cell.id));
+    }
+    (cell.id != place).then(|| format!("belongs to cell {}", cell.id))
+}
+
 /// Why the record of steps is not what an event says.
 fn unrecorded(event: &Event, steps: &[u8]) -> Option<String> {
     let (step, crc) = match event {
@@ -295,7 +324,7 @@ fn unrecorded(event: &Event, steps: &[u8]) -> Option<String> {
 
 /// Loss of every step of an attempt [nats/token]; empty when the file is missing.
 pub fn read_losses(dir: &Path) -> Vec<f32> {
-    let bytes = std::fs::read(dir.join(STEPS)).unwrap_or_default();
+    let bytes = Os.read(&dir.join(STEPS), MAX_STEPS).unwrap_or_default();
     bytes
         .chunks_exact(STEP_BYTES as usize)
         .map(|pair| f32::from_le_bytes([pair[0], pair[1], pair[2], pair[3]]))
@@ -305,7 +334,6 @@ pub fn read_losses(dir: &Path) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Os;
 
     fn eval(step: u64) -> Event {
         Event::Eval { step, tokens: 10 * step, flops: 1e3, loss: 0.1 + step as f64 / 3.0 }

@@ -9,6 +9,7 @@
 pub mod check;
 pub mod checkpoint;
 pub mod event;
+pub mod hold;
 pub mod lease;
 pub mod log;
 pub mod price;
@@ -18,8 +19,9 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use crate::error::FileError;
+use crate::error::{FileError, is_of_one_file};
 use crate::fs::Os;
+use crate::fs::machine::name_of;
 use crate::plan::Cell;
 use event::Event;
 use lease::Holder;
@@ -47,8 +49,8 @@ pub enum State {
         step: u64,
         /// Whether that is on this machine.
         here: bool,
-        /// Seconds since its last heartbeat, by the clocks of two machines [s].
-        quiet: f64,
+        /// Seconds since its last heartbeat, by the clocks of two machines [s]: for people, never for a decision.
+        quiet: Option<f64>,
     },
     /// Trained to the end.
     Completed {
@@ -121,7 +123,17 @@ impl State {
             Self::Missing { step, .. } => Some(format!("stopped; goes on from step {step}")),
             Self::Running { step, here, quiet } => {
                 let place = if *here { "here" } else { "on another machine" };
-                Some(format!("at work {place}, step {step}, heartbeat {quiet:.0} s ago"))
+                let ago = match quiet {
+                    Some(quiet) => format!("heartbeat {quiet:.0} s ago"),
+                    None => "no heartbeat by this clock".to_owned(),
+                };
+                let lease = lease::lease().as_secs_f64();
+                let dead = if *here || quiet.is_some_and(|quiet| quiet < lease) {
+                    String::new()
+                } else {
+                    format!("; if it is dead, a run that has watched it for {lease:.0} s goes on")
+                };
+                Some(format!("at work {place}, step {step}, {ago}{dead}"))
             }
             Self::Stuck { why } => Some(format!("stuck: {why}")),
             Self::Disputed { why } => Some(format!("disputed: {why}")),
@@ -172,13 +184,14 @@ impl Ledger {
                         .notes
                         .push(format!("{}: last line torn, dropped", attempt.dir.display()));
                 }
-                if let Some(Event::Started {
-                    entropy,
-                    bytes_per_token,
-                    train_tokens,
-                    numerics,
-                    ..
-                }) = attempt.events.first()
+                if attempt.damage.is_none()
+                    && let Some(Event::Started {
+                        entropy,
+                        bytes_per_token,
+                        train_tokens,
+                        numerics,
+                        ..
+                    }) = attempt.events.first()
                 {
                     if !kinds.contains(numerics) {
                         kinds.push(numerics.clone());
@@ -238,17 +251,23 @@ pub fn cell_dir(results: &Path, id: &str) -> PathBuf {
 pub fn look(cell_dir: &Path) -> Result<(Vec<Attempt>, State), FileError> {
     loop {
         // The holder is asked first: if it is gone by then, all that it wrote is there to be read.
-        let last = log::numbered(&Os, cell_dir)?.last().map(|(number, _)| *number);
+        let numbered = match log::numbered(&Os, cell_dir) {
+            // Where the directory of all cells is no directory, that is not of one cell.
+            Err(e) if is_of_one_file(&e.source) && cell_dir.symlink_metadata().is_ok() => {
+                return Ok((Vec::new(), State::Damaged { why: e.to_string() }));
+            }
+            numbered => numbered?,
+        };
+        let last = numbered.last().map(|(number, _)| *number);
         let holder = last.map(|number| lease::holder(cell_dir, number));
         let attempts = log::read_attempts(&Os, cell_dir)?;
         // Else another attempt has begun meanwhile.
         if attempts.last().map(|a| a.number) == last {
-            let quiet =
-                |number| lease::quiet(cell_dir, number).map_or(f64::INFINITY, |d| d.as_secs_f64());
-            let at_work = match (holder, attempts.last()) {
-                (Some(Holder::Alive), Some(last)) => Some((true, quiet(last.number))),
-                (Some(Holder::Elsewhere), Some(last)) => Some((false, quiet(last.number)))
-                    .filter(|(_, quiet)| *quiet < lease::LEASE.as_secs_f64()),
+            let quiet = || lease::quiet(cell_dir, last?).map(|quiet| quiet.as_secs_f64());
+            // Elsewhere and not ended is at work: only who watches it may come to think otherwise.
+            let at_work = match holder {
+                Some(Holder::Alive) => Some((true, quiet())),
+                Some(Holder::Elsewhere) => Some((false, quiet())),
                 _ => None,
             };
             let open = attempts.last().is_some_and(|last| last.end().is_none());
@@ -260,7 +279,7 @@ pub fn look(cell_dir: &Path) -> Result<(Vec<Attempt>, State), FileError> {
 
 /// Completed attempts decide; else the last one does. `at_work`: whether its holder lives here, and how
 /// long it has been quiet [s].
-fn fold(attempts: &[Attempt], at_work: Option<(bool, f64)>) -> State {
+fn fold(attempts: &[Attempt], at_work: Option<(bool, Option<f64>)>) -> State {
     let sound = || attempts.iter().filter(|a| a.damage.is_none());
     let mut completed: Option<(&Attempt, State)> = None;
     for attempt in sound() {
@@ -320,7 +339,10 @@ fn dispute(left: &Attempt, right: &Attempt) -> Option<String> {
         Some(Event::Started { machine, isoflop, device, numerics, .. })
             if !machine.is_empty() && !numerics.contains(TUNED) =>
         {
-            Some((machine.clone(), isoflop.clone(), device.clone(), numerics.clone()))
+            // Older records have what the kernel calls the boot.
+            let old = machine.contains('-');
+            let machine = if old { name_of(machine) } else { machine.clone() };
+            Some((machine, isoflop.clone(), device.clone(), numerics.clone()))
         }
         _ => None,
     };
@@ -400,8 +422,8 @@ mod tests {
         let stopped = attempt(vec![kept, paused], None);
         assert_eq!(fold(&[failed(), stopped], None), State::Missing { attempts: 2, step: 9 });
         assert_eq!(fold(&[attempt(vec![], Some("bad")), failed()], None).name(), "failed");
-        let running = fold(&[failed(), attempt(vec![eval()], None)], Some((true, 3.0)));
-        assert_eq!(running, State::Running { step: 0, here: true, quiet: 3.0 });
+        let running = fold(&[failed(), attempt(vec![eval()], None)], Some((true, Some(3.0))));
+        assert_eq!(running, State::Running { step: 0, here: true, quiet: Some(3.0) });
     }
 
     #[test]

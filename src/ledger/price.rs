@@ -6,12 +6,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::FileError;
-use crate::fs::Disk;
+use crate::fs::{Disk, Os};
 
 /// Its name in `results/<sweep>`.
 pub const FILE: &str = "price.json";
 /// Version of its format.
 const VERSION: u32 = 1;
+/// Longest such file that is read [bytes].
+const MAX_FILE: u64 = 64 << 20;
 
 /// Predictions of all sittings.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -63,7 +65,7 @@ pub struct Sitting {
 impl Prices {
     /// What is kept of a sweep. Nothing where there is no such file, or none that can be read.
     pub fn read(results: &Path) -> Option<Self> {
-        let bytes = std::fs::read(results.join(FILE)).ok()?;
+        let bytes = Os.read(&results.join(FILE), MAX_FILE).ok()?;
         serde_json::from_slice(&bytes).ok().filter(|p: &Self| p.v == VERSION)
     }
 
@@ -113,7 +115,6 @@ impl Ratios {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Os;
 
     #[test]
     fn prices_are_read_as_they_were_written_and_rubbish_is_nothing() {

@@ -13,6 +13,7 @@ use super::{State, fold};
 use crate::error::FileError;
 use crate::fs::doubles::{Fault, Faulty, KEPT, Shadow};
 use crate::fs::{Disk, Os};
+use crate::plan::Cell;
 use crate::random::Stream;
 
 const CELL: &str = "c0ffee";
@@ -103,11 +104,20 @@ fn attempt(
     note(&mut log, completed)
 }
 
-fn started(resumed: Option<Resumed>) -> Event {
+/// Which cell it plays.
+fn played() -> Cell {
     let spec = crate::spec::Spec::parse(crate::plan::tests::SWEEP).unwrap();
-    let plan = crate::plan::Plan::new(&spec, &crate::plan::tests::facts());
+    crate::plan::Plan::new(&spec, &crate::plan::tests::facts()).cells.remove(0)
+}
+
+/// The directory of that cell.
+fn home(root: &Path) -> PathBuf {
+    root.join(played().id)
+}
+
+fn started(resumed: Option<Resumed>) -> Event {
     Event::Started {
-        cell: Box::new(plan.cells[0].clone()),
+        cell: Box::new(played()),
         isoflop: "test".into(),
         device: "test".into(),
         numerics: String::new(),
@@ -133,7 +143,7 @@ fn result(attempts: &[Attempt]) -> (u64, Vec<u8>, Vec<Event>) {
 /// What a run that nothing happens to ends with.
 fn undisturbed() -> (u64, Vec<u8>, Vec<Event>) {
     let disk = Shadow::default();
-    let dir = Path::new("/cell");
+    let dir = &home(Path::new("/"));
     attempt(&disk, dir, &mut Vec::new(), Duration::ZERO).unwrap();
     let result = result(&read_attempts(&disk, dir).unwrap());
     assert_eq!(result.1.len() as u64, STEPS * STEP_BYTES);
@@ -168,7 +178,7 @@ fn every_call_may_fail_and_no_acknowledged_event_is_lost() {
     use std::io::ErrorKind as K;
     let clean = tempfile::tempdir().unwrap();
     let whole = Faulty::new(u64::MAX, Fault::Short, false);
-    attempt(&whole, &clean.path().join("cell"), &mut Vec::new(), Duration::ZERO).unwrap();
+    attempt(&whole, &home(clean.path()), &mut Vec::new(), Duration::ZERO).unwrap();
     assert!(whole.calls() > 100, "{} calls", whole.calls());
     for fault in [
         Fault::Error(K::Other),
@@ -179,7 +189,7 @@ fn every_call_may_fail_and_no_acknowledged_event_is_lost() {
     ] {
         for at in 0..whole.calls() {
             let dir = tempfile::tempdir().unwrap();
-            let cell = dir.path().join("cell");
+            let cell = home(dir.path());
             // An interrupted write is tried again, for as long as that is all.
             let passing = matches!(fault, Fault::Short | Fault::Error(K::Interrupted));
             let disk = Faulty::new(at, fault, !passing && at % 2 == 0);
@@ -198,7 +208,7 @@ fn every_call_may_fail_and_no_acknowledged_event_is_lost() {
 
 #[test]
 fn power_may_go_at_every_sync_and_no_acknowledged_event_is_lost() {
-    let dir = Path::new("/results/cells/cell");
+    let dir = &home(Path::new("/results/cells"));
     let whole = Shadow::default();
     attempt(&whole, dir, &mut Vec::new(), Duration::ZERO).unwrap();
     assert!(whole.syncs() > 50, "{} syncs", whole.syncs());
@@ -234,12 +244,12 @@ fn kills(most: usize) -> (usize, u64) {
     let moments = Stream::new(1, "moments of death");
     let root = tempfile::tempdir().unwrap();
     let begin = Instant::now();
-    assert!(spawn(&root.path().join("whole")).wait().unwrap().success());
+    assert!(spawn(&home(&root.path().join("whole"))).wait().unwrap().success());
     let life = begin.elapsed();
     let (mut killed, mut lives, mut repeated) = (0, 0, 0);
     while killed < most {
         lives += 1;
-        let dir: PathBuf = root.path().join(format!("cell-{lives}"));
+        let dir: PathBuf = home(&root.path().join(format!("life-{lives}")));
         let mut here = 0;
         loop {
             let mut child = spawn(&dir);

@@ -15,11 +15,12 @@ const RECIPE_VERSION: u32 = 1;
 pub struct Recipe {
     /// Version of the meaning of these fields.
     pub version: u32,
-    /// Source of the data.
+    /// Kind of the data. Where files lie is no part of it; only recipes from before 28 November 2026 say it.
     pub source: Source,
     /// How text becomes ids.
     pub tokenizer: Tokenizer,
-    /// Hash of the training and held-out token ids, or of the generator's parameters.
+    /// Hash of the training and held-out token ids, or of the generator's parameters. Ids that are bytes follow
+    /// from the documents, whose hash it then is.
     pub data_sha256: String,
     /// Dimensions.
     pub shape: Shape,
@@ -187,6 +188,11 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// The beginning of an id or hash, as tables show it; all of one that is short or no hash.
+pub fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
+
 /// One planned run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
@@ -205,6 +211,11 @@ impl Cell {
     /// A cell with the identity of its recipe.
     pub fn new(budget: Option<f64>, recipe: Recipe) -> Self {
         Self { id: recipe.id(), budget, trunk: None, recipe }
+    }
+
+    /// The beginning of its id, as tables show it.
+    pub fn short(&self) -> &str {
+        short(&self.id)
     }
 
     /// Steps that are planned to be its own: all of them, or the cooldown of a branch.

@@ -6,12 +6,14 @@ mod cell;
 pub mod cost;
 pub mod fit_in;
 pub mod trunk;
+mod verify;
 mod warn;
 
-pub use cell::{Cell, Horizon, Recipe, hex};
+pub use cell::{Cell, Horizon, Recipe, hex, short};
+pub use verify::verify;
 
 use crate::shape::Shape;
-use crate::spec::{Grid, Rule, Schedule, Spec};
+use crate::spec::{Grid, Rule, Schedule, Source, Spec};
 
 /// What the plan must know of the data, found out by `data`.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +24,8 @@ pub struct DataFacts {
     pub train_tokens: Option<u64>,
     /// Held-out tokens that can be evaluated [tokens].
     pub held_out_tokens: u64,
+    /// What recipes say of the source: its kind, and not where it lies.
+    pub source: Source,
     /// Hash of the token ids or of the generator.
     pub sha256: String,
     /// Mean bytes of a held-out token, for bits per byte [bytes/token].
@@ -254,7 +258,7 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
         wish.budget,
         Recipe {
             version: Recipe::current_version(),
-            source: spec.data.source.get_ref().clone(),
+            source: data.source.clone(),
             tokenizer: spec.data.tokenizer.get_ref().clone(),
             data_sha256: data.sha256.clone(),
             shape,
@@ -304,6 +308,7 @@ end = 0.02
             vocab: 256,
             train_tokens: Some(25_000_000),
             held_out_tokens: 500_000,
+            source: Source::PdProse,
             sha256: "00".into(),
             bytes_per_token: Some(1.0),
             entropy: None,

@@ -117,7 +117,9 @@ pub enum Source {
     PdProse,
     /// UTF-8 text files; one file is one document.
     Files {
-        /// Paths, relative to the directory the command runs in.
+        /// Paths, relative to the directory the command runs in. Not in a recipe: what is read is identified by
+        /// its content.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         paths: Vec<String>,
     },
     /// Records (key, value) with Zipf-distributed keys and a fixed random map: exact entropy, and
@@ -125,6 +127,27 @@ pub enum Source {
     ZipfFact(ZipfFact),
     /// A random walk on a fixed random graph: exact entropy.
     GraphWalk(GraphWalk),
+}
+
+impl Source {
+    /// What a recipe says of it: all but where files lie.
+    #[must_use]
+    pub fn identity(&self) -> Self {
+        match self {
+            Self::Files { .. } => Self::Files { paths: Vec::new() },
+            other => other.clone(),
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::PdProse => f.write_str("pd-prose"),
+            Self::Files { .. } => f.write_str("text files"),
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 /// Parameters of the Zipf-fact source.

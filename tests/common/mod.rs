@@ -79,7 +79,10 @@ impl Place {
     /// The attempts of every cell, by cell and number.
     pub(crate) fn attempts(&self, sweep: &str) -> Vec<Vec<PathBuf>> {
         let cells = sorted(&self.path(&format!("results/{sweep}/cells")));
-        cells.iter().map(|c| sorted(c).into_iter().filter(|p| p.is_dir()).collect()).collect()
+        let is_one = |p: &PathBuf| {
+            p.is_dir() && p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("attempt-"))
+        };
+        cells.iter().map(|c| sorted(c).into_iter().filter(is_one).collect()).collect()
     }
 
     /// Waits until a cell has a checkpoint of its own.
