@@ -11,11 +11,13 @@ use super::{Failure, args::BacktestArgs, print, print_json};
 use crate::backtest::{Backtest, EPOCHS_HEADER, HEADER, LEGEND, backtest};
 use crate::error::FileError;
 use crate::fit::{Options, Pins};
-use crate::fs::{Disk as _, Os};
+use crate::fs::{Disk as _, Os, read_file};
 use crate::points::Point;
 
 /// Where the last backtest of an analysis lies.
 const FILE: &str = "backtest.json";
+/// Most bytes of one: some 100,000 predictions.
+const MAX: u64 = 64 << 20;
 /// Bootstrap refits at each cut, unless asked otherwise.
 pub(super) const BOOTSTRAP: usize = 200;
 
@@ -44,7 +46,7 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
 
 /// The last backtest of these runs with these pins, if there is one.
 pub(super) fn stored(dir: &Path, points: &[Point], pins: &Pins) -> Option<Backtest> {
-    let json = std::fs::read(dir.join(FILE)).ok()?;
+    let json = read_file(&dir.join(FILE), MAX).ok()?;
     serde_json::from_slice(&json).ok().filter(|b: &Backtest| b.is_of(points, pins))
 }
 

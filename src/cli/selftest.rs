@@ -138,25 +138,22 @@ fn text(t: &Selftest) -> String {
             |v| if matches!(c.quantity.as_str(), "N*" | "D*") { count(v) } else { short(v) },
         );
         vec![
-            c.method.clone(),
-            c.quantity.clone(),
+            format!("{} {}", c.method, c.quantity),
             truth,
-            format!("{:.1}%", 100.0 * c.coverage),
-            format!("{:.1}%", 100.0 * c.coverage_se),
+            format!("{:.1}% +- {:.1}", 100.0 * c.coverage, 100.0 * c.coverage_se),
             width,
             c.bias.map_or_else(|| "-".to_owned(), |b| signed(b, 2)),
             c.studies.to_string(),
             c.verdict.spoken().to_owned(),
         ]
     });
-    let header =
-        ["method", "parameter", "truth", "covered", "+-", "width", "bias", "studies", "verdict"];
-    out += &table(&header, 2, &rows.collect::<Vec<_>>());
+    let header = ["interval", "truth", "covered", "width", "bias", "studies", "verdict"];
+    out += &table(&header, 1, &rows.collect::<Vec<_>>());
     if t.refused > 0 {
         out += &format!("  {} studies could not be fitted at all.\n", t.refused);
     }
-    out + "\n  covered: share of intervals that held the truth, +- its standard error. For the loss the\n  \
-           interval is that of one new run, for all else that of the parameter. width: median, x as a\n  \
-           factor. bias: median error over median width. A verdict holds within 5 points of the level.\n  \
-           The truth is the law itself and the noise normal and equal: a real study is worse in both.\n"
+    out + "\n  covered: share of intervals that held the truth, +- its standard error. For the loss the interval is that of \
+           one new run, for all else that of the parameter. width: median, x as a factor. bias: median error over \
+           median width. A verdict holds within 5 points of the level. The truth is the law itself and the noise \
+           normal and equal: a real study is worse in both.\n"
 }

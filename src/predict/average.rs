@@ -16,6 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::belief::{Belief, Formed};
+use super::optimum::{self, MethodPrediction};
 use super::repetition::{Corpus, Repetition, repeated};
 use super::voice::{Lead, Optimal, Voice};
 use super::{Estimate, Fixed, PredictError, path};
@@ -183,6 +184,12 @@ impl<'a> Average<'a> {
             out.extend(said.into_iter().map(|v| (v, each)));
         }
         out
+    }
+
+    /// What each method says of `flops`, in the order in which they lead.
+    pub(super) fn methods(&self, flops: f64) -> Vec<MethodPrediction> {
+        let of = |voice| optimum::by_method(voice, self.compute(), flops);
+        self.voices.iter().filter_map(of).collect()
     }
 
     /// The runs (N, D) of `fixed` by the draws of approach 1 and 2, each draw with its weight: such a line knows
@@ -366,6 +373,11 @@ impl<'a> MeanLoss<'a> {
     /// The same with its prediction interval for one run.
     pub fn interval(&self, params: f64, tokens: f64) -> Option<Estimate> {
         Some(self.0.loss(params, tokens)?.loss)
+    }
+
+    /// What each method says of `flops`, in the order in which they lead.
+    pub fn methods(&self, flops: f64) -> Vec<MethodPrediction> {
+        self.0.methods(flops)
     }
 
     /// N* at `flops` with its interval, which holds the choice of form and of method [parameters].

@@ -124,8 +124,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     };
     let deadweight =
         |ratio: f64| average.estimate(|law| wasted(law, beside(ratio))).ok_or_else(no_optimum);
-    let methods: Vec<MethodPrediction> =
-        average.voices.iter().filter_map(|v| by_method(v, compute, flops)).collect();
+    let methods = average.methods(flops);
     let mut warnings = lead.doubts(flops);
     warnings.extend(lead.implausible(averaged.loss.value));
     warnings.extend(unheard(&average, params, tokens));
@@ -196,7 +195,7 @@ pub(super) fn scarce(r: &Repeated, what: &str, unit: &str) -> Warning {
 }
 
 /// One method's answer, or nothing where it has no optimum at this compute.
-fn by_method(voice: &Voice, compute: &Compute, flops: f64) -> Option<MethodPrediction> {
+pub(super) fn by_method(voice: &Voice, compute: &Compute, flops: f64) -> Option<MethodPrediction> {
     let found = voice.optimal(compute, Fixed::Flops(flops))?;
     path::sound(found.best.1 / found.best.0)?;
     Some(MethodPrediction {

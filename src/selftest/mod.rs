@@ -21,7 +21,7 @@ pub use design::Design;
 pub use tally::{Coverage, Verdict};
 
 use crate::fit::{self, Analysis, Draws, FitError, Frontier, Method, Surface, analyse, stats};
-use crate::predict::{Estimate, Prediction, at_flops};
+use crate::predict::{Estimate, MeanLoss};
 use crate::random::Stream;
 use tally::Trial;
 
@@ -32,7 +32,7 @@ const AHEAD: f64 = 10.0;
 const ROWS: [(&str, &[&str]); 6] = [
     ("lse-huber", &["a", "E", "alpha", "beta", "N*", "D*", "loss"]),
     ("varpro", &["a", "E", "alpha", "beta", "N*", "D*", "loss"]),
-    ("forms", &["loss"]),
+    ("forms", &["N*", "loss"]),
     ("profile", &["a", "E", "D*/N*"]),
     ("isoflop", &["a", "N*"]),
     ("isoflop corrected", &["a", "N*"]),
@@ -216,8 +216,8 @@ fn options(plan: &Plan, seed: u64) -> fit::Options {
 /// - `noise`: that of the new run, in ln L [-].
 fn entries(analysis: &Analysis, truth: &Truth, noise: f64) -> Vec<Entry> {
     let mut entries = Vec::new();
-    let ahead = at_flops(analysis, truth.flops).ok();
-    surfaces(analysis, (truth, noise), ahead.as_ref(), &mut entries);
+    let mean = MeanLoss::new(analysis);
+    surfaces(analysis, (truth, noise), mean.as_ref(), &mut entries);
     profiles(analysis, truth, &mut entries);
     lines(analysis, truth, &mut entries);
     entries
@@ -227,7 +227,7 @@ fn entries(analysis: &Analysis, truth: &Truth, noise: f64) -> Vec<Entry> {
 fn surfaces(
     analysis: &Analysis,
     (truth, noise): (&Truth, f64),
-    ahead: Option<&Prediction>,
+    mean: Option<&MeanLoss<'_>>,
     out: &mut Vec<Entry>,
 ) {
     // A new run at the size and the tokens that somebody recommends: the interval must hold the run
@@ -237,6 +237,8 @@ fn surfaces(
         let held = (loss.lo..=loss.hi).contains(&(law * noise.exp()));
         Trial { held, ..Trial::of("loss", loss.value, [loss.lo, loss.hi], law) }
     };
+    let methods = mean.map_or_else(Vec::new, |mean| mean.methods(truth.flops));
+    let ends = |e: &Estimate| Some([e.lo, e.hi]).filter(|_| e.lo < e.hi);
     for fit in &analysis.fits {
         let (Some(method), Some(surface)) =
             (ROWS[..2].iter().map(|r| r.0).find(|m| *m == fit.method), fit.params)
@@ -253,17 +255,23 @@ fn surfaces(
         push("E", surface.e, named("E"), truth.surface.e);
         push("alpha", surface.alpha, named("alpha"), truth.surface.alpha);
         push("beta", surface.beta, named("beta"), truth.surface.beta);
-        let of_method = |p: &Prediction| p.methods.iter().find(|m| m.method == method).cloned();
-        let Some(m) = ahead.and_then(of_method) else { continue };
-        let ends = |e: &Estimate| Some([e.lo, e.hi]).filter(|_| e.lo < e.hi);
+        let Some(m) = methods.iter().find(|m| m.method == method) else { continue };
         push("N*", m.params.value, ends(&m.params), truth.optimum.0);
         push("D*", m.tokens.value, ends(&m.tokens), truth.optimum.1);
         if let Some(loss) = &m.loss {
             out.push((method, "loss", new_run((m.params.value, m.tokens.value), loss)));
         }
     }
-    if let Some(p) = ahead {
-        out.push(("forms", "loss", new_run((p.params.value, p.tokens.value), &p.loss)));
+    let Some(mean) = mean else { return };
+    if let Some(size) = mean.size(truth.flops)
+        && let Some(ends) = ends(&size)
+    {
+        out.push(("forms", "N*", Trial::of("N*", size.value, ends, truth.optimum.0)));
+    }
+    if let Some(best) = mean.best(truth.flops)
+        && let Some(loss) = mean.interval(best.0, best.1)
+    {
+        out.push(("forms", "loss", new_run(best, &loss)));
     }
 }
 
