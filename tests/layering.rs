@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left to right. `error`, `units`, `random` and `points` know nothing of the rest.
-const ORDER: [&str; 30] = [
+const ORDER: [&str; 31] = [
     "error",
     "units",
     "random",
@@ -12,6 +12,7 @@ const ORDER: [&str; 30] = [
     "covariates",
     "health",
     "fs",
+    "columnar",
     "spec",
     "shape",
     "plan",
