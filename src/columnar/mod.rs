@@ -183,9 +183,7 @@ impl<R: ChunkReader + 'static> File<R> {
             ColumnReader::DoubleColumnReader(r) => {
                 drain(r, optional, rows, |v| Ok(Value::Double(*v)), each)
             }
-            ColumnReader::ByteArrayColumnReader(r) => {
-                drain(r, optional, rows, text, each)
-            }
+            ColumnReader::ByteArrayColumnReader(r) => drain(r, optional, rows, text, each),
             _ => Err(Unread::Unsupported("values of its type".to_owned())),
         }
     }
