@@ -32,7 +32,7 @@ fn documented() -> BTreeMap<String, Section> {
     let mut name = String::new();
     for line in page.lines() {
         if let Some(heading) = line.strip_prefix("## `") {
-            name = heading.split('`').next().unwrap().to_owned();
+            heading.split('`').next().unwrap().clone_into(&mut name);
         }
         if let Some(row) = line.strip_prefix("| `") {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();

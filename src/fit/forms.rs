@@ -292,9 +292,10 @@ fn aicc(variance: f64, worth: f64, k: usize) -> Option<f64> {
 fn heldout(full: &Fitted, points: &[Point], rows: &[usize], split: &Split) -> Option<HeldOutError> {
     let smaller = pick(points, &split.fitted);
     // Who speaks of all runs needs no budgets, and to look for them takes long in a large table.
-    let own = match full.law.surface {
-        true => smaller,
-        false => pick(&smaller, &full.law.rows(&smaller, &groups::budgets(&smaller))),
+    let own = if full.law.surface {
+        smaller
+    } else {
+        pick(&smaller, &full.law.rows(&smaller, &groups::budgets(&smaller)))
     };
     let fitted = law::refit(full, &own, Scale::Log).ok()?;
     let errors: Vec<f64> = rows
