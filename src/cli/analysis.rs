@@ -17,6 +17,7 @@ use crate::points::{Curve, Remark, Table, Topic};
 use crate::predict::{Prediction, at_flops};
 use crate::report;
 use crate::spec::Spec;
+use crate::terminal::note;
 use crate::units::after_loss;
 
 /// Where to predict when nobody says: this many times the largest compute of the table.
@@ -280,7 +281,7 @@ pub(super) fn write(
         }))
     });
     if let Some(Err(why)) = &tuning {
-        eprint!("{}", show::warnings(std::slice::from_ref(why)));
+        note!("{}", show::warnings(std::slice::from_ref(why)));
     }
     let cells = study.ledger.as_ref().map(ledger::cell_rows).unwrap_or_default();
     let html = report::html(&report::Input {

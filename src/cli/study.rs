@@ -53,6 +53,10 @@ impl Study {
         let cache = cache.map(|dir| dir.join(spec.name.get_ref()));
         let data = Dataset::load(&spec, cache.as_deref())?;
         let plan = Plan::new(&spec, &data.facts);
+        plan.check().map_err(|e| {
+            let hint = "docs/FORMATS.md has the form of a rule: value * (N / params_ref)^params_exponent * ...";
+            InputError::new(format!("{}: {e}", path.display()), hint)
+        })?;
         Ok(Self { text, spec, data, plan })
     }
 }

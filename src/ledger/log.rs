@@ -17,6 +17,8 @@ use crate::fs::{Appender, Disk};
 const LOG: &str = "run.log";
 /// Loss and gradient norm of every step: pairs of little-endian f32.
 const STEPS: &str = "steps.f32";
+/// More attempts than a cell ever has.
+const MOST: u32 = 1_000_000;
 /// Bytes of a step there.
 pub const STEP_BYTES: u64 = 8;
 /// Largest run log that is read [bytes]: a million evaluations.
@@ -208,7 +210,9 @@ pub fn numbered(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<(u32, PathBuf)>,
     };
     let number = |path: &PathBuf| -> Option<u32> {
         let name = path.file_name()?.to_str()?;
-        name.strip_prefix("attempt-")?.parse().ok()
+        let number = name.strip_prefix("attempt-")?.parse().ok()?;
+        // Only as we write it: another name is somebody's copy, and a number with no next is nobody's.
+        (number <= MOST && name == format!("attempt-{number:04}")).then_some(number)
     };
     let mut numbered: Vec<(u32, PathBuf)> =
         entries.into_iter().filter_map(|p| Some((number(&p)?, p))).collect();
