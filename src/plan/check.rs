@@ -8,7 +8,7 @@ use crate::units::count;
 
 /// A rule that comes to no usable number at a cell.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("`{key}` comes to {value} for the cell of N = {params}, D = {tokens}; want {want}")]
+#[error("`{key}` comes to {value:e} for the cell of N = {params}, D = {tokens}; want {want}")]
 pub struct Derived {
     /// Dotted path of the key.
     pub key: &'static str,

@@ -122,7 +122,7 @@ fn between(
     ensure(value > 0.0 && value <= most, || SpecError::OutOfRange {
         field,
         span,
-        got: value.to_string(),
+        got: if value.abs() < 1e6 { value.to_string() } else { format!("{value:e}") },
         want,
         hint,
     })
