@@ -1,6 +1,7 @@
 //! The `isoflop` command: parse the arguments, call the library, print the error, choose the exit code.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use isoflop::cli::args::Cli;
@@ -8,6 +9,8 @@ use isoflop::cli::{Failure, execute};
 use isoflop::terminal;
 
 fn main() -> ExitCode {
+    // A file at its size limit: the write that fails says so, as for a full disk. Without it the signal kills.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let code = match Cli::try_parse() {
         Ok(cli) => execute(cli).unwrap_or_else(|Failure { message, code }| {
             terminal::say(&format!("error: {message}"));
