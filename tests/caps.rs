@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::{ONE, Place, said};
 
-/// Refused with exit code 2, these words, and no panic, within ten seconds.
+/// Refused with exit code 2, these words, and no panic, within a minute: machines that test are busy.
 fn refused(place: &Place, args: &[&str], words: &[&str]) {
     let begin = Instant::now();
     let (code, out, err) = said(&place.command(args).output().unwrap());
@@ -15,7 +15,7 @@ fn refused(place: &Place, args: &[&str], words: &[&str]) {
     for word in words {
         assert!(err.contains(word), "`{word}` is missing for {args:?}: {err}");
     }
-    assert!(begin.elapsed() < Duration::from_secs(10), "{args:?} took {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_mins(1), "{args:?} took {:?}", begin.elapsed());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2, SIGXFSZ};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::error::exit;
@@ -31,8 +31,6 @@ impl Stop {
     /// The system's, where handlers cannot be set.
     pub fn on_signals() -> std::io::Result<Self> {
         let this = Self::default();
-        // A file at its size limit: the write that fails says so, as for a full disk.
-        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
         let asked = this.clone();
         std::thread::spawn(move || {
