@@ -74,7 +74,7 @@ impl Training<'_> {
                 super::plan::side_by_side(workers)
             ),
             None => {
-                note!("Training on {}, {}.", self.device.name, super::plan::side_by_side(workers))
+                note!("Training on {}, {}.", self.device.name, super::plan::side_by_side(workers));
             }
         }
         let quote = priced.as_ref().map(|f| Quote::open(self.results, self.device, &left, f));
