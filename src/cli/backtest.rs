@@ -41,7 +41,7 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
     } else {
         print(&(study.read_as() + &text(&result)));
     }
-    note!("wrote {}; `isoflop report {}` shows it", file.display(), args.input.display());
+    note!("wrote {}; `isoflop report` shows it", file.display());
     Ok(0)
 }
 
