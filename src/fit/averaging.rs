@@ -145,7 +145,7 @@ fn cuts(points: &[Point]) -> Vec<Cut> {
 }
 
 fn trial(rival: &Rival<'_>, cut: &Cut) -> Option<Trial> {
-    let own: Vec<Point> = cut.below.iter().map(|i| rival.points[*i].clone()).collect();
+    let own = points::pick(rival.points, &cut.below);
     let fitted = law::refit(rival.fitted, &own, Scale::Log).ok()?;
     let off = |i: &usize| {
         let point = &rival.points[*i];

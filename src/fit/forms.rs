@@ -30,7 +30,7 @@ use crate::fit::result::{
 };
 use crate::fit::stats::{self, Random};
 use crate::fit::{Code, Fit, Options, Warning, ahead, noise};
-use crate::points::Point;
+use crate::points::{Point, pick};
 
 /// A difference of AICc beyond which the worse form has no support (Burnham & Anderson 2002, "Model
 /// selection and multimodel inference", section 2.6) [-].
@@ -269,10 +269,6 @@ fn draw(form: &Tried, clusters: &Clusters, options: &Options) -> Vec<Vec<f64>> {
     };
     let most = (DRAWN_RUNS / points.len()).clamp(FEWEST_DRAWS, DRAWS);
     (0..options.bootstrap.min(most)).into_par_iter().filter_map(one).collect()
-}
-
-fn pick(points: &[Point], rows: &[usize]) -> Vec<Point> {
-    rows.iter().map(|i| points[*i].clone()).collect()
 }
 
 /// m ln(variance) + 2K + 2K(K+1)/(m-K-1), K counting the scatter besides the `k` parameters and m being
