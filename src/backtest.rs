@@ -361,8 +361,7 @@ fn one(
     options: &Options,
 ) -> (Cut, Vec<Held>, Vec<HeldSize>) {
     let (below, beyond) = points::cut(points, flops);
-    let pick = |rows: &[usize]| -> Vec<Point> { rows.iter().map(|i| points[*i].clone()).collect() };
-    let (kept, beyond) = (pick(&below), pick(&beyond));
+    let (kept, beyond) = (points::pick(points, &below), points::pick(points, &beyond));
     let mut cut = Cut { flops, fitted: kept.len(), predicted: 0, refused: None };
     if kept.len() < LEAST {
         cut.refused =

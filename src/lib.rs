@@ -42,6 +42,7 @@ pub mod report;
 pub mod selftest;
 pub mod shape;
 pub mod spec;
+pub mod terminal;
 pub mod train;
 pub mod tune;
 pub mod units;

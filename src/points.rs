@@ -92,6 +92,11 @@ pub fn cut(points: &[Point], flops: f64) -> (Vec<usize>, Vec<usize>) {
     (below, beyond)
 }
 
+/// Some of the runs, as indices, in that order.
+pub fn pick(points: &[Point], rows: &[usize]) -> Vec<Point> {
+    rows.iter().map(|i| points[*i].clone()).collect()
+}
+
 /// All runs of one study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Table {

@@ -32,7 +32,7 @@ fn documented() -> BTreeMap<String, Section> {
     let mut name = String::new();
     for line in page.lines() {
         if let Some(heading) = line.strip_prefix("## `") {
-            name = heading.split('`').next().unwrap().to_owned();
+            heading.split('`').next().unwrap().clone_into(&mut name);
         }
         if let Some(row) = line.strip_prefix("| `") {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
@@ -221,13 +221,14 @@ fn outputs() -> Vec<(&'static str, Value)> {
     let between = pins(1.05 * first.fold(f64::INFINITY, f64::min));
     call("losses", &[&both[..], &["--pin", &between, "--bootstrap", "0"]].concat());
     let gpu = ["--gpu", "h100-sxm", "--usd-per-hour", "2"];
-    let questions: [(&str, &[&str]); 9] = [
+    let questions: [(&str, &[&str]); 10] = [
         ("optimum", &["--flops", "1e20"]),
         ("optimum", &["--flops", "1e20,1e21"]),
         ("inverse", &["--params", "1e9"]),
         ("inverse", &["--tokens", "1e10"]),
         ("inverse", &["--loss", "0.8"]),
         ("chosen", &["--params", "1e9", "--tokens", "1e10"]),
+        ("chosen", &["--params", "1e9", "--tokens", "1e10", "--tokens-available", "2e9"]),
         ("serving", &["--flops", "1e20", "--inference-tokens", "1e12"]),
         ("serving", &["--loss", "0.8", "--inference-tokens", "1e12"]),
         ("limited", &["--flops", "1e20", "--tokens-available", "1e9"]),

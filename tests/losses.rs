@@ -164,7 +164,7 @@ fn every_line_fits_in_eighty_columns() {
     let nats = table("N,D,\"loss, nats\"", [1.69, 406.4, 410.7]);
     let given =
         table("a_rather_long_name_of_parameters,tokens_trained,validation", [0.9, 30.0, 60.0]);
-    let few: String = nats.lines().take(10).map(|line| format!("{line}\n")).collect();
+    let few = nats.lines().take(10).collect::<Vec<_>>().join("\n");
     let place = Place::new(&[
         ("bits.csv", &bits()),
         ("nats.csv", &nats),

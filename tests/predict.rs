@@ -118,7 +118,7 @@ fn a_demand_gives_a_smaller_model_and_a_corpus_fewer_parameters() {
     assert!(l["warnings"].to_string().contains("borrowed-repetition"), "{l}");
     let given = ["--flops", "1e23", "--tokens-available", "50B", "--repeat-decay", "30,10"];
     let (text, g) = ask(&given);
-    assert!(text.contains("R_D* = 30, R_N* = 10 (as given"), "{text}");
+    assert!(text.contains("R_D* = 30 epochs, R_N* = 10 (as given"), "{text}");
     assert!(number(&g, "/price/value") < number(&l, "/price/value"), "worth more, so cheaper");
 }
 

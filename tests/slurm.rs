@@ -111,6 +111,20 @@ fn hostile_values_do_not_reach_a_script() {
     assert!(text(&output.stderr).contains("sweep.toml:"), "{}", text(&output.stderr));
 }
 
+/// A process that `sbatch` leaves behind may keep its pipe for as long as it likes.
+#[test]
+fn a_child_that_keeps_the_pipe_does_not_hold_up_a_submission() {
+    let into_queue = "echo '7_0|PENDING|Priority' >\"$(dirname \"$0\")/queue\"";
+    let place = Place::new()
+        .fake("squeue", QUEUE)
+        .fake("sbatch", &format!("{into_queue}\necho 7\nsleep 90 &\n"));
+    let begin = Instant::now();
+    let output = place.submit();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("Submitted"), "{}", text(&output.stdout));
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+}
+
 #[test]
 fn what_is_in_the_queue_is_not_submitted_again_whatever_sbatch_says() {
     let into_queue = "echo '7_0|PENDING|Priority' >\"$(dirname \"$0\")/queue\"";

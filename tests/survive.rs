@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{ONE, Place, events, flip, of_kind, outcome, signal, sorted, undisturbed, wait};
+use common::{
+    ONE, Place, copy_all, events, flip, of_kind, outcome, signal, sorted, undisturbed, wait,
+};
 
 /// A number in [0, 1) that looks random.
 fn chance(n: u64) -> f64 {
@@ -188,18 +190,6 @@ fn a_runner_that_was_taken_over_leaves_the_cell_alone() {
     assert!(told.contains("was taken over by another runner"), "{told}");
     assert!(events(&first).len() <= before + 1, "nothing but what was on its way");
     assert!(of_kind(&first, "completed").is_none());
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for path in sorted(from) {
-        let there = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_all(&path, &there);
-        } else {
-            fs::copy(&path, &there).unwrap();
-        }
-    }
 }
 
 /// Results as isoflop wrote them before there were checkpoints: one completed cell, one diverged.

@@ -305,7 +305,12 @@ fn checkpoints_of_one_run_are_one_cluster_without_an_id() {
 fn repeated_tokens_are_said() {
     let got = read(&table("N,D,epochs,loss", |[_, n, d, l]| format!("{n},{d},4,{l}")));
     assert_eq!(got.table.points[0].unique_tokens, Some(got.table.points[0].tokens / 4.0));
-    assert!(got.remarks.iter().any(|r| r.text.contains("4.0 epochs")), "{:?}", got.remarks);
+    let options = isoflop::fit::Options { bootstrap: 0, holdout: 0, ..Default::default() };
+    let fit = isoflop::fit::analyse(&got.table, isoflop::fit::Compute::SixNd, &options).unwrap();
+    let told = |w: &isoflop::fit::Warning| {
+        w.text.contains("repeat their tokens") && w.text.contains("4.000 epochs")
+    };
+    assert!(fit.warnings.iter().any(told), "{:?}", fit.warnings);
 }
 
 struct Bench(tempfile::TempDir);

@@ -17,7 +17,8 @@ use crate::points::{Curve, Remark, Table, Topic};
 use crate::predict::{Prediction, at_flops};
 use crate::report;
 use crate::spec::{Source, Spec};
-use crate::units::after_loss;
+use crate::terminal::note;
+use crate::units::{after_loss, duration};
 
 /// Where to predict when nobody says: this many times the largest compute of the table.
 const PREDICT_AHEAD: f64 = 10.0;
@@ -163,8 +164,23 @@ fn uniform_loss(ledger: &Ledger) -> Option<f64> {
     one.then(|| (vocab(&first.0) as f64).ln())
 }
 
+/// A fit of more runs takes so long that it is said beforehand.
+const MANY: usize = 5_000;
+/// CPU time of a fit for each run: measured at 1,000 and 5,000 runs with 1,000 draws [s].
+const SECONDS_PER_RUN: f64 = 0.012;
+
+/// Says what a fit of many runs will take.
+fn expected(runs: usize) {
+    if runs > MANY {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let seconds = SECONDS_PER_RUN * runs as f64 / cores as f64;
+        note!("Fitting {runs} runs takes about {} on {cores} cores.", duration(seconds));
+    }
+}
+
 /// Fits all methods.
 pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Failure> {
+    expected(study.table.points.len());
     let rows: Vec<(f64, f64)> =
         study.table.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect();
     let mut analysis = fit::analyse(&study.table, Compute::fit(&rows), options)?;
@@ -293,7 +309,7 @@ pub(super) fn write(
         }))
     });
     if let Some(Err(why)) = &tuning {
-        eprint!("{}", show::warnings(std::slice::from_ref(why)));
+        note!("{}", show::warnings(std::slice::from_ref(why)));
     }
     let cells = study.ledger.as_ref().map(ledger::cell_rows).unwrap_or_default();
     let html = report::html(&report::Input {

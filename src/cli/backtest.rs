@@ -13,6 +13,7 @@ use crate::error::FileError;
 use crate::fit::{Options, Pins};
 use crate::fs::{Disk as _, Os, read_file};
 use crate::points::Point;
+use crate::terminal::note;
 
 /// Where the last backtest of an analysis lies.
 const FILE: &str = "backtest.json";
@@ -40,7 +41,7 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
     } else {
         print(&(study.read_as() + &text(&result)));
     }
-    eprintln!("wrote {}; `isoflop report {}` shows it", file.display(), args.input.display());
+    note!("wrote {}; `isoflop report` shows it", file.display());
     Ok(0)
 }
 

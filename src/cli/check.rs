@@ -9,6 +9,7 @@ use super::{Failure, args::CheckArgs, print, print_json};
 use crate::error::exit;
 use crate::fs::Os;
 use crate::ledger::check::{Kind, check, move_aside};
+use crate::terminal::note;
 
 /// As JSON.
 #[derive(Serialize)]
@@ -72,7 +73,7 @@ pub(super) fn execute(args: &CheckArgs) -> Result<u8, Failure> {
             count("stray")
         ));
         if left > 0 {
-            eprintln!(
+            note!(
                 "hint: `--repair` moves what is damaged aside and deletes nothing; `isoflop run` then \
                  trains what is missing"
             );

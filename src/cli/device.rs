@@ -17,6 +17,7 @@ use crate::device::{self, Chosen, Found, Wanted};
 use crate::error::{InputError, exit};
 use crate::predict::hardware;
 use crate::spec::{DeviceKind, Matmul};
+use crate::terminal::note;
 use crate::units::{bytes, count, plain3};
 
 pub(super) fn execute(args: &DeviceArgs) -> Result<u8, Failure> {
@@ -138,7 +139,7 @@ fn only_cuda(flag: &str) -> InputError {
 
 /// What is told on the way: the data themselves, or progress beside JSON.
 fn say(which: &Which, text: &str) {
-    if which.json { eprint!("{text}") } else { print(text) }
+    if which.json { note!("{text}") } else { print(text) }
 }
 
 /// Ends this process when `work` has not come back a while after its limit: a device that hangs answers
@@ -152,7 +153,7 @@ fn watched<T>(limit: f64, what: &str, work: impl FnOnce() -> T) -> T {
         let most = Duration::from_secs_f64(limit + GRACE);
         if waiting.recv_timeout(most) == Err(mpsc::RecvTimeoutError::Timeout) {
             let _ = std::io::stdout().flush();
-            eprintln!(
+            note!(
                 "error: {what} did not end within its limit of {limit} s and {GRACE} s more\n\
                  hint: give more by --limit; a GPU that answers nothing is seen by nvidia-smi"
             );

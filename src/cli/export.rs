@@ -3,6 +3,7 @@
 use super::{Failure, args::ExportArgs, open, print_as_is};
 use crate::export::{Format, csv};
 use crate::fs::{Disk as _, Os};
+use crate::terminal::note;
 
 pub(super) fn execute(args: &ExportArgs) -> Result<u8, Failure> {
     let (study, _) = open::open(&args.input, &args.columns.options()?)?;
@@ -11,15 +12,15 @@ pub(super) fn execute(args: &ExportArgs) -> Result<u8, Failure> {
     match &args.out {
         Some(path) => {
             Os.write_atomic(path, text.as_bytes())?;
-            eprintln!("wrote {}", path.display());
+            note!("wrote {}", path.display());
         }
         None => print_as_is(&text),
     }
     for remark in &study.remarks {
-        eprintln!("warning: {}", remark.text);
+        note!("warning: {}", remark.text);
     }
     for row in &study.table.excluded {
-        eprintln!("left out: {} ({}): {}", row.id, row.what, row.reason);
+        note!("left out: {} ({}): {}", row.id, row.what, row.reason);
     }
     Ok(0)
 }

@@ -4,6 +4,7 @@ use super::analysis::{self, Study};
 use super::{Failure, args::FitArgs, losses, open, print, print_json};
 use crate::fit::Options;
 use crate::ledger;
+use crate::terminal::note;
 
 pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
     let several = args.columns.losses();
@@ -20,9 +21,9 @@ pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
         print_json(&analysis);
     } else {
         print(&(study.read_as() + &analysis::text(&analysis, &predictions)));
-        eprint!("{}", super::show::warnings(&analysis.warnings));
+        note!("{}", super::show::warnings(&analysis.warnings));
     }
-    eprintln!("wrote {}", out.join("report.html").display());
+    note!("wrote {}", out.join("report.html").display());
     Ok(u8::from(study.ledger.as_ref().is_some_and(ledger::Ledger::has_failures)))
 }
 

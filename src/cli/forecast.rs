@@ -13,8 +13,9 @@ use crate::fit::Analysis;
 use crate::forecast::{self, Basis, Forecast};
 use crate::fs::{Disk as _, Os, read_file};
 use crate::ledger::{State, cell_dir, check, log};
-use crate::plan::{Cell, Plan, Recipe};
+use crate::plan::{self, Cell, Plan, Recipe};
 use crate::predict::at_flops;
+use crate::terminal::note;
 use crate::units::{count, flops};
 
 /// Where a sweep's forecasts are kept in its directory of analyses.
@@ -53,6 +54,9 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
         Plan::cell_at(&study.spec, &study.data.facts, params, asked, (args.seed, args.seed))
     };
     let cell = at(args.params.unwrap_or(best));
+    plan::check::check(&cell).map_err(|e| {
+        InputError::new(format!("{}: {e}", file.display()), "the sweep's rules do not reach so far")
+    })?;
     let ledger = results.join("ledger.csv");
     fitted(&analysis, &study.plan, &results)?;
     belongs(&analysis, &ledger, &cell)?;
@@ -81,7 +85,7 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
                         or score the one that is there";
             return Err(InputError::new(message, hint).into());
         }
-        eprintln!("Locked before, and nothing has changed: `{}` is kept.", path.display());
+        note!("Locked before, and nothing has changed: `{}` is kept.", path.display());
         return Ok(tell(args, &old, &path));
     }
     let begun = log::numbered(&Os, &cell_dir(&results, &cell.id))?;
@@ -138,7 +142,7 @@ fn tell(args: &PredictArgs, forecast: &Forecast, path: &Path) -> u8 {
             path.display()
         ));
     }
-    eprint!("{}", super::show::warnings(&forecast.warnings));
+    note!("{}", super::show::warnings(&forecast.warnings));
     0
 }
 
@@ -267,7 +271,7 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
         // Relatives too: under a trunk schedule the run may go on from a state that one of them passed.
         let relatives = if results.join(PLAN).exists() { planned(&results)? } else { Vec::new() };
         let all = [relatives, vec![forecast.cell.clone()]].concat();
-        eprintln!(
+        note!(
             "Cell {}: {} FLOP, N {}, D {}.",
             forecast.cell.short(),
             flops(forecast.flops),
@@ -284,9 +288,11 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
             forecast: Some(&forecast.sha256),
             before: None,
         };
-        if !training.train(&todo, &stop_on_signals()?, &again)? {
+        let stop = stop_on_signals()?;
+        if !training.train(&todo, &stop, &again)? {
             return Ok(exit::AGAIN);
         }
+        stop.at_once();
     }
     score::show(&forecast, path, &args.dirs, false)
 }

@@ -29,7 +29,7 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec, text: &str) -> Result<u8, Fai
     }
     let results = args.dirs.results.join(spec.name.get_ref());
     let name = slurm::job_name(spec.name.get_ref(), &results);
-    let script = slurm::script(&asked, &name, &results, &command(args)?);
+    let script = slurm::script(&asked, &name, &results, &command(args)?)?;
     if args.dry_run {
         print_as_is(&script);
         return Ok(0);

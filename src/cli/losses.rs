@@ -17,6 +17,7 @@ use crate::fit::{Analysis, Fit};
 use crate::import;
 use crate::plan::hex;
 use crate::predict::{self, Irreducible, Prediction};
+use crate::terminal::note;
 use crate::units::{count, digits3, flops};
 
 /// How the directory of a loss begins, so that it cannot be one of the analysis' own.
@@ -85,12 +86,12 @@ pub(super) fn execute(args: &FitArgs, losses: &[(String, import::Options)]) -> R
         return Ok(code);
     }
     print(&text(&source, &done));
-    eprint!("{}", show::warnings(&told(&done)));
+    note!("{}", show::warnings(&told(&done)));
     for Refused { loss, reason } in &refused {
-        eprint!("{}", show::warnings(&[format!("{loss}: no law: {reason}")]));
+        note!("{}", show::warnings(&[format!("{loss}: no law: {reason}")]));
     }
     for of_loss in &done {
-        eprintln!("wrote {}", of_loss.directory.join("report.html").display());
+        note!("wrote {}", of_loss.directory.join("report.html").display());
     }
     Ok(code)
 }

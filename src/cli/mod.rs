@@ -28,14 +28,13 @@ mod train;
 mod tune;
 mod watch;
 
-use std::io::Write as _;
-
 use crate::data::DataError;
 use crate::error::{FileError, InputError, exit};
 use crate::fit::FitError;
 use crate::forecast::ForecastError;
 use crate::import::ImportError;
 use crate::predict::PredictError;
+use crate::terminal;
 use args::{Cli, Verb};
 
 /// A command that could not do its work, as a person reads it.
@@ -122,18 +121,17 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
 
 /// Prints text for people to stdout, in lines that fit the terminal.
 fn print(text: &str) {
-    print_as_is(&layout::wrapped(text));
+    terminal::text(&layout::wrapped(&terminal::shown(text)));
 }
 
-/// Prints to stdout what another program reads. A reader that has gone away (`| head`) is not an error.
+/// Prints to stdout what another program reads.
 fn print_as_is(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    terminal::data(text);
 }
 
 /// Prints a value as JSON to stdout.
 fn print_json<T: serde::Serialize>(value: &T) {
     let json =
         serde_json::to_string_pretty(value).expect("results have no map with other keys than text");
-    print_as_is(&(json + "\n"));
+    print_as_is(&(terminal::escaped(&json).into_owned() + "\n"));
 }

@@ -14,6 +14,7 @@ use crate::fit::{Analysis, Options, Pins};
 use crate::fs::{Disk as _, Os};
 use crate::import;
 use crate::plan::hex;
+use crate::terminal::note;
 
 /// Where analyses lie unless a user says otherwise.
 const ANALYSIS: &str = "analysis";
@@ -117,8 +118,8 @@ pub(super) fn analysis(
     }
     let study = Input::of(path, results)?.study(results, options)?;
     let analysis = super::analysis::analyse(&study, &Options { pins, ..study.options() })?;
-    eprintln!("fitted the {} runs of {}", study.table.points.len(), path.display());
-    eprint!("{}", super::show::warnings(&analysis.warnings));
+    note!("fitted the {} runs of {}", study.table.points.len(), path.display());
+    note!("{}", super::show::warnings(&analysis.warnings));
     Ok(analysis)
 }
 

@@ -15,6 +15,7 @@ use crate::plan::{Cell, Plan};
 use crate::points::Counts;
 use crate::shape::FlopsPerToken;
 use crate::spec::DeviceKind;
+use crate::terminal::note;
 use crate::units::{bytes, count, duration, flops};
 
 /// Time that a probe may take even where a tenth of the study is less [s].
@@ -183,7 +184,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
         out += &proposed(proposal);
     }
     print(&out);
-    eprint!("{}", show::warnings(&study.plan.warnings));
+    note!("{}", show::warnings(&study.plan.warnings));
     Ok(0)
 }
 

@@ -11,6 +11,7 @@ use crate::ledger::price::{CellPrice, Prices, Ratios, Sitting};
 use crate::ledger::{Ledger, State};
 use crate::plan::Cell;
 use crate::plan::cost::Left;
+use crate::terminal::note;
 use crate::units::{digits3, duration};
 
 /// Where the training of each of `todo` is to begin. A branch is paid from its fork on if the fork is
@@ -119,7 +120,7 @@ impl<'a> Quote<'a> {
 /// No reason to stop a run: it is derived, and a record that cannot be written says so itself.
 fn keep(prices: &Prices, results: &Path) {
     if let Err(error) = prices.write(&Os, results) {
-        eprintln!("note: the prediction is not kept: {error}");
+        note!("note: the prediction is not kept: {error}");
     }
 }
 

@@ -15,6 +15,7 @@ use crate::fit::{Options, Pins};
 use crate::fs::{Disk as _, Os};
 use crate::ledger::{self, Ledger, State};
 use crate::plan::Cell;
+use crate::terminal::note;
 use crate::units::{count, duration, flops};
 
 pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
@@ -36,7 +37,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
             show::plan(&study.plan.cells, device.room(1), &|_| None, None),
             summary(&study, &ledger)
         ));
-        eprint!("{}", show::warnings(&study.plan.warnings));
+        note!("{}", show::warnings(&study.plan.warnings));
         return Ok(0);
     }
     let results = args.dirs.results.join(spec.name.get_ref());
@@ -50,8 +51,8 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
 
     let before = Ledger::read(&results, &study.plan.cells)?;
     let again = |state: &State| args.retry.iter().any(|name| name == state.name());
-    eprint!("{}{}", summary(&study, &before), show::warnings(&study.plan.warnings));
-    eprint!("{}", show::warnings(&before.notes));
+    note!("{}{}", summary(&study, &before), show::warnings(&study.plan.warnings));
+    note!("{}", show::warnings(&before.notes));
     let todo: Vec<&Cell> = before
         .cells
         .iter()
@@ -75,6 +76,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     if !training.train(&todo, &stop, &again)? {
         return Ok(exit::AGAIN);
     }
+    stop.at_once();
     let recorded = Recorded::open(&results, &args.dirs.results)?;
     if recorded.ledger.cells.iter().map(|(cell, _)| cell).ne(&study.plan.cells) {
         let message = format!("the plan in `{}` was replaced meanwhile", results.display());
@@ -83,7 +85,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     }
     unrecorded(&recorded.ledger)?;
     if args.train_only {
-        eprint!("{}", summary(&study, &recorded.ledger));
+        note!("{}", summary(&study, &recorded.ledger));
         return Ok(u8::from(recorded.ledger.has_failures()));
     }
     finish(recorded, &out, &Pins::default(), started)
@@ -133,7 +135,7 @@ fn written(input: &Input, args: &ReportArgs, started: Instant) -> Result<u8, Fai
     super::backtest::make(&out, &study, analysis.pins)?;
     analysis::write(&out, &study, &analysis, &predictions)?;
     print(&(study.read_as() + &analysis::text(&analysis, &predictions)));
-    eprint!("{}", show::warnings(&analysis.warnings));
+    note!("{}", show::warnings(&analysis.warnings));
     print(&format!(
         "\nDone in {}.\n  report   {}\n",
         duration(started.elapsed().as_secs_f64()),
@@ -170,7 +172,7 @@ fn finish(recorded: Recorded, out: &Path, pins: &Pins, started: Instant) -> Resu
             print(&format!("\nNo fit: {why}\n{curves}"));
         }
     }
-    eprint!("{}", show::warnings(&analysis.warnings));
+    note!("{}", show::warnings(&analysis.warnings));
     print(&format!(
         "\nDone in {}.\n  report   {}\n  figures  {}\n  fit      {}\n  ledger   {}\n",
         duration(started.elapsed().as_secs_f64()),

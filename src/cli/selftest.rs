@@ -12,6 +12,7 @@ use super::{Failure, args::SelftestArgs, open, predict, print, print_json};
 use crate::error::InputError;
 use crate::fit::{Analysis, Options};
 use crate::selftest::{Design, Plan, Selftest, run};
+use crate::terminal::note;
 use crate::units::{count, duration, flops};
 
 /// Without an argument: this many budgets of this many sizes.
@@ -87,13 +88,13 @@ impl Progress {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         if self.plain && done * LINES / self.total > (done - 1) * LINES / self.total {
             let elapsed = duration(self.started.elapsed().as_secs_f64());
-            eprintln!("{done} of {} studies, {elapsed}", self.total);
+            note!("{done} of {} studies, {elapsed}", self.total);
         }
     }
 
     fn finish(&self) {
         self.bar.finish_and_clear();
-        eprintln!("{} studies in {}", self.total, duration(self.started.elapsed().as_secs_f64()));
+        note!("{} studies in {}", self.total, duration(self.started.elapsed().as_secs_f64()));
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Failure, args::StatusArgs, print, print_json, show};
 use crate::exec::slurm;
 use crate::ledger::FAILURES;
 use crate::ledger::price::Prices;
+use crate::terminal::note;
 use crate::units::flops;
 
 /// One cell.
@@ -77,6 +78,6 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
             Err(error) => print(&format!("\nSlurm: {error}\n")),
         }
     }
-    eprint!("{}", show::warnings(&ledger.notes));
+    note!("{}", show::warnings(&ledger.notes));
     Ok(0)
 }

@@ -15,6 +15,7 @@ use crate::ledger::lease::{self, Watched};
 use crate::ledger::{self, Ledger, State, cell_dir};
 use crate::plan::{self, Cell, Plan, hex, short};
 use crate::spec::{MAX_FILE, Source, Spec};
+use crate::terminal::note;
 
 /// Where a sweep's plan is kept in its results directory.
 pub(super) const PLAN: &str = "plan.json";
@@ -68,6 +69,10 @@ impl Study {
             (data.facts.source, data.facts.sha256) = (source, sha256);
         }
         let plan = Plan::new(&spec, &data.facts);
+        plan.check().map_err(|e| {
+            let hint = "docs/FORMATS.md has the form of a rule: value * (N / params_ref)^params_exponent * ...";
+            InputError::new(format!("{}: {e}", path.display()), hint)
+        })?;
         Ok(Self { text, spec, data, plan })
     }
 
@@ -166,7 +171,7 @@ fn sealed(json: &[u8]) -> Vec<u8> {
 /// A results directory, held for this sweep from now on.
 pub(super) fn hold(results: &Path, text: &str) -> Result<Hold, Failure> {
     let waits = || {
-        eprintln!(
+        note!(
             "Another sweep was at work in `{}` on another machine, or before this one was started anew: watching \
              for up to {:.0} s whether it lives.",
             results.display(),
@@ -301,7 +306,7 @@ fn keep_earlier(results: &Path, analysis: &Path, plan: &[u8]) -> Result<(), Fail
     }
     if !kept.is_empty() {
         let kept: Vec<String> = kept.iter().map(|p| format!("`{}`", p.display())).collect();
-        eprintln!(
+        note!(
             "The plan has changed: what the earlier one ended with is kept in {}.",
             kept.join(" and ")
         );

@@ -13,6 +13,7 @@ use crate::exec::probe::{self, Ask};
 use crate::exec::stop::Stop;
 use crate::ledger::{Ledger, State};
 use crate::plan::Cell;
+use crate::terminal::note;
 use crate::units::duration;
 
 /// Of which cells, where, and how kept.
@@ -65,18 +66,16 @@ impl Training<'_> {
         let workers = found.as_ref().map_or(most, |f| f.price.workers).clamp(1, todo.len());
         let priced = found.filter(|_| alone);
         match &priced {
-            Some(found) => eprintln!(
+            Some(found) => note!(
                 "Training on {}: about {} for {} cells, {}.",
                 self.device.name,
                 duration(found.price.seconds),
                 todo.len(),
                 super::plan::side_by_side(workers)
             ),
-            None => eprintln!(
-                "Training on {}, {}.",
-                self.device.name,
-                super::plan::side_by_side(workers)
-            ),
+            None => {
+                note!("Training on {}, {}.", self.device.name, super::plan::side_by_side(workers));
+            }
         }
         let quote = priced.as_ref().map(|f| Quote::open(self.results, self.device, &left, f));
         let watch = Terminal::new(workers, &left, priced.as_ref().map(|f| &f.price));
@@ -85,7 +84,7 @@ impl Training<'_> {
         let trained = local::run(job, conduct, todo, &watch);
         let taken = watch.finish();
         if let Some(said) = quote.and_then(|q| q.close(&taken)) {
-            eprintln!("{said}");
+            note!("{said}");
         }
         // What was acknowledged is there, and the same command goes on.
         trained.map_err(|broken| match broken {
@@ -100,7 +99,7 @@ impl Training<'_> {
             },
         })?;
         if stop.asked() {
-            eprintln!("Stopped by {}. All is kept; the same command goes on.", stop.why());
+            note!("Stopped by {}. All is kept; the same command goes on.", stop.why());
         }
         Ok(!stop.asked())
     }

@@ -14,6 +14,7 @@ use crate::fs::{Disk as _, Os};
 use crate::ledger::{FAILURES, Ledger, State};
 use crate::plan::{Cell, Given, Plan, trunk};
 use crate::spec::{OptimSpec, TuneSpec};
+use crate::terminal::note;
 use crate::tune::design::{Config, Design, Tried};
 use crate::tune::{Place, Run, TUNE_VERSION, Tuning, Vertex, VertexState};
 use crate::units::{count, flops, plain3};
@@ -80,7 +81,7 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
         let todo: Vec<&Cell> =
             ledger.cells.iter().filter(|(_, s)| s.is_open()).map(|(cell, _)| cell).collect();
         if !todo.is_empty() {
-            eprintln!("Tuning {name}: {} runs so far, {} to train.", cells.len(), todo.len());
+            note!("Tuning {name}: {} runs so far, {} to train.", cells.len(), todo.len());
         }
         let training = Training {
             study: &study,
@@ -96,6 +97,7 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
             return Ok(exit::AGAIN);
         }
     };
+    stop.at_once();
     let places: Vec<Place> = searches.iter().map(|s| s.place).collect();
     let tuning = Tuning::new(&name, &places, runs(&searches, &states(&ledger)));
     write(&out, &tuning)?;
@@ -111,9 +113,7 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
     let failed: usize =
         FAILURES.iter().filter(|s| **s != "diverged").map(|s| ledger.count(s)).sum();
     if failed > 0 {
-        eprintln!(
-            "{failed} runs failed and are missing from the tuning; `isoflop status` lists them."
-        );
+        note!("{failed} runs failed and are missing from the tuning; `isoflop status` lists them.");
     }
     Ok(u8::from(failed > 0 || tuning.found.is_empty()))
 }

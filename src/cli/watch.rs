@@ -12,6 +12,7 @@ use crate::exec::local::Watch;
 use crate::ledger::event::Event;
 use crate::plan::Cell;
 use crate::plan::cost::{self, Left, Price};
+use crate::terminal::{self, note};
 use crate::train::Progress;
 use crate::units::{count, duration, flops};
 
@@ -127,7 +128,7 @@ impl<'a> Terminal<'a> {
         if self.plain {
             if state.spoken.elapsed() >= PLAIN_EVERY {
                 state.spoken = Instant::now();
-                eprintln!("{:>3.0}%  {line}", 100.0 * share);
+                note!("{:>3.0}%  {line}", 100.0 * share);
             }
         } else {
             self.grid.set_position((1000.0 * share) as u64);
@@ -151,9 +152,9 @@ fn left_seconds(share: f64, elapsed: f64, predicted: Option<f64>) -> Option<f64>
 impl Terminal<'_> {
     fn line(&self, text: &str) {
         if self.plain {
-            eprintln!("      {text}");
+            note!("      {text}");
         } else {
-            self.grid.println(format!("  {text}"));
+            self.grid.println(format!("  {}", terminal::shown(text)));
         }
     }
 }

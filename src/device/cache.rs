@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig as _, cache::CacheConfig};
 
+use crate::terminal::note;
+
 /// Names another folder.
 const VARIABLE: &str = "ISOFLOP_CACHE";
 
@@ -25,7 +27,7 @@ pub(super) fn keep() {
             config.compilation.cache = true;
             config.environment.path = CacheConfig::Directory(dir);
         }
-        Some((Err(e), dir)) => eprintln!(
+        Some((Err(e), dir)) => note!(
             "warning: cannot keep compiled kernels in `{}` ({e}): they are compiled anew each time; \
              {VARIABLE} names another folder",
             dir.display()

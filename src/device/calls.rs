@@ -5,6 +5,8 @@
 //!
 //! Reads: `driver`, `libraries`. Read by: `cli`.
 
+#![expect(unsafe_code, reason = "CUPTI is a C library that calls back")]
+
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -5,6 +5,8 @@
 //!
 //! Reads: nothing in this crate. Read by: the rest of `device`.
 
+#![expect(unsafe_code, reason = "the CUDA driver is a C library, opened at run time")]
+
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

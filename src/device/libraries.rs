@@ -5,6 +5,7 @@
 //! toolkit, then pip's packages. No program is run.
 //!
 //! Reads: `driver`. Read by: `prepare`, `calls`.
+#![expect(unsafe_code, reason = "NVRTC is a C library, opened at run time")]
 
 use std::ffi::{OsStr, c_int};
 use std::path::{Path, PathBuf};

@@ -54,6 +54,7 @@ fn own() -> Option<u64> {
     #[cfg(unix)]
     {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        #[expect(unsafe_code, reason = "a limit of the process, as the C library tells it")]
         // SAFETY: the call writes the structure it is given, and nothing else.
         let told = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } == 0;
         (told && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
@@ -91,6 +92,7 @@ const LARGEST: libc::c_int = 1 << 30;
 /// Tells the allocator to keep what is freed; the peak of memory does not change.
 pub(crate) fn keep_pages() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[expect(unsafe_code, reason = "a setting of the C library's allocator")]
     // SAFETY: mallopt only sets parameters of the allocator and may be called at any time.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST);

@@ -5,6 +5,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
+use crate::terminal::note;
+
 /// Prints warnings and errors to stderr, each text once.
 struct Messages {
     said: LazyLock<Mutex<HashSet<String>>>,
@@ -23,7 +25,7 @@ impl Log for Messages {
         }
         let text = format!("{} ({})", record.args(), record.target());
         if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone()) {
-            eprintln!("{}: {text}", record.level().as_str().to_lowercase());
+            note!("{}: {text}", record.level().as_str().to_lowercase());
         }
     }
 

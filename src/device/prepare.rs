@@ -2,6 +2,8 @@
 //!
 //! Reads: `driver`, `libraries`. Read by: `exec`.
 
+#![expect(unsafe_code, reason = "libraries and the environment variable that one of them reads")]
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 

@@ -19,6 +19,10 @@ use crate::train::{self, Observer, Outcome, Progress, State};
 /// Time between two looks for whoever took the cell over.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// An evaluation that was begun may end within this time after a run was asked to stop; then it is given up, and
+/// with it the steps since the last checkpoint.
+const PATIENCE: Duration = Duration::from_secs(4);
+
 /// How an attempt left its cell.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Ended {
@@ -94,6 +98,8 @@ pub(super) fn run(
         log,
         clock: &clock,
         forks: trunk::forks(cell, job.planned),
+        saved: from.as_ref().map_or(0, |state| state.step),
+        asked: None,
         kept: Instant::now(),
         looked: Instant::now(),
         lost: false,
@@ -209,6 +215,10 @@ struct Recorder<'a> {
     clock: &'a dyn Fn() -> String,
     /// Steps at which other cells branch off, fewest first.
     forks: Vec<u64>,
+    /// Step of the last checkpoint.
+    saved: u64,
+    /// When an evaluation was first told that the run is to stop.
+    asked: Option<Instant>,
     kept: Instant,
     looked: Instant,
     lost: bool,
@@ -237,6 +247,7 @@ impl Recorder<'_> {
         }
         self.log.event(Event::Checkpoint { step: state.step, steps_crc }, (self.clock)())?;
         self.kept = Instant::now();
+        self.saved = state.step;
         Ok(())
     }
 }
@@ -264,6 +275,13 @@ impl Observer for Recorder<'_> {
         }
         .map_err(Cut::Record)?;
         self.told.watch.progress(self.told.worker, self.cell, progress);
+        Ok(())
+    }
+
+    fn evaluating(&mut self) -> Result<(), Cut> {
+        if (self.asks.halt)() && self.asked.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            return Err(Cut::Stopped(self.saved));
+        }
         Ok(())
     }
 

@@ -6,9 +6,9 @@
 //! queue, and what the queue says counts for more than what `sbatch` said.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -17,9 +17,14 @@ use crate::error::{FileError, InputError, exit};
 use crate::fs::{Disk as _, Os};
 use crate::plan::hex;
 use crate::spec::SlurmSpec;
+use crate::terminal;
 
 /// Time that a command of Slurm may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Time that the end of an answer may come after the end of its command.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
+/// Longest answer that is read [bytes].
+const MOST: usize = 1 << 26;
 /// Directory of script and outputs in the results directory.
 const DIR: &str = "slurm";
 
@@ -55,14 +60,52 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// The batch script. `command` is run by every task.
-pub fn script(spec: &SlurmSpec, name: &str, results: &Path, command: &[String]) -> String {
+/// The file that a task's output goes to: Slurm takes the rest of the line for words, quotes and patterns of its own.
+///
+/// # Errors
+///
+/// [`InputError`] where the path is no single word to it.
+fn output(results: &Path) -> Result<String, InputError> {
     let whole = std::path::absolute(results).unwrap_or_else(|_| results.to_owned());
-    let output = whole.join(DIR).join("%A_%a.out");
+    let refuse = |what: &str| {
+        InputError::new(
+            format!(
+                "the results directory `{}` has {what} in its path, and `#SBATCH --output=` takes a single plain word",
+                terminal::name(&whole.to_string_lossy())
+            ),
+            "choose a path of letters, digits and -_./ with --results",
+        )
+    };
+    let text = whole.to_str().ok_or_else(|| refuse("bytes that are not UTF-8"))?;
+    match text.chars().find(|c| c.is_whitespace() || c.is_control() || "\"'`\\%#$".contains(*c)) {
+        Some('\n') => Err(refuse("a line feed")),
+        Some(c) if c.is_whitespace() => Err(refuse("a space")),
+        Some(c) if c.is_control() => Err(refuse("a control character")),
+        Some(c) => Err(refuse(&format!("`{c}`"))),
+        None => Ok(format!("{text}/{DIR}/%A_%a.out")),
+    }
+}
+
+/// The batch script. `command` is run by every task.
+///
+/// # Errors
+///
+/// [`InputError`] where a path cannot go into it.
+pub fn script(
+    spec: &SlurmSpec,
+    name: &str,
+    results: &Path,
+    command: &[String],
+) -> Result<String, InputError> {
+    let output = output(results)?;
+    if let Some(word) = command.iter().find(|word| word.contains(char::is_control)) {
+        let message = format!("`{}` has a control character", terminal::name(word));
+        return Err(InputError::new(message, "give the sweep and its directories plain names"));
+    }
     let mut lines = vec![
         format!("--job-name={name}"),
         format!("--array=0-{}", spec.tasks.max(1) - 1),
-        format!("--output={}", output.display()),
+        format!("--output={output}"),
         "--open-mode=append".to_owned(),
         "--requeue".to_owned(),
         // Warned this long before the time limit, the shell first: it passes it on.
@@ -80,7 +123,7 @@ pub fn script(spec: &SlurmSpec, name: &str, results: &Path, command: &[String]) 
     lines.extend(spec.extra.iter().cloned());
     let header = lines.iter().map(|line| format!("#SBATCH {line}")).collect::<Vec<_>>().join("\n");
     let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-    format!(
+    Ok(format!(
         "#!/bin/bash\n{header}\n\n\
          # Passes signals on and waits for the checkpoint. Warned of the time limit, the task asks to be\n\
          # queued again; cancelled or done, it does not.\n\
@@ -94,7 +137,7 @@ pub fn script(spec: &SlurmSpec, name: &str, results: &Path, command: &[String]) 
          exit $code\n",
         command.join(" "),
         exit::AGAIN
-    )
+    ))
 }
 
 /// The tasks of this name that are in the queue.
@@ -188,16 +231,8 @@ fn ask(program: &str, args: &[&str]) -> Result<String, InputError> {
             )
         })?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let reader = |pipe: Option<Box<dyn std::io::Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut text = Vec::new();
-            // More than a queue of a million tasks is no answer.
-            let _ = pipe.map(|p| p.take(1 << 26).read_to_end(&mut text));
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    };
-    let out = reader(out.map(|p| Box::new(p) as Box<dyn std::io::Read + Send>));
-    let err = reader(err.map(|p| Box::new(p) as Box<dyn std::io::Read + Send>));
+    let out = Answer::of(out.map(|p| Box::new(p) as Box<dyn std::io::Read + Send>));
+    let err = Answer::of(err.map(|p| Box::new(p) as Box<dyn std::io::Read + Send>));
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -210,13 +245,49 @@ fn ask(program: &str, args: &[&str]) -> Result<String, InputError> {
             }
         }
     };
-    let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+    let (out, err) = (out.text(), err.text());
     if status.success() {
         return Ok(out);
     }
     let why: String = err.trim().chars().take(400).collect();
     let hint = "the words are Slurm's; `--dry-run` prints the script";
     Err(InputError::new(format!("`{program}` failed ({status}): {why}"), hint))
+}
+
+/// What a command prints, read beside it.
+struct Answer {
+    read: Arc<Mutex<Vec<u8>>>,
+    ended: mpsc::Receiver<()>,
+}
+
+impl Answer {
+    fn of(mut pipe: Option<Box<dyn std::io::Read + Send>>) -> Self {
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let (end, ended) = mpsc::channel();
+        let into = Arc::clone(&read);
+        std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            while let Some(n) =
+                pipe.as_mut().and_then(|p| p.read(&mut part).ok()).filter(|n| *n > 0)
+            {
+                let mut all = into.lock().unwrap_or_else(PoisonError::into_inner);
+                all.extend_from_slice(&part[..n]);
+                // More than a queue of a million tasks is no answer.
+                if all.len() > MOST {
+                    break;
+                }
+            }
+            let _ = end.send(());
+        });
+        Self { read, ended }
+    }
+
+    /// All of it, once the command has ended; what there is, where a process that it left behind keeps the pipe.
+    fn text(self) -> String {
+        let _ = self.ended.recv_timeout(LEFT_BEHIND);
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&read).into_owned()
+    }
 }
 
 /// `2 running, 1 pending (Priority)`.
@@ -252,6 +323,7 @@ mod tests {
     fn a_script_asks_for_what_the_spec_says_and_quotes_its_words() {
         let command = ["/opt/iso flop", "run", "it's.toml"].map(str::to_owned);
         let text = script(&spec(), "isoflop-x-01234567", Path::new("/shared/results/x"), &command);
+        let text = text.unwrap();
         for part in [
             "#SBATCH --array=0-3\n",
             "#SBATCH --partition=gpu\n",
@@ -262,6 +334,28 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
         assert!(!text.contains("--account"));
+    }
+
+    #[test]
+    fn a_path_that_is_no_single_word_to_slurm_is_refused_with_its_reason() {
+        let command = ["isoflop".to_owned()];
+        let said = |results: &str| {
+            script(&spec(), "x", Path::new(results), &command).map_err(|e| e.to_string())
+        };
+        for (results, what) in [
+            ("/a/b\n#SBATCH --uid=0", "a line feed"),
+            ("/a/my results", "a space"),
+            ("/a/it's", "`'`"),
+            ("/a/\"x", "`\"`"),
+            ("/a/%j", "`%`"),
+            ("/a/\u{1b}[2J", "a control character"),
+        ] {
+            let why = said(results).unwrap_err();
+            assert!(why.contains(what) && !why.contains(['\n', '\u{1b}']), "{results:?}: {why}");
+        }
+        assert!(said("/a/größe-1_x.2").is_ok());
+        let named = [String::from("isoflop"), "x\ny.toml".into()];
+        assert!(script(&spec(), "x", Path::new("/a"), &named).is_err());
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2, SIGXFSZ};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::error::exit;
+use crate::terminal::note;
 
 /// Signals within this time are one request: a batch system may signal a process directly and through its
 /// shell.
@@ -17,6 +18,8 @@ const ONE_REQUEST: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     signal: Arc<AtomicI32>,
+    /// Nothing is in the making that a signal would have to wait for.
+    at_once: Arc<AtomicBool>,
 }
 
 impl Stop {
@@ -28,8 +31,6 @@ impl Stop {
     /// The system's, where handlers cannot be set.
     pub fn on_signals() -> std::io::Result<Self> {
         let this = Self::default();
-        // A file at its size limit: the write that fails says so, as for a full disk.
-        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
         let asked = this.clone();
         std::thread::spawn(move || {
@@ -38,10 +39,27 @@ impl Stop {
                 if first.get_or_insert_with(Instant::now).elapsed() > ONE_REQUEST {
                     std::process::exit(i32::from(exit::AGAIN));
                 }
-                asked.signal.store(signal, Ordering::Relaxed);
+                asked.signal.store(signal, Ordering::SeqCst);
+                if asked.at_once.load(Ordering::SeqCst) {
+                    asked.end();
+                }
             }
         });
         Ok(this)
+    }
+
+    /// All is trained: from now on a signal ends the process at once with exit code 75, and so does one that came
+    /// before. What follows (fit, figures, report) reads records and writes whole files.
+    pub fn at_once(&self) {
+        self.at_once.store(true, Ordering::SeqCst);
+        if self.signal.load(Ordering::SeqCst) != 0 {
+            self.end();
+        }
+    }
+
+    fn end(&self) -> ! {
+        note!("Stopped by {}. Every run is kept; the same command goes on.", self.why());
+        std::process::exit(i32::from(exit::AGAIN));
     }
 
     /// Whether it was.

@@ -11,6 +11,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontTransform, register_font};
 
 use super::palette::{Colour, WHITE};
+use crate::terminal;
 
 /// Inter, a subset: see `FONT-LICENSE.txt`.
 pub(super) const REGULAR: &[u8] = include_bytes!("Inter-Regular.otf");
@@ -364,7 +365,7 @@ fn dashes(points: &[(f64, f64)], (dash, gap): (f64, f64)) -> Vec<Vec<(f64, f64)>
 
 fn escape(text: &str) -> String {
     let mut out = String::new();
-    for c in text.chars().filter(|c| !c.is_control()) {
+    for c in terminal::name(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),

@@ -145,7 +145,7 @@ fn cuts(points: &[Point]) -> Vec<Cut> {
 }
 
 fn trial(rival: &Rival<'_>, cut: &Cut) -> Option<Trial> {
-    let own: Vec<Point> = cut.below.iter().map(|i| rival.points[*i].clone()).collect();
+    let own = points::pick(rival.points, &cut.below);
     let fitted = law::refit(rival.fitted, &own, Scale::Log).ok()?;
     let off = |i: &usize| {
         let point = &rival.points[*i];
@@ -211,10 +211,10 @@ mod tests {
         assert!(a.cuts >= 3, "{a:?}");
     }
 
-    /// What a form claims of itself ahead is what its refits on new noise scatter by there.
+    /// Where the law is true, what a form claims of itself ahead is what its refits on new noise scatter by there.
     #[test]
     fn a_claim_is_the_scatter_of_refits() {
-        let law = Law::named("shared").unwrap();
+        let law = Law::named("chinchilla").unwrap();
         let ahead = |p: &Point| Run::new(p.params * AHEAD.sqrt(), p.tokens * AHEAD.sqrt());
         let fits = (0..60).map(|seed| {
             let points = study(&[1e18, 1e19, 1e20, 1e21], 8, 4.0, 0.004, 100 + seed);

@@ -6,6 +6,11 @@ use crate::fit::sample::Sample;
 use crate::fit::{Code, FitError, Options, Warning};
 use crate::points::{Point, Table};
 
+/// More budgets than anybody keeps out.
+const MAX_HOLDOUT: usize = 1000;
+/// More runs take too long to fit.
+const MAX_RUNS: usize = 50_000;
+
 /// A miss below this is rounding in print, however well the others fit [-].
 const LEAST_MISS: f64 = 1e-4;
 
@@ -60,7 +65,16 @@ pub(super) fn options(options: &Options) -> Result<(), FitError> {
     if options.bootstrap != 0 && !(20..=1_000_000).contains(&options.bootstrap) {
         return bad("bootstrap", options.bootstrap as f64, "0 for none, or 20 to 1000000");
     }
+    if options.holdout > MAX_HOLDOUT {
+        return bad("holdout", options.holdout as f64, "0 for none, or 1 to 1000 budgets");
+    }
     Ok(())
+}
+
+/// Refuses more runs than the methods can be waited for; two of them look at pairs of runs.
+pub(super) fn few_enough(table: &Table) -> Result<(), FitError> {
+    let have = table.points.len();
+    if have > MAX_RUNS { Err(FitError::TooManyPoints { have, most: MAX_RUNS }) } else { Ok(()) }
 }
 
 /// Points in an order that their values alone decide, so any shuffle of the rows gives the same bits.

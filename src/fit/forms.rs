@@ -30,7 +30,7 @@ use crate::fit::result::{
 };
 use crate::fit::stats::{self, Random};
 use crate::fit::{Code, Fit, Options, Warning, ahead, noise};
-use crate::points::Point;
+use crate::points::{Point, pick};
 
 /// A difference of AICc beyond which the worse form has no support (Burnham & Anderson 2002, "Model
 /// selection and multimodel inference", section 2.6) [-].
@@ -271,10 +271,6 @@ fn draw(form: &Tried, clusters: &Clusters, options: &Options) -> Vec<Vec<f64>> {
     (0..options.bootstrap.min(most)).into_par_iter().filter_map(one).collect()
 }
 
-fn pick(points: &[Point], rows: &[usize]) -> Vec<Point> {
-    rows.iter().map(|i| points[*i].clone()).collect()
-}
-
 /// m ln(variance) + 2K + 2K(K+1)/(m-K-1), K counting the scatter besides the `k` parameters and m being
 /// the independent runs that all are worth. Nothing where the correction has no meaning, and for an exact
 /// fit.
@@ -292,9 +288,10 @@ fn aicc(variance: f64, worth: f64, k: usize) -> Option<f64> {
 fn heldout(full: &Fitted, points: &[Point], rows: &[usize], split: &Split) -> Option<HeldOutError> {
     let smaller = pick(points, &split.fitted);
     // Who speaks of all runs needs no budgets, and to look for them takes long in a large table.
-    let own = match full.law.surface {
-        true => smaller,
-        false => pick(&smaller, &full.law.rows(&smaller, &groups::budgets(&smaller))),
+    let own = if full.law.surface {
+        smaller
+    } else {
+        pick(&smaller, &full.law.rows(&smaller, &groups::budgets(&smaller)))
     };
     let fitted = law::refit(full, &own, Scale::Log).ok()?;
     let errors: Vec<f64> = rows

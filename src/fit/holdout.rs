@@ -16,7 +16,7 @@ use crate::fit::groups::Group;
 use crate::fit::result::{HeldOut, Holdout};
 use crate::fit::sample::Sample;
 use crate::fit::{Options, lse, noise, stats, varpro};
-use crate::points::Point;
+use crate::points::{Point, pick};
 
 /// Keeps out the `options.holdout` largest budgets and everything above them, refits the rest, and
 /// predicts each run that was kept out. Without budgets, the tenth of the runs with most compute (for
@@ -35,8 +35,7 @@ pub(super) fn predict(
     options: &Options,
 ) -> Result<Holdout, String> {
     let split = split(points, groups, options.holdout)?;
-    let pick = |rows: &[usize]| rows.iter().map(|i| points[*i].clone()).collect::<Vec<Point>>();
-    let (fitted, held) = (pick(&split.fitted), pick(&split.held));
+    let (fitted, held) = (pick(points, &split.fitted), pick(points, &split.held));
     let sample = Sample::pinned(&fitted, options.pins);
     if let Some(reason) = sample.unfit() {
         return Err(split.because(reason));

@@ -140,6 +140,17 @@ pub enum FitError {
         /// Runs the least demanding method needs.
         need: usize,
     },
+    /// More runs than can be fitted in a time that anybody waits.
+    #[error(
+        "{have} runs, and at most {most} are fitted\n\
+         hint: a table of runs has one row a run; choose the last row of each with --where, or a part of the study"
+    )]
+    TooManyPoints {
+        /// Runs in the table.
+        have: usize,
+        /// The cap.
+        most: usize,
+    },
     /// A value that no fit can use.
     #[error(
         "{row}: {column} is `{value}`, want a finite number above 0\n\
@@ -387,6 +398,7 @@ pub fn surfaces(table: &Table, compute: Compute, options: &Options) -> Result<Ve
 /// The points of a table that may be fitted, sorted.
 fn admitted(table: &Table, options: &Options) -> Result<Vec<Point>, FitError> {
     checks::options(options)?;
+    checks::few_enough(table)?;
     checks::values(table)?;
     options.pins.allowed(table)?;
     enough(checks::sorted(&table.points))

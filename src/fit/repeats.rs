@@ -85,11 +85,12 @@ pub(super) fn part(points: Vec<Point>, pins: Pins, warnings: &mut Vec<Warning>) 
     }
     let fresh: Vec<Point> = points.iter().filter(|p| epochs(p) <= HARDLY).cloned().collect();
     let own = law.as_ref().map_err(Clone::clone).and_then(|law| own(&law.fitted));
-    let over = overfitted(&points);
-    let (lost, usable): (Vec<(&Point, &bool)>, Vec<(&Point, &bool)>) =
-        points.iter().zip(&over).partition(|(_, over)| **over);
-    let lost: Vec<&Point> = lost.into_iter().map(|(p, _)| p).collect();
-    let usable: Vec<Point> = usable.into_iter().map(|(p, _)| p.clone()).collect();
+    let lost = overfitted(&points);
+    let of = |over: bool| {
+        points.iter().zip(&lost).filter(move |(_, lost)| **lost == over).map(|(p, _)| p)
+    };
+    let usable: Vec<Point> = of(false).cloned().collect();
+    let lost: Vec<&Point> = of(true).collect();
     let told = format!(
         "{} of {all} runs repeat their tokens: {}",
         repeated.len(),

@@ -35,8 +35,8 @@ pub struct Analysis {
     pub compute: Compute,
     /// The rows that were fitted, as the table has them.
     pub points: Vec<Point>,
-    /// The rows that saw their tokens more than once and are left out of every law of fresh tokens; the law of
-    /// repetition is fitted to those of them that are not over-fitted.
+    /// The rows of more than 1.25 epochs, left out of every law of fresh tokens; the law of repetition is fitted to
+    /// them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repeated: Vec<Point>,
     /// Distinct tokens that the corpus of the study holds, where that is known [tokens]: those of a sweep's data,

@@ -77,6 +77,21 @@ impl Columns {
             let (at, unit) = mapped(header, column).ok_or_else(|| {
                 InputError::new(format!("{source}: no column `{column}`"), known())
             })?;
+            if roles.iter().any(|(r, _)| r == role) {
+                let message = format!("--map names {role} twice, the second time as `{column}`");
+                return Err(InputError::new(message, "give each role one column"));
+            }
+            if let Some((other, _)) = roles.iter().find(|(r, c)| {
+                c.at == at
+                    && ["params", "tokens", "loss"].contains(r)
+                    && ["params", "tokens", "loss"].contains(role)
+            }) {
+                let message = format!("--map takes `{column}` for {other} and for {role}");
+                return Err(InputError::new(
+                    message,
+                    "they are different quantities: give each its own column",
+                ));
+            }
             unequal_twins(grid, at, column, source)?;
             let confirmed = unit.is_some();
             roles.push((

@@ -27,6 +27,7 @@ use crate::covariates;
 use crate::error::{FileError, InputError};
 use crate::fs::{Disk as _, Os};
 use crate::points::{Convention, Exclusion, Remark, Table, Topic};
+use crate::terminal;
 
 /// Largest table that is read [bytes].
 const MAX_BYTES: u64 = 256 << 20;
@@ -132,8 +133,8 @@ pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, 
         if !columns.keeps(&row.cells) {
             continue;
         }
-        let id =
-            columns.text(&row.cells, "id").map_or_else(|| format!("row {}", i + 1), str::to_owned);
+        let id = columns.text(&row.cells, "id");
+        let id = id.map_or_else(|| format!("row {}", i + 1), |id| terminal::name(id).into_owned());
         let unfinished = settings::unfinished(&grid.header, &row.cells);
         let point = unfinished.map_or_else(|| columns.point(&row.cells, &id), Err);
         match point {

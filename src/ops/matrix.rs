@@ -33,6 +33,7 @@ impl View {
 /// # Panics
 ///
 /// When the shapes do not match or a view reaches outside its slice.
+#[expect(unsafe_code, reason = "gemm takes pointers and strides")]
 pub(super) fn multiply(
     c: (&mut [f32], View),
     a: (&[f32], View),

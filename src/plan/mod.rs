@@ -3,6 +3,7 @@
 //! Pure: no disk, no device. Reads: `spec`, `shape`, `units`. Read by: `data`, `train`, `ledger`, `exec`.
 
 mod cell;
+pub mod check;
 pub mod cost;
 pub mod fit_in;
 pub mod trunk;
@@ -160,6 +161,11 @@ impl Plan {
     }
 }
 
+/// A batch of more is refused [sequences].
+const MOST_SEQUENCES: f64 = 1e10;
+/// A cell of more is refused; u64 holds twice as many [tokens].
+const MOST_TOKENS: f64 = 9e18;
+
 fn wishes(spec: &Spec) -> Vec<Wish> {
     let plain = |params, tokens| Wish { budget: None, params, tokens, given: Given::default() };
     match &spec.grid {
@@ -239,8 +245,11 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
     };
     let rule = |rule: &Rule, given: Option<f64>| given.unwrap_or_else(|| rule.at(params, tokens));
     let batch = rule(spec.optim.batch_tokens.get_ref(), wish.given.batch_tokens);
-    let batch_sequences = (batch / shape.context as f64).round().max(1.0) as u64;
-    let steps = (tokens / (batch_sequences * shape.context as u64) as f64).round().max(1.0) as u64;
+    // Numbers beyond these wrap in what is derived from them; `check` refuses what comes near.
+    let batch_sequences = (batch / shape.context as f64).round().clamp(1.0, MOST_SEQUENCES) as u64;
+    let steps = (tokens / (batch_sequences * shape.context as u64) as f64).round();
+    let steps =
+        steps.clamp(1.0, MOST_TOKENS / (batch_sequences * shape.context as u64) as f64) as u64;
     let (reference_width, reference_layers) = spec.model.reference();
     // A trunk does not know how far it goes: D is then the tokens so far.
     let law = spec.optim.learning_rate.get_ref();

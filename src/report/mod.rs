@@ -23,6 +23,7 @@ use crate::fit::Analysis;
 use crate::forecast::Entry;
 use crate::points::CellRow;
 use crate::predict::Prediction;
+use crate::terminal;
 use crate::tune::{Agreement, Tuning};
 use crate::units::after_loss;
 
@@ -50,7 +51,7 @@ pub struct Input<'a> {
     pub provenance: &'a [(String, String)],
 }
 
-/// The page. The same input gives the same bytes.
+/// The page. The same input gives the same bytes; what a table or a sweep file holds is shown, not obeyed.
 pub fn html(input: &Input) -> String {
     let analysis = input.analysis;
     let parts = sections(input);
@@ -83,7 +84,7 @@ pub fn html(input: &Input) -> String {
             }
         }
     };
-    page.into_string()
+    terminal::escaped(&page.into_string()).into_owned()
 }
 
 fn subtitle(input: &Input) -> String {

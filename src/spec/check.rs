@@ -14,6 +14,21 @@ const MAX_NAME: usize = 64;
 /// More ids than any tokenizer in use; token ids are stored as u32.
 const MAX_VOCAB: u64 = 1 << 20;
 
+/// More parameters than any model [parameters].
+const MAX_PARAMS: f64 = 1e15;
+/// More tokens than there are [tokens].
+const MAX_TOKENS: f64 = 1e18;
+/// More compute than there will be [FLOP].
+const MAX_FLOPS: f64 = 1e33;
+/// Largest batch that can be held in memory at all [tokens].
+pub(crate) const MAX_BATCH: f64 = 1e9;
+/// Most ways to spell a key: what a permutation can shuffle.
+const MAX_CODES: u64 = 1 << 62;
+/// Most edges of a graph, which lies in memory [edges of 4 bytes].
+const MAX_EDGES: u64 = 1 << 26;
+/// More budgets than anybody keeps out.
+const MAX_HOLDOUT: u64 = 1000;
+
 /// Checks a parsed sweep file. The size of the grid is checked before anything is expanded.
 pub(super) fn check(spec: &Spec) -> Result<(), SpecError> {
     name(&spec.name)?;
@@ -95,6 +110,24 @@ pub(super) fn positive(
     })
 }
 
+/// A number above zero and at most `most`; `want` says so.
+fn between(
+    field: &'static str,
+    span: Range<usize>,
+    value: f64,
+    most: f64,
+    want: &'static str,
+    hint: &'static str,
+) -> Result<(), SpecError> {
+    ensure(value > 0.0 && value <= most, || SpecError::OutOfRange {
+        field,
+        span,
+        got: if value.abs() < 1e6 { value.to_string() } else { format!("{value:e}") },
+        want,
+        hint,
+    })
+}
+
 fn name(name: &Spanned<String>) -> Result<(), SpecError> {
     let text = name.get_ref();
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
@@ -115,6 +148,8 @@ fn grid(spec: &Spec) -> Result<(), SpecError> {
     const BUDGET: &str = "budgets are FLOPs, such as 3e10 or 1e18";
     const SIZE: &str = "sizes are parameters, such as 3e4 or \"30M\"";
     const TOKENS: &str = "tokens, such as 5e6 or \"2B\"";
+    const MOST_PARAMS: &str = "a number above 0 and at most 1e15";
+    const MOST_TOKENS: &str = "a number above 0 and at most 1e18";
     const RATIO: &str = "Chinchilla's optimum is near 20; a small byte-level study's is near 60";
     let (axes, span): (Vec<u64>, _) = match &spec.grid {
         Grid::Isoflop(g) => {
@@ -137,7 +172,9 @@ fn grid(spec: &Spec) -> Result<(), SpecError> {
     match &spec.grid {
         Grid::Isoflop(g) => {
             for budget in g.budgets.get_ref() {
-                positive("grid.isoflop.budgets", g.budgets.span(), budget.0, BUDGET)?;
+                let want = "a number above 0 and at most 1e33";
+                let span = g.budgets.span();
+                between("grid.isoflop.budgets", span, budget.0, MAX_FLOPS, want, BUDGET)?;
             }
             ensure(
                 g.span.get_ref().is_finite() && (1.0..=100.0).contains(g.span.get_ref()),
@@ -156,29 +193,29 @@ fn grid(spec: &Spec) -> Result<(), SpecError> {
         }
         Grid::Product(p) => {
             for size in p.params.get_ref() {
-                positive("grid.product.params", p.params.span(), size.0, SIZE)?;
+                let want = MOST_PARAMS;
+                let span = p.params.span();
+                between("grid.product.params", span, size.0, MAX_PARAMS, want, SIZE)?;
             }
             let tokens = tokens_axis(p)?;
             for value in tokens.get_ref() {
-                positive("grid.product.tokens", tokens.span(), value.0, TOKENS)?;
+                let (span, want) = (tokens.span(), MOST_TOKENS);
+                between("grid.product.tokens", span, value.0, MAX_TOKENS, want, TOKENS)?;
             }
             Ok(())
         }
         Grid::Cells(cells) => {
             for cell in cells.get_ref() {
-                positive("grid.cells.params", cell.params.span(), cell.params.get_ref().0, SIZE)?;
-                positive("grid.cells.tokens", cell.tokens.span(), cell.tokens.get_ref().0, TOKENS)?;
-                for (field, value) in [
-                    ("grid.cells.learning_rate", cell.learning_rate.map(|r| r.0)),
-                    ("grid.cells.batch_tokens", cell.batch_tokens.map(|q| q.0)),
-                ] {
-                    positive(
-                        field,
-                        cells.span(),
-                        value.unwrap_or(1.0),
-                        "leave it out to use the rule",
-                    )?;
-                }
+                let (params, tokens) = (&cell.params, &cell.tokens);
+                let (n, d) = (params.get_ref().0, tokens.get_ref().0);
+                between("grid.cells.params", params.span(), n, MAX_PARAMS, MOST_PARAMS, SIZE)?;
+                between("grid.cells.tokens", tokens.span(), d, MAX_TOKENS, MOST_TOKENS, TOKENS)?;
+                let rule = "leave it out to use the rule";
+                let rate = cell.learning_rate.map_or(1.0, |r| r.0);
+                positive("grid.cells.learning_rate", cells.span(), rate, rule)?;
+                let batch = cell.batch_tokens.map_or(1.0, |q| q.0);
+                let want = "a number above 0 and at most 1e9";
+                between("grid.cells.batch_tokens", cells.span(), batch, MAX_BATCH, want, rule)?;
             }
             Ok(())
         }
@@ -229,6 +266,14 @@ fn data(spec: &Spec) -> Result<(), SpecError> {
                 let want = "values^key_tokens >= keys, so that every key has a spelling";
                 return refuse(format!("{z:?}"), want, "raise key_tokens by one");
             }
+            if z.values.checked_pow(z.key_tokens).is_none_or(|codes| codes >= MAX_CODES) {
+                let want = "values^key_tokens below 2^62";
+                return refuse(
+                    format!("{z:?}"),
+                    want,
+                    "lower key_tokens: as many spellings as keys are enough",
+                );
+            }
             let record = z.key_tokens as usize + 1;
             if !spec.model.context.is_multiple_of(record) {
                 let want = "model.context a multiple of key_tokens + 1";
@@ -244,6 +289,11 @@ fn data(spec: &Spec) -> Result<(), SpecError> {
             {
                 let want = "nodes 2..2^20, degree 1..4096 and at most nodes, skew in [0, 8]";
                 return refuse(format!("{g:?}"), want, "see sweeps/graph-walk.toml");
+            }
+            if g.nodes * g.degree > MAX_EDGES {
+                let got = format!("a graph of {} edges", g.nodes * g.degree);
+                let want = "nodes * degree at most 2^26, which are 256 MiB";
+                return refuse(got, want, "lower degree: the entropy is that of one node's edges");
             }
         }
     }
@@ -426,6 +476,9 @@ fn fit(spec: &Spec) -> Result<(), SpecError> {
     let refits = *f.bootstrap.get_ref();
     ensure(refits == 0 || (20..=100_000).contains(&refits), || {
         out_of_range("fit.bootstrap", &f.bootstrap, "0 for none, or 20 to 100000", "1000 is usual")
+    })?;
+    ensure(*f.holdout.get_ref() <= MAX_HOLDOUT, || {
+        out_of_range("fit.holdout", &f.holdout, "0 for none, or 1 to 1000 budgets", "1 is usual")
     })?;
     ensure(*f.level.get_ref() > 0.0 && *f.level.get_ref() < 1.0, || {
         out_of_range("fit.level", &f.level, "a number between 0 and 1", "0.9 is usual")

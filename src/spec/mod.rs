@@ -7,6 +7,7 @@
 //! Reads: `units`, `error`, `health`'s rules. Read by: `shape`, `plan`, `data`, `train`.
 
 mod check;
+pub(crate) use check::MAX_BATCH;
 mod rule;
 mod seeds;
 mod tune;

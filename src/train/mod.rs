@@ -77,6 +77,15 @@ pub trait Observer {
     /// Ends the run.
     fn progress(&mut self, progress: Progress) -> Result<(), Self::Error>;
 
+    /// Asked between two batches of an evaluation, which may take long.
+    ///
+    /// # Errors
+    ///
+    /// Ends the run; the steps since the last state that was kept are taken again.
+    fn evaluating(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     /// Whether to keep the state after this many steps.
     fn due(&mut self, steps: u64) -> bool;
 
@@ -227,7 +236,8 @@ pub fn train<O: Observer>(
             return Ok(Outcome::Diverged { step, why });
         }
         if evaluate_after(step, steps, eval_times) {
-            let (loss, se) = evaluate(&trainer.model, data, recipe.eval_tokens);
+            let asked = &mut || observer.evaluating();
+            let (loss, se) = evaluate(&trainer.model, data, recipe.eval_tokens, asked)?;
             last = Some((loss, se));
             observer.progress(Progress::Eval { step: step + 1, loss })?;
         }
@@ -252,8 +262,13 @@ fn evaluate_after(step: u64, steps: u64, times: u64) -> bool {
     done(step + 1) > done(step)
 }
 
-/// Held-out loss [nats/token] and its standard error over batches.
-fn evaluate(model: &Transformer, data: &Dataset, tokens: u64) -> (f64, f64) {
+/// Held-out loss [nats/token] and its standard error over batches, unless `asked` ends it.
+fn evaluate<E>(
+    model: &Transformer,
+    data: &Dataset,
+    tokens: u64,
+    asked: &mut dyn FnMut() -> Result<(), E>,
+) -> Result<(f64, f64), E> {
     let sequences = (EVAL_BATCH / model.shape().context).max(1);
     let (mut n, mut sum, mut squares, mut batches) = (0.0, 0.0, 0.0, 0.0);
     for batch in data.held_out(tokens, sequences) {
@@ -263,10 +278,11 @@ fn evaluate(model: &Transformer, data: &Dataset, tokens: u64) -> (f64, f64) {
         sum += weight * loss;
         squares += loss * loss;
         batches += 1.0;
+        asked()?;
     }
     let mean = sum / n;
     let variance = (squares / batches - mean * mean).max(0.0);
-    (mean, (variance / batches).sqrt())
+    Ok((mean, (variance / batches).sqrt()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::common::{Place, flip, sorted};
+use crate::common::{Place, copy_all, flip, sorted};
 use crate::{cells, fitted, id, isoflop, trained, twelve};
 
 fn swap(left: &Path, right: &Path) {
@@ -13,18 +13,6 @@ fn swap(left: &Path, right: &Path) {
     fs::rename(left, &aside).unwrap();
     fs::rename(right, left).unwrap();
     fs::rename(&aside, right).unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for path in sorted(from) {
-        let there = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &there);
-        } else {
-            fs::copy(&path, &there).unwrap();
-        }
-    }
 }
 
 /// Two cells' directories that were swapped are both named, and neither is fitted.
@@ -66,7 +54,7 @@ fn a_cell_in_a_place_of_no_cell_is_named_and_changes_nothing() {
         place.path("results/twelve").join(id(&all[0])),
     ];
     for stray in &strays {
-        copy(&all[0], stray);
+        copy_all(&all[0], stray);
     }
     let (_, said) = isoflop(&place, &["check", "results/twelve"]);
     for stray in &strays {
@@ -221,7 +209,7 @@ fn sha256(bytes: &[u8]) -> String {
 fn cells_of_older_identities_are_found() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/results-files");
     let place = Place::new("");
-    copy(&golden, &place.path("results/moved"));
+    copy_all(&golden, &place.path("results/moved"));
     fs::write(place.path("here.txt"), corpus()).unwrap();
     let sweep = fs::read_to_string(golden.join("sweep.toml")).unwrap();
     fs::write(place.path("sweep.toml"), sweep.replace("/home/ada/texts/corpus.txt", "here.txt"))
@@ -294,7 +282,7 @@ fn deep_no_flip_edit_or_swap_changes_a_number_unnamed() {
     for n in 0..100_usize {
         let (l, r) = (n % 12, (n / 12 + 1 + n % 12) % 12);
         let spare = place.path("spare");
-        copy(&all[l], &spare);
+        copy_all(&all[l], &spare);
         let undo: Box<dyn Fn()> = match n % 3 {
             0 if l != r => {
                 swap(&all[l], &all[r]);
@@ -302,10 +290,10 @@ fn deep_no_flip_edit_or_swap_changes_a_number_unnamed() {
             }
             1 if l != r => {
                 fs::remove_dir_all(&all[l]).unwrap();
-                copy(&all[r], &all[l]);
+                copy_all(&all[r], &all[l]);
                 Box::new(|| {
                     fs::remove_dir_all(&all[l]).unwrap();
-                    copy(&spare, &all[l]);
+                    copy_all(&spare, &all[l]);
                 })
             }
             _ => {

@@ -81,6 +81,7 @@ fn best([m, n, k]: [usize; 3], copies: usize, parallelism: Parallelism) -> f64 {
     2e-9 * (copies * m * n * k) as f64 / least
 }
 
+#[expect(unsafe_code, reason = "gemm takes pointers and strides")]
 fn product([c, a, b]: &mut [Vec<f32>; 3], [m, n, k]: [usize; 3], parallelism: Parallelism) {
     let width = usize::cast_signed;
     // SAFETY: c is [m, n], a [m, k] and b [k, n], all row-major and of that length.

@@ -7,6 +7,7 @@
 //! Tests hold every kernel to [`Plain`](super::Plain), on CubeCL's CPU runtime with the feature `cube-cpu`
 //! and on a GPU with `cuda`, and so does `isoflop device check` where a GPU is.
 
+#![expect(unsafe_code, reason = "buffers of CubeCL are made from their parts")]
 #![allow(
     clippy::used_underscore_binding,
     clippy::needless_range_loop,
