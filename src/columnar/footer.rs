@@ -66,7 +66,8 @@ fn fits(children: &[i64]) -> bool {
         if let Some(left) = open.last_mut() {
             *left -= 1;
         }
-        if *n < 0 || *n > (children.len() - i - 1) as i64 || open.len() >= MAX_DEPTH {
+        let held = usize::try_from(*n).is_ok_and(|n| n < children.len() - i);
+        if !held || open.len() >= MAX_DEPTH {
             return false;
         }
         open.push(*n);
@@ -146,14 +147,15 @@ impl Walk<'_> {
     #[allow(clippy::option_option)]
     fn field(&mut self, last: &mut i64) -> Option<Option<(u8, i64)>> {
         let head = self.byte()?;
-        if head & 0x0f == 0 {
+        let (kind, step) = (head & 0x0f, head >> 4);
+        if kind == 0 {
             return Some(None);
         }
-        *last = match head >> 4 {
+        *last = match step {
             0 => zigzag(self.varint()?),
             step => *last + i64::from(step),
         };
-        Some(Some((head & 0x0f, *last)))
+        Some(Some((kind, *last)))
     }
 
     /// The type of the elements of a list, and how many there are.
@@ -202,7 +204,7 @@ impl Walk<'_> {
 }
 
 fn zigzag(n: u64) -> i64 {
-    (n >> 1) as i64 ^ -((n & 1) as i64)
+    (n >> 1).cast_signed() ^ -(n & 1).cast_signed()
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ pub(crate) struct Column {
 }
 
 /// A Parquet file.
-pub(crate) struct File<R> {
+pub(crate) struct Parquet<R> {
     reader: Arc<R>,
     metadata: ParquetMetaData,
     /// The columns that can be read, in the file's order.
@@ -78,7 +78,7 @@ pub(crate) struct File<R> {
     pub(crate) left_out: Vec<(String, &'static str)>,
 }
 
-impl<R: ChunkReader + 'static> File<R> {
+impl<R: ChunkReader + 'static> Parquet<R> {
     /// Reads the footer.
     ///
     /// # Errors
@@ -203,25 +203,29 @@ fn unsigned(leaf: &ColumnDescriptor) -> Result<bool, &'static str> {
     match leaf.physical_type() {
         Type::BOOLEAN => Ok(false),
         Type::FLOAT | Type::DOUBLE if logical.is_none() => Ok(false),
-        Type::INT32 | Type::INT64 => match (logical, converted) {
-            (Some(LogicalType::Integer(of)), _) => Ok(!of.is_signed),
-            (Some(LogicalType::Decimal(_)), _) | (_, ConvertedType::DECIMAL) => Err("decimals"),
-            (Some(_), _) => Err("dates or times"),
-            (None, ConvertedType::UINT_8 | ConvertedType::UINT_16) => Ok(true),
-            (None, ConvertedType::UINT_32 | ConvertedType::UINT_64) => Ok(true),
-            (None, ConvertedType::NONE | ConvertedType::INT_8 | ConvertedType::INT_16) => Ok(false),
-            (None, ConvertedType::INT_32 | ConvertedType::INT_64) => Ok(false),
-            _ => Err("dates or times"),
-        },
+        Type::INT32 | Type::INT64 => {
+            use ConvertedType::{
+                DECIMAL, INT_8, INT_16, INT_32, INT_64, NONE, UINT_8, UINT_16, UINT_32, UINT_64,
+            };
+            match (logical, converted) {
+                (Some(LogicalType::Integer(of)), _) => Ok(!of.is_signed),
+                (Some(LogicalType::Decimal(_)), _) | (_, DECIMAL) => Err("decimals"),
+                (None, UINT_8 | UINT_16 | UINT_32 | UINT_64) => Ok(true),
+                (None, NONE | INT_8 | INT_16 | INT_32 | INT_64) => Ok(false),
+                _ => Err("dates or times"),
+            }
+        }
         Type::INT96 => Err("dates or times"),
-        Type::BYTE_ARRAY => match (logical, converted) {
-            (Some(LogicalType::String | LogicalType::Enum | LogicalType::Json), _) => Ok(false),
-            (None, ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON) => Ok(false),
-            // Text of old writers has no mark.
-            (None, ConvertedType::NONE) => Ok(false),
-            (Some(LogicalType::Decimal(_)), _) | (_, ConvertedType::DECIMAL) => Err("decimals"),
-            _ => Err("bytes"),
-        },
+        Type::BYTE_ARRAY => {
+            use ConvertedType::{DECIMAL, ENUM, JSON, NONE, UTF8};
+            match (logical, converted) {
+                // Text of old writers has no mark.
+                (Some(LogicalType::String | LogicalType::Enum | LogicalType::Json), _)
+                | (None, UTF8 | ENUM | JSON | NONE) => Ok(false),
+                (Some(LogicalType::Decimal(_)), _) | (_, DECIMAL) => Err("decimals"),
+                _ => Err("bytes"),
+            }
+        }
         _ => Err("bytes of a fixed length"),
     }
 }

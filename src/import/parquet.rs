@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::MAX_BYTES;
 use super::grid::{Grid, Row};
-use crate::columnar::{Budget, Column, File, Unread, Value};
+use crate::columnar::{Budget, Column, Parquet, Unread, Value};
 use crate::error::InputError;
 
 /// What an empty cell takes of memory [bytes].
@@ -28,7 +28,7 @@ pub(super) fn is_parquet(bytes: &[u8]) -> bool {
 /// [`InputError`]: a damaged file, a codec or an encoding that is not read, more than is read, or no column.
 pub(super) fn read(bytes: &[u8], source: &str) -> Result<Grid, InputError> {
     let refused = |why| refused(why, source);
-    let file = File::open(Bytes::copy_from_slice(bytes)).map_err(refused)?;
+    let file = Parquet::open(Bytes::copy_from_slice(bytes)).map_err(refused)?;
     let (unpacked, held) = (Budget::new(MAX_BYTES), Budget::new(MAX_BYTES));
     let mut left_out: Vec<(&str, &str)> =
         file.left_out.iter().map(|(name, what)| (name.as_str(), *what)).collect();
@@ -76,7 +76,7 @@ fn or_none(told: &[String]) -> String {
 
 /// The cells of one column, over all row groups.
 fn cells(
-    file: &File<Bytes>,
+    file: &Parquet<Bytes>,
     column: &Column,
     unpacked: &Budget,
     held: &Budget,
