@@ -18,6 +18,7 @@
 
 pub mod backtest;
 pub mod cli;
+mod columnar;
 pub mod covariates;
 pub mod data;
 pub mod device;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left to right. `error`, `terminal`, `units`, `random` and `points` know nothing of the rest.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 32] = [
     "error",
     "terminal",
     "units",
@@ -13,6 +13,7 @@ const ORDER: [&str; 31] = [
     "covariates",
     "health",
     "fs",
+    "columnar",
     "spec",
     "shape",
     "plan",

@@ -422,7 +422,7 @@ pub struct DeviceBenchArgs {
 /// `fit`.
 #[derive(Debug, Args)]
 pub struct FitArgs {
-    /// A sweep file, a directory under results/, a table (CSV, TSV or JSON), or a fit.json.
+    /// A sweep file, a directory under results/, a table (CSV, TSV, JSON or Parquet), or a fit.json.
     pub input: PathBuf,
     /// Print fit.json.
     #[arg(long)]
@@ -456,7 +456,7 @@ pub struct FitArgs {
 /// `backtest`.
 #[derive(Debug, Args)]
 pub struct BacktestArgs {
-    /// A sweep file, a directory under results/, a table (CSV, TSV or JSON), or a fit.json.
+    /// A sweep file, a directory under results/, a table (CSV, TSV, JSON or Parquet), or a fit.json.
     pub input: PathBuf,
     /// Print every prediction, and what they come to, as JSON.
     #[arg(long)]
@@ -484,7 +484,7 @@ pub struct BacktestArgs {
 /// `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// A sweep file, a directory under results/, a table (CSV, TSV or JSON), or a fit.json.
+    /// A sweep file, a directory under results/, a table (CSV, TSV, JSON or Parquet), or a fit.json.
     pub input: PathBuf,
     /// Whose table to write.
     #[arg(long, value_parser = ["chinchilla", "open-athena", "nanochat", "simple-scaling-laws"])]
@@ -626,7 +626,7 @@ pub struct SelftestArgs {
 /// `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// A sweep file, a directory under results/, a table (CSV, TSV or JSON), or a fit.json.
+    /// A sweep file, a directory under results/, a table (CSV, TSV, JSON or Parquet), or a fit.json.
     pub input: PathBuf,
     /// How to read a table.
     #[command(flatten)]

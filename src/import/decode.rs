@@ -12,7 +12,11 @@ use crate::error::InputError;
 
 /// Files that are no text, by how they begin: what they are, and the way out.
 const FOREIGN: [(&[u8], &str, &str); 13] = [
-    (b"PAR1", "a Parquet file", TO_CSV),
+    (
+        b"PAR1",
+        "a Parquet file that is compressed once more",
+        "unpack it: gunzip FILE, or zstd -d FILE",
+    ),
     (b"ARROW1", "an Arrow file", TO_CSV),
     (
         b"PK\x03\x04",
@@ -81,7 +85,7 @@ fn damaged(by: &str, source: &str, why: &dyn std::fmt::Display) -> InputError {
 fn plain(bytes: &[u8], source: &str) -> Result<Decoded, InputError> {
     if let Some((_, what, hint)) = FOREIGN.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
         return Err(InputError::new(
-            format!("{source} is {what}; a table is read as CSV or JSON"),
+            format!("{source} is {what}; a table is read as CSV, JSON or Parquet"),
             *hint,
         ));
     }
@@ -99,7 +103,7 @@ fn plain(bytes: &[u8], source: &str) -> Result<Decoded, InputError> {
             Some(at) => Err(InputError::new(
                 format!("{source}: line {} holds a zero byte", line(at)),
                 "if it is UTF-16 without its mark, save it as UTF-8: iconv -f UTF-16LE -t UTF-8 FILE; otherwise it \
-                 is no text, and a table is read as CSV or JSON",
+                 is no text, and a table is read as CSV, JSON or Parquet",
             )),
         },
         Err(e) => {

@@ -11,9 +11,11 @@ pub(super) struct Grid {
     pub(super) rows: Vec<Row>,
     /// What a reader may want to know of its shape.
     pub(super) notes: Vec<String>,
+    /// What [`Row::line`] counts: lines of a text, or rows.
+    pub(super) place: &'static str,
 }
 
-/// One row, and the line of the file that it begins on.
+/// One row, and where it is in the file.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Row {
     pub(super) line: u64,
@@ -91,7 +93,7 @@ pub(super) fn read(text: &str, source: &str) -> Result<Grid, InputError> {
         row.line += skipped;
     }
     let rows = fitted(below, &header, source)?;
-    Ok(Grid { header, rows, notes })
+    Ok(Grid { header, rows, notes, place: "line" })
 }
 
 /// The separator of a first line `sep=;`, as spreadsheets write it, and the text below.

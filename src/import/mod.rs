@@ -1,9 +1,10 @@
-//! Anybody's table of runs: CSV or another separator, JSON records, with parameters, tokens (or FLOPs) and loss.
+//! Anybody's table of runs: CSV or another separator, JSON records, Parquet, with parameters, tokens (or FLOPs) and loss.
 //!
-//! Bytes become text (`decode`), text becomes cells (`grid`, `records`), columns get their meaning (`columns`), rows
+//! Bytes become text (`decode`), text becomes cells (`grid`, `records`), as do the columns of a
+//! Parquet file (`parquet`), columns get their meaning (`columns`), rows
 //! become runs, and what is odd about them is looked at (`magnitude`, `settings`, `checkpoints`). Rows that cannot be
 //! used become exclusions with a reason; a table that cannot be read is an error.
-//! Reads: `points`, `units`, `covariates`. Read by: `cli`.
+//! Reads: `points`, `units`, `covariates`, `columnar`. Read by: `cli`.
 
 mod checkpoints;
 mod columns;
@@ -12,6 +13,7 @@ mod grid;
 mod magnitude;
 mod names;
 mod number;
+mod parquet;
 mod records;
 mod roles;
 mod settings;
@@ -75,7 +77,7 @@ pub enum ImportError {
 }
 
 /// Reads a table: cells separated by commas, semicolons, tabs, bars or spaces below a header line, or JSON records;
-/// in UTF-8, UTF-16 with its mark, or Windows-1252 (Latin-1); as it is or under gzip or zstd.
+/// in UTF-8, UTF-16 with its mark, or Windows-1252 (Latin-1); as it is or under gzip or zstd. Or a Parquet file.
 ///
 /// Missing tokens are D = C / 6N and missing sizes N = C / 6D, from FLOPs or budgets. Missing FLOPs are the run's
 /// budget where the table has one (Open-Athena, nanochat: C as its authors counted it), otherwise C = 6ND. Where
@@ -103,11 +105,13 @@ pub fn read(path: &Path, options: &Options) -> Result<Imported, ImportError> {
 ///
 /// [`InputError`], see [`read`].
 pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, InputError> {
-    let (text, encoding) = decode::text(bytes, source)?;
-    let grid = if records::is_json(&text) {
-        records::read(&text, source)?
+    let (grid, encoding) = if parquet::is_parquet(bytes) {
+        (parquet::read(bytes, source)?, None)
     } else {
-        grid::read(&text, source)?
+        let (text, encoding) = decode::text(bytes, source)?;
+        let json = records::is_json(&text);
+        let grid = if json { records::read(&text, source) } else { grid::read(&text, source) };
+        (grid?, encoding)
     };
     let mut remarks = Vec::new();
     let columns = Columns::find(&grid, source, options, &mut remarks)?;
@@ -142,7 +146,7 @@ pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, 
                 table.points.push(point);
             }
             Err(reason) => {
-                let what = format!("line {}", row.line);
+                let what = format!("{} {}", grid.place, row.line);
                 table.excluded.push(Exclusion { id, what, reason });
             }
         }

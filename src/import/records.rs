@@ -73,7 +73,7 @@ pub(super) fn read(text: &str, source: &str) -> Result<Grid, InputError> {
             cells: header.iter().map(|name| cell(row.get(name))).collect(),
         })
         .collect();
-    Ok(Grid { header, rows, notes: Vec::new() })
+    Ok(Grid { header, rows, notes: Vec::new(), place: "line" })
 }
 
 fn no_records(source: &str) -> InputError {
