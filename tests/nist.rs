@@ -7,7 +7,7 @@ use std::f64::consts::PI;
 use std::path::{Path, PathBuf};
 
 use isoflop::fit::dual::{Dual, MAX, Number};
-use isoflop::fit::least::{Residuals, Solution, minimise};
+use isoflop::fit::least::{ByRow, Solution, minimise};
 
 type Model = fn(&[Dual], &[f64]) -> Dual;
 
@@ -161,7 +161,7 @@ struct Set {
     data: Vec<(f64, Vec<f64>)>,
 }
 
-impl Residuals for Set {
+impl ByRow for Set {
     fn rows(&self) -> usize {
         self.data.len()
     }

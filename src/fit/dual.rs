@@ -1,17 +1,92 @@
 //! Forward-mode dual numbers: a value with its gradient, so that a formula is written once and its
 //! derivatives are exact to rounding (Griewank & Walther 2008, "Evaluating derivatives", chapter 3).
 //!
-//! A formula is a function of [`Number`], and is then its own value (`f64`, fast) and its own gradient
-//! ([`Dual`]). The capacity is fixed, so that everything lies on the stack.
+//! A formula is a function of [`Number`], and is then its own value (`f64`) and its own gradient ([`Dual`]), each
+//! for one row or, over `Lanes`, for eight rows at once. The capacity is fixed, so that everything lies on the
+//! stack.
 //!
 //! Limits: first derivatives only, of at most [`MAX`] parameters. Read by: `least`, `law`.
+
+#![expect(clippy::inline_always, reason = "must take the instruction set of the caller")]
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// Most parameters a law may have.
 pub const MAX: usize = 10;
 
-/// What a formula needs of its numbers: `f64`, or a value with its gradient.
+/// What the numbers of a formula are made of: one real number, or one for each of eight rows.
+pub trait Real:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// The same number for every row.
+    fn all(value: f64) -> Self;
+
+    /// e to this power.
+    #[must_use]
+    fn exp(self) -> Self;
+
+    /// Natural logarithm; not a number below 0.
+    #[must_use]
+    fn ln(self) -> Self;
+
+    /// (e^z - 1)/z and its derivative.
+    fn relative_growth(self) -> (Self, Self);
+
+    /// `then` where this number is below `other`, else `otherwise`.
+    #[must_use]
+    fn if_below(self, other: Self, then: Self, otherwise: Self) -> Self;
+}
+
+impl Real for f64 {
+    #[inline(always)]
+    fn all(value: f64) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn exp(self) -> Self {
+        self.exp()
+    }
+
+    #[inline(always)]
+    fn ln(self) -> Self {
+        self.ln()
+    }
+
+    fn relative_growth(self) -> (Self, Self) {
+        let z = self;
+        if z.abs() < NEARLY_STRAIGHT {
+            growth_series(z)
+        } else {
+            (z.exp_m1() / z, (z.exp() * (z - 1.0) + 1.0) / (z * z))
+        }
+    }
+
+    #[inline(always)]
+    fn if_below(self, other: Self, then: Self, otherwise: Self) -> Self {
+        if self < other { then } else { otherwise }
+    }
+}
+
+/// Below this |z| the series of [`Real::relative_growth`] is taken, and its last term is below an ulp.
+pub(super) const NEARLY_STRAIGHT: f64 = 1e-2;
+
+/// (e^z - 1)/z and its derivative for small z, by their series.
+#[inline(always)]
+pub(super) fn growth_series(z: f64) -> (f64, f64) {
+    (
+        1.0 + z * (1.0 / 2.0 + z * (1.0 / 6.0 + z * (1.0 / 24.0 + z * (1.0 / 120.0 + z / 720.0)))),
+        1.0 / 2.0
+            + z * (1.0 / 3.0 + z * (1.0 / 8.0 + z * (1.0 / 30.0 + z * (1.0 / 144.0 + z / 840.0)))),
+    )
+}
+
+/// What a formula needs of its numbers: a value, or a value with its gradient.
 pub trait Number:
     Copy
     + Add<Output = Self>
@@ -23,17 +98,42 @@ pub trait Number:
     + Sub<f64, Output = Self>
     + Mul<f64, Output = Self>
 {
+    /// What the values are made of.
+    type Real: Real;
+
     /// A number that depends on no parameter.
     fn constant(value: f64) -> Self;
 
+    /// A number of each row that depends on no parameter.
+    fn of_row(value: Self::Real) -> Self;
+
     /// The value alone.
-    fn value(self) -> f64;
+    fn value(self) -> Self::Real;
 
     /// f(self) for a function of one argument: `value` is f and `slope` is f', both at `self.value()`.
     #[must_use]
-    fn chain(self, value: f64, slope: f64) -> Self;
+    fn chain(self, value: Self::Real, slope: Self::Real) -> Self;
+
+    /// The smaller of two, with its gradient; of equals the first.
+    #[must_use]
+    fn smaller(self, other: Self) -> Self;
+
+    /// This number and one that depends on no parameter.
+    #[inline(always)]
+    #[must_use]
+    fn plus(self, constant: Self::Real) -> Self {
+        self.chain(self.value() + constant, Self::Real::all(1.0))
+    }
+
+    /// This number times one that depends on no parameter.
+    #[inline(always)]
+    #[must_use]
+    fn scaled(self, constant: Self::Real) -> Self {
+        self.chain(self.value() * constant, constant)
+    }
 
     /// e to this power.
+    #[inline(always)]
     #[must_use]
     fn exp(self) -> Self {
         let value = self.value().exp();
@@ -41,148 +141,195 @@ pub trait Number:
     }
 
     /// Natural logarithm.
+    #[inline(always)]
     #[must_use]
     fn ln(self) -> Self {
-        self.chain(self.value().ln(), self.value().recip())
+        self.chain(self.value().ln(), Self::Real::all(1.0) / self.value())
     }
 
     /// This number, above 0, to a power that may depend on the parameters as well.
+    #[inline(always)]
     #[must_use]
     fn power(self, exponent: Self) -> Self {
         (self.ln() * exponent).exp()
     }
-
-    /// The smaller of two, with its gradient; of equals the first.
-    #[must_use]
-    fn smaller(self, other: Self) -> Self {
-        if other.value() < self.value() { other } else { self }
-    }
 }
 
 impl Number for f64 {
+    type Real = Self;
+
+    #[inline(always)]
     fn constant(value: f64) -> Self {
         value
     }
 
+    #[inline(always)]
+    fn of_row(value: f64) -> Self {
+        value
+    }
+
+    #[inline(always)]
     fn value(self) -> f64 {
         self
     }
 
+    #[inline(always)]
     fn chain(self, value: f64, _slope: f64) -> Self {
         value
     }
+
+    #[inline(always)]
+    fn smaller(self, other: Self) -> Self {
+        if other < self { other } else { self }
+    }
 }
 
-/// A value and its derivatives in up to [`MAX`] parameters.
+/// A value of one row and its derivatives in up to [`MAX`] parameters.
+pub type Dual = Gradient<f64, MAX>;
+
+/// A value and its derivatives in up to `K` parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dual {
+pub struct Gradient<R, const K: usize> {
     /// The value.
-    pub value: f64,
+    pub value: R,
     /// Its derivative in each parameter; zero beyond the last.
-    pub gradient: [f64; MAX],
+    pub gradient: [R; K],
 }
 
-impl Dual {
+impl<R: Real, const K: usize> Gradient<R, K> {
     /// Parameter number `index` at `value`: its derivative in itself is 1.
     pub fn parameter(value: f64, index: usize) -> Self {
-        let mut gradient = [0.0; MAX];
-        gradient[index] = 1.0;
-        Self { value, gradient }
+        let mut gradient = [R::all(0.0); K];
+        gradient[index] = R::all(1.0);
+        Self { value: R::all(value), gradient }
     }
 
-    /// All parameters at `theta` [at most [`MAX`]]; the places beyond are zero.
-    pub fn parameters(theta: &[f64]) -> [Self; MAX] {
+    /// All parameters at `theta` [at most `K`]; the places beyond are zero.
+    pub fn parameters(theta: &[f64]) -> [Self; K] {
         std::array::from_fn(|i| {
             theta.get(i).map_or(Self::constant(0.0), |value| Self::parameter(*value, i))
         })
     }
 
-    fn with(self, value: f64, each: impl Fn(f64) -> f64) -> Self {
-        Self { value, gradient: self.gradient.map(each) }
+    #[inline(always)]
+    fn with(self, value: R, each: impl Fn(R) -> R) -> Self {
+        Self { value, gradient: std::array::from_fn(|i| each(self.gradient[i])) }
     }
 
-    fn and(self, other: Self, value: f64, each: impl Fn(f64, f64) -> f64) -> Self {
+    #[inline(always)]
+    fn and(self, other: Self, value: R, each: impl Fn(R, R) -> R) -> Self {
         let gradient = std::array::from_fn(|i| each(self.gradient[i], other.gradient[i]));
         Self { value, gradient }
     }
 
+    #[inline(always)]
     fn times(self, other: Self) -> Self {
         self.and(other, self.value * other.value, |l, r| l * other.value + r * self.value)
     }
 
+    #[inline(always)]
     fn over(self, other: Self) -> Self {
-        let (value, one) = (self.value / other.value, other.value.recip());
+        let (value, one) = (self.value / other.value, R::all(1.0) / other.value);
         self.and(other, value, |l, r| (l - value * r) * one)
     }
 }
 
-impl Number for Dual {
+impl<R: Real, const K: usize> Number for Gradient<R, K> {
+    type Real = R;
+
+    #[inline(always)]
     fn constant(value: f64) -> Self {
-        Self { value, gradient: [0.0; MAX] }
+        Self::of_row(R::all(value))
     }
 
-    fn value(self) -> f64 {
+    #[inline(always)]
+    fn of_row(value: R) -> Self {
+        Self { value, gradient: [R::all(0.0); K] }
+    }
+
+    #[inline(always)]
+    fn value(self) -> R {
         self.value
     }
 
-    fn chain(self, value: f64, slope: f64) -> Self {
+    #[inline(always)]
+    fn chain(self, value: R, slope: R) -> Self {
         self.with(value, |g| slope * g)
+    }
+
+    #[inline(always)]
+    fn smaller(self, other: Self) -> Self {
+        let pick = |l: R, r: R| other.value.if_below(self.value, r, l);
+        self.and(other, pick(self.value, other.value), pick)
+    }
+
+    #[inline(always)]
+    fn plus(self, constant: R) -> Self {
+        Self { value: self.value + constant, ..self }
     }
 }
 
-impl Add for Dual {
+impl<R: Real, const K: usize> Add for Gradient<R, K> {
     type Output = Self;
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         self.and(other, self.value + other.value, |l, r| l + r)
     }
 }
 
-impl Sub for Dual {
+impl<R: Real, const K: usize> Sub for Gradient<R, K> {
     type Output = Self;
+    #[inline(always)]
     fn sub(self, other: Self) -> Self {
         self.and(other, self.value - other.value, |l, r| l - r)
     }
 }
 
-impl Mul for Dual {
+impl<R: Real, const K: usize> Mul for Gradient<R, K> {
     type Output = Self;
+    #[inline(always)]
     fn mul(self, other: Self) -> Self {
         self.times(other)
     }
 }
 
-impl Div for Dual {
+impl<R: Real, const K: usize> Div for Gradient<R, K> {
     type Output = Self;
+    #[inline(always)]
     fn div(self, other: Self) -> Self {
         self.over(other)
     }
 }
 
-impl Neg for Dual {
+impl<R: Real, const K: usize> Neg for Gradient<R, K> {
     type Output = Self;
+    #[inline(always)]
     fn neg(self) -> Self {
         self.with(-self.value, |g| -g)
     }
 }
 
-impl Add<f64> for Dual {
+impl<R: Real, const K: usize> Add<f64> for Gradient<R, K> {
     type Output = Self;
+    #[inline(always)]
     fn add(self, other: f64) -> Self {
-        Self { value: self.value + other, ..self }
+        self.plus(R::all(other))
     }
 }
 
-impl Sub<f64> for Dual {
+impl<R: Real, const K: usize> Sub<f64> for Gradient<R, K> {
     type Output = Self;
+    #[inline(always)]
     fn sub(self, other: f64) -> Self {
-        Self { value: self.value - other, ..self }
+        self.plus(-R::all(other))
     }
 }
 
-impl Mul<f64> for Dual {
+impl<R: Real, const K: usize> Mul<f64> for Gradient<R, K> {
     type Output = Self;
+    #[inline(always)]
     fn mul(self, other: f64) -> Self {
-        self.with(self.value * other, |g| g * other)
+        self.scaled(R::all(other))
     }
 }
 

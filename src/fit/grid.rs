@@ -9,6 +9,7 @@
 
 use multiversion::multiversion;
 
+use crate::fit::dual::Number as _;
 use crate::fit::lanes::{LANES, Lanes, exp};
 use crate::fit::newton::Vector;
 use crate::fit::pins::Pins;
@@ -33,7 +34,7 @@ impl Grid {
         let (sizes, data) = (or(pins.alpha), or(pins.beta));
         let column = |of: fn(&Mean) -> Lanes| means.eights.iter().map(of).collect::<Vec<Lanes>>();
         let (loss, weight) = (column(|m| m.loss), column(|m| m.weight));
-        let ones = vec![Lanes::all(1.0); weight.len()];
+        let ones = vec![Lanes::constant(1.0); weight.len()];
         let times = |l: &[Lanes], r: &[Lanes]| -> Vec<Lanes> {
             l.iter().zip(r).map(|(l, r)| *l * *r).collect()
         };

@@ -99,30 +99,41 @@ fn given(points: &[Point]) -> Option<Vec<Group>> {
 
 fn found(points: &[Point]) -> Vec<Group> {
     let width = WINDOW.ln_1p();
+    let ln_flops: Vec<f64> = points.iter().map(|p| p.flops.ln()).collect();
+    let window = |free: &[usize]| -> Vec<usize> {
+        let low = ln_flops[free[0]];
+        free.iter().copied().take_while(|i| ln_flops[*i] - low <= width).collect()
+    };
     let mut free: Vec<usize> = (0..points.len()).collect();
     let (mut groups, mut many_sizes): (Vec<Group>, Vec<usize>) = (Vec::new(), Vec::new());
+    // The sizes and the span of the window that starts at a run, while none of its runs was taken out.
+    let mut known: Vec<Option<(usize, f64)>> = vec![None; points.len()];
     loop {
-        let mut best: Option<(usize, f64, Vec<usize>)> = None;
+        let mut best: Option<(usize, f64, usize)> = None;
         for (first, &start) in free.iter().enumerate() {
-            let low = points[start].flops.ln();
-            let rows: Vec<usize> = free[first..]
-                .iter()
-                .copied()
-                .take_while(|i| points[*i].flops.ln() - low <= width)
-                .collect();
-            let many = sizes(points, &rows).len();
-            let span = rows.last().map_or(0.0, |i| points[*i].flops.ln() - low);
+            let (many, span) = *known[start].get_or_insert_with(|| {
+                let rows = window(&free[first..]);
+                let span = rows.last().map_or(0.0, |i| ln_flops[*i] - ln_flops[start]);
+                (sizes(points, &rows).len(), span)
+            });
             // More sizes win; then the tighter window; then the smaller compute.
-            if best.as_ref().is_none_or(|(m, s, _)| many > *m || (many == *m && span < *s)) {
-                best = Some((many, span, rows));
+            if best.is_none_or(|(m, s, _)| many > m || (many == m && span < s)) {
+                best = Some((many, span, first));
             }
         }
-        let Some((many, _, rows)) = best else { break };
+        let Some((many, span, first)) = best else { break };
         let typical = many_sizes.get(1).copied().unwrap_or(0);
         if many < 4 || (many as f64) < SHARE * typical as f64 {
             break;
         }
-        free.retain(|i| !rows.contains(i));
+        let rows = window(&free[first..]);
+        let low = ln_flops[free[first]];
+        free.drain(first..first + rows.len());
+        for (known, at) in known.iter_mut().zip(&ln_flops) {
+            if (low - width..=low + span).contains(at) {
+                *known = None;
+            }
+        }
         let candidate = group(points, rows, None);
         if groups.iter().any(|g| (g.flops / candidate.flops).ln().abs() < 1.5 * width) {
             continue;

@@ -15,11 +15,13 @@
 //! loop over the lanes. The compiler makes full-width instructions of both; the other way round each
 //! takes about twice as long (measured, on Zen 4).
 //!
-//! Reads: nothing. Read by: `sample`, `huber`, `grid`, `varpro`.
+//! Reads: `dual`. Read by: `sample`, `huber`, `grid`, `varpro`, `law`.
 
 #![expect(clippy::inline_always, reason = "must take the instruction set of the caller")]
 
-use std::ops::{Add, AddAssign, Index, IndexMut, Mul, Sub};
+use std::ops::{Add, AddAssign, Div, Index, IndexMut, Mul, Neg, Sub};
+
+use crate::fit::dual::{NEARLY_STRAIGHT, Number, Real, growth_series};
 
 /// Rows that are worked on together: one AVX-512 register.
 pub(super) const LANES: usize = 8;
@@ -34,12 +36,6 @@ impl Lanes {
     pub(super) fn of(column: &[f64]) -> Vec<Self> {
         let eight = |rows: &[f64]| std::array::from_fn(|l| rows.get(l).copied().unwrap_or(0.0));
         column.chunks(LANES).map(|rows| Self(eight(rows))).collect()
-    }
-
-    /// The same number in every lane.
-    #[inline(always)]
-    pub(super) fn all(value: f64) -> Self {
-        Self([value; LANES])
     }
 
     #[inline(always)]
@@ -111,6 +107,124 @@ impl AddAssign for Lanes {
     #[inline(always)]
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
+    }
+}
+
+impl Div for Lanes {
+    type Output = Self;
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip(other, |l, r| l / r)
+    }
+}
+
+impl Neg for Lanes {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        self.map(|v| -v)
+    }
+}
+
+impl Add<f64> for Lanes {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, other: f64) -> Self {
+        self.map(|v| v + other)
+    }
+}
+
+impl Sub<f64> for Lanes {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, other: f64) -> Self {
+        self.map(|v| v - other)
+    }
+}
+
+impl Mul<f64> for Lanes {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, other: f64) -> Self {
+        self.map(|v| v * other)
+    }
+}
+
+impl Real for Lanes {
+    #[inline(always)]
+    fn all(value: f64) -> Self {
+        Self([value; LANES])
+    }
+
+    #[inline(always)]
+    fn exp(self) -> Self {
+        let mut out = self;
+        for l in 0..LANES {
+            out[l] = exp(self[l]);
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn ln(self) -> Self {
+        let mut out = self;
+        for l in 0..LANES {
+            let value = if self[l] >= f64::MIN_POSITIVE { ln(self[l]) } else { f64::NAN };
+            out[l] = if self[l] <= f64::MAX { value } else { self[l] };
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn relative_growth(self) -> (Self, Self) {
+        let (mut value, mut slope) = (self, self);
+        for l in 0..LANES {
+            let z = self[l];
+            let near = growth_series(z);
+            let power = exp(z);
+            // (u - 1)/ln u keeps its digits near u = 1, whatever the rounding of u (Kahan's).
+            let far = ((power - 1.0) / ln(power), (power * (z - 1.0) + 1.0) / (z * z));
+            let straight = z.abs() < NEARLY_STRAIGHT;
+            value[l] = if straight { near.0 } else { far.0 };
+            slope[l] = if straight { near.1 } else { far.1 };
+        }
+        (value, slope)
+    }
+
+    #[inline(always)]
+    fn if_below(self, other: Self, then: Self, otherwise: Self) -> Self {
+        Self(std::array::from_fn(
+            |l| if self.0[l] < other.0[l] { then.0[l] } else { otherwise.0[l] },
+        ))
+    }
+}
+
+impl Number for Lanes {
+    type Real = Self;
+
+    #[inline(always)]
+    fn constant(value: f64) -> Self {
+        Self([value; LANES])
+    }
+
+    #[inline(always)]
+    fn of_row(value: Self) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn value(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn chain(self, value: Self, _slope: Self) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn smaller(self, other: Self) -> Self {
+        other.if_below(self, other, self)
     }
 }
 

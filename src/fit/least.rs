@@ -19,8 +19,30 @@ use rayon::prelude::*;
 use crate::fit::dual::{Dual, MAX};
 use crate::fit::qr::{self, Factor, Matrix, Vector};
 
-/// What is to be made small: the residual of each row as a function of the parameters.
+/// What is to be made small: the residuals of all rows as functions of the parameters.
 pub trait Residuals {
+    /// Rows.
+    fn rows(&self) -> usize;
+
+    /// How much the square of this row counts, 0 or more [-].
+    fn weight(&self, _row: usize) -> f64 {
+        1.0
+    }
+
+    /// Residual of every row at `theta`. Not finite where the law has no value.
+    fn residuals(&self, theta: &[f64]) -> Vec<f64>;
+
+    /// The same, and their derivatives, one column for each parameter.
+    fn slopes(&self, theta: &[f64]) -> (Vec<f64>, Vec<Vec<f64>>);
+
+    /// A sum of squares below which nothing but rounding is left.
+    fn floor(&self) -> f64 {
+        1e-30 * self.rows() as f64
+    }
+}
+
+/// [`Residuals`] that are written one row at a time.
+pub trait ByRow {
     /// Rows.
     fn rows(&self) -> usize;
 
@@ -38,6 +60,37 @@ pub trait Residuals {
     /// A sum of squares below which nothing but rounding is left.
     fn floor(&self) -> f64 {
         1e-30 * self.rows() as f64
+    }
+}
+
+impl<T: ByRow> Residuals for T {
+    fn rows(&self) -> usize {
+        ByRow::rows(self)
+    }
+
+    fn weight(&self, row: usize) -> f64 {
+        ByRow::weight(self, row)
+    }
+
+    fn floor(&self) -> f64 {
+        ByRow::floor(self)
+    }
+
+    fn residuals(&self, theta: &[f64]) -> Vec<f64> {
+        (0..ByRow::rows(self)).map(|row| self.residual(row, theta)).collect()
+    }
+
+    fn slopes(&self, theta: &[f64]) -> (Vec<f64>, Vec<Vec<f64>>) {
+        let duals = Dual::parameters(theta);
+        let mut columns = vec![vec![0.0; ByRow::rows(self)]; theta.len()];
+        let residual = |row: usize| {
+            let there = self.gradient(row, &duals[..theta.len()]);
+            for (column, slope) in columns.iter_mut().zip(there.gradient) {
+                column[row] = slope;
+            }
+            there.value
+        };
+        ((0..ByRow::rows(self)).map(residual).collect(), columns)
     }
 }
 
@@ -87,6 +140,9 @@ const SCREENED: usize = 10;
 
 /// Places whose parameters all agree to this are one place [-].
 const APART: f64 = 1e-3;
+
+/// What a step may still promise near a minimum, in squares of standard deviations of a parameter [-].
+const NEAR: f64 = 1e-4;
 
 /// Gauss-Newton steps that take a solution from half to full precision.
 const POLISH: usize = 30;
@@ -149,39 +205,56 @@ pub fn search(
 ) -> Option<Solution> {
     let mut places = starts.to_vec();
     // Collected in the order of the places, so the number of threads changes nothing.
-    let onward = |places: &[Vec<f64>], most: usize| -> Vec<Solution> {
-        places.par_iter().filter_map(|p| descend(problem, p, bounds, most)).collect()
+    let onward = |places: &[Vec<f64>], until: Until| -> Vec<Solution> {
+        places.par_iter().filter_map(|p| descend(problem, p, bounds, until)).collect()
     };
     while places.len() > keep {
         let many = keep.max(places.len() / 2);
-        let mut reached = onward(&places, SCREENED);
+        let mut reached = onward(&places, Until::Steps(SCREENED));
         reached.sort_by(|l, r| l.rss.total_cmp(&r.rss));
         places.clear();
         for place in reached {
-            if places.len() < many && !places.iter().any(|other| near(other, &place.theta)) {
+            if places.len() < many && !places.iter().any(|other| at_one_place(other, &place.theta))
+            {
                 places.push(place.theta);
             }
         }
     }
-    lowest(problem, &onward(&places, MAX_ITERATIONS))
+    lowest(problem, &onward(&places, Until::Minimum))
 }
 
 /// Whether two places are one.
-fn near(one: &[f64], other: &[f64]) -> bool {
+fn at_one_place(one: &[f64], other: &[f64]) -> bool {
     one.iter().zip(other).all(|(l, r)| (l - r).abs() <= APART * (1.0 + l.abs()))
 }
 
 /// Descends from one start, moved into the box first. Nothing when the sum of squares is not finite
 /// there, or when there are no parameters, or more than [`MAX`], or not as many bounds.
 pub fn minimise(problem: &impl Residuals, start: &[f64], bounds: &Bounds) -> Option<Solution> {
-    descend(problem, start, bounds, MAX_ITERATIONS)
+    descend(problem, start, bounds, Until::Minimum)
+}
+
+/// The same to within [`NEAR`] of the minimum: for draws of a bootstrap, which scatter by a hundred times that.
+pub fn near(problem: &impl Residuals, start: &[f64], bounds: &Bounds) -> Option<Solution> {
+    descend(problem, start, bounds, Until::Near)
+}
+
+/// Where a descent may end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Until {
+    /// After so many steps.
+    Steps(usize),
+    /// At the minimum, to full precision.
+    Minimum,
+    /// Within [`NEAR`] of it.
+    Near,
 }
 
 fn descend(
     problem: &impl Residuals,
     start: &[f64],
     bounds: &Bounds,
-    most: usize,
+    until: Until,
 ) -> Option<Solution> {
     let p = start.len();
     let empty = |(least, most): &(f64, f64)| !matches!(least.partial_cmp(most), Some(Less | Equal));
@@ -195,9 +268,13 @@ fn descend(
     let (mut damping, mut growth) = (1e-3, 2.0);
     let mut polish = 0;
     let mut iterations = 0;
+    let most = if let Until::Steps(most) = until { most } else { MAX_ITERATIONS };
     while iterations < most {
         iterations += 1;
         let promised = here.factor.promised();
+        if until == Until::Near && promised * problem.rows() as f64 <= NEAR * here.rss {
+            break;
+        }
         if promised <= 1e-12 * here.rss.max(floor) {
             // The sum of squares can no longer tell better from worse, but the gradient can.
             polish += 1;
@@ -266,16 +343,13 @@ struct Local {
 impl Local {
     /// Nothing where a residual or a derivative is not finite.
     fn at(problem: &impl Residuals, theta: &[f64], bounds: &Bounds) -> Option<Self> {
-        let (p, n) = (theta.len(), problem.rows());
-        let duals = Dual::parameters(theta);
-        let mut columns = vec![vec![0.0; n]; p];
-        let mut minus = vec![0.0; n];
-        for row in 0..n {
+        let p = theta.len();
+        let (mut minus, mut columns) = problem.slopes(theta);
+        for (row, r) in minus.iter_mut().enumerate() {
             let weight = problem.weight(row).sqrt();
-            let r = problem.gradient(row, &duals[..p]);
-            minus[row] = -weight * r.value;
-            for (column, slope) in columns.iter_mut().zip(r.gradient) {
-                column[row] = weight * slope;
+            *r *= -weight;
+            if weight != 1.0 {
+                columns.iter_mut().for_each(|c| c[row] *= weight);
             }
         }
         let rss = minus.iter().map(|r| r * r).sum::<f64>();
@@ -311,13 +385,15 @@ impl Local {
         for (j, i) in self.free.iter().enumerate() {
             ahead[*i] += PROBE * first[j];
         }
-        let bend = (0..problem.rows())
-            .map(|row| {
-                let there = problem.weight(row).sqrt() * problem.residual(row, &ahead);
-                let slope: f64 = self.columns.iter().zip(first).map(|(c, s)| c[row] * s).sum();
-                -2.0 / PROBE * ((there + self.minus[row]) / PROBE - slope)
-            })
-            .collect();
+        let mut slope = vec![0.0; problem.rows()];
+        for (column, step) in self.columns.iter().zip(first) {
+            slope.iter_mut().zip(column).for_each(|(slope, c)| *slope += c * step);
+        }
+        let bend = problem.residuals(&ahead).into_iter().enumerate().map(|(row, there)| {
+            let there = problem.weight(row).sqrt() * there;
+            -2.0 / PROBE * ((there + self.minus[row]) / PROBE - slope[row])
+        });
+        let bend = bend.collect();
         let second = self.factor.step_against(w, bend)?;
         let length = |s: &Vector| s.iter().zip(w).map(|(s, w)| (w * s).powi(2)).sum::<f64>().sqrt();
         let bent = std::array::from_fn(|j| first[j] + 0.5 * second[j]);
@@ -362,12 +438,8 @@ impl Local {
 
 /// The weighted sum of squares at `theta`; not finite where a residual is not.
 pub fn value(problem: &impl Residuals, theta: &[f64]) -> f64 {
-    (0..problem.rows())
-        .map(|row| {
-            let r = problem.residual(row, theta);
-            problem.weight(row) * r * r
-        })
-        .sum()
+    let squares = problem.residuals(theta).into_iter().enumerate();
+    squares.map(|(row, r)| problem.weight(row) * r * r).sum()
 }
 
 fn clamp(theta: &[f64], bounds: &Bounds) -> Vec<f64> {
@@ -398,7 +470,7 @@ mod tests {
         p[0] * (p[1] * x).exp() + p[2]
     }
 
-    impl Residuals for Decay {
+    impl ByRow for Decay {
         fn rows(&self) -> usize {
             self.y.len()
         }
@@ -457,7 +529,7 @@ mod tests {
 
     /// The same curve at given places.
     struct Rows(Vec<(f64, f64)>);
-    impl Residuals for Rows {
+    impl ByRow for Rows {
         fn rows(&self) -> usize {
             self.0.len()
         }
@@ -519,11 +591,11 @@ mod tests {
 
     /// r = (1 - cos 3x + x^2/50, y): the lowest of its minima is at 0, and starts far out have lower ones near.
     struct Waves;
-    fn waves<T: Number>(p: &[T]) -> T {
+    fn waves<T: Number<Real = f64>>(p: &[T]) -> T {
         let x = p[0].value();
         p[0].chain(1.0 - (3.0 * x).cos() + 0.02 * x * x + 0.01, 3.0 * (3.0 * x).sin() + 0.04 * x)
     }
-    impl Residuals for Waves {
+    impl ByRow for Waves {
         fn rows(&self) -> usize {
             2
         }

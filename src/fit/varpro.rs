@@ -11,6 +11,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use crate::fit::dual::Number as _;
 use crate::fit::grid::Grid;
 use crate::fit::lanes::{LANES, Lanes, exp};
 use crate::fit::newton::{self, Derivatives, Matrix, Minimum, Objective, P, Vector};
@@ -123,7 +124,7 @@ fn derivatives(means: &[Mean], v: &Vector, terms: &[Terms]) -> Derivatives {
     for (Mean { x, y, weight, .. }, terms) in means.iter().zip(terms) {
         let (x, y, weight) = (*x, *y, *weight);
         let (size_x, data_y) = (terms.size * x, terms.data * y);
-        let g = [terms.size, -a * size_x, terms.data, -b * data_y, Lanes::all(1.0)];
+        let g = [terms.size, -a * size_x, terms.data, -b * data_y, Lanes::constant(1.0)];
         let wr = weight * terms.residual;
         for j in 0..P {
             gradient[j] += wr * g[j];

@@ -13,6 +13,7 @@
 //! Limits: the truth may be none of the forms, and they may all be wrong alike. Read by: the questions of
 //! `predict`, `figure`.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::belief::{Belief, Formed};
@@ -166,19 +167,23 @@ impl<'a> Average<'a> {
     }
 
     /// What `of` says of each draw, with the draw's weight: of all draws of surfaces, and of some of the others.
-    pub(super) fn drawn<T>(&self, of: impl Fn(&dyn Belief) -> Option<T>) -> Vec<(T, f64)> {
+    pub(super) fn drawn<T: Send>(
+        &self,
+        of: impl Fn(&dyn Belief) -> Option<T> + Sync,
+    ) -> Vec<(T, f64)> {
         self.drawn_by(|law, _| of(law))
     }
 
     /// The same for what depends on the number of the draw too.
-    pub(super) fn drawn_by<T>(
+    pub(super) fn drawn_by<T: Send>(
         &self,
-        of: impl Fn(&dyn Belief, usize) -> Option<T>,
+        of: impl Fn(&dyn Belief, usize) -> Option<T> + Sync,
     ) -> Vec<(T, f64)> {
         let mut out = Vec::new();
         for m in &self.members {
             let every = if m.law == LEAD { 1 } else { m.draws.len().div_ceil(ASKED).max(1) };
-            let asked = m.draws.iter().enumerate().step_by(every);
+            // Collected in the order of the draws, so the number of threads changes nothing.
+            let asked = m.draws.par_iter().enumerate().step_by(every);
             let said: Vec<T> = asked.filter_map(|(i, d)| of(d.as_ref(), i)).collect();
             let each = m.weight / said.len().max(1) as f64;
             out.extend(said.into_iter().map(|v| (v, each)));
@@ -219,14 +224,17 @@ impl<'a> Average<'a> {
     }
 
     /// What `of` says of the average, between the percentiles of what it says of the draws.
-    pub(super) fn estimate(&self, of: impl Fn(&dyn Belief) -> Option<f64>) -> Option<Estimate> {
+    pub(super) fn estimate(
+        &self,
+        of: impl Fn(&dyn Belief) -> Option<f64> + Sync,
+    ) -> Option<Estimate> {
         self.estimate_by(|law, _| of(law))
     }
 
     /// The same for what depends on the number of the draw too; the average has none.
     pub(super) fn estimate_by(
         &self,
-        of: impl Fn(&dyn Belief, Option<usize>) -> Option<f64>,
+        of: impl Fn(&dyn Belief, Option<usize>) -> Option<f64> + Sync,
     ) -> Option<Estimate> {
         self.between(of(self, None)?, &self.drawn_by(|law, draw| of(law, Some(draw))))
     }
@@ -243,7 +251,7 @@ impl<'a> Average<'a> {
         &self,
         ln_n: f64,
         ln_d: f64,
-        of: impl Fn(&dyn Belief, Option<usize>) -> Option<f64>,
+        of: impl Fn(&dyn Belief, Option<usize>) -> Option<f64> + Sync,
     ) -> Option<Averaged> {
         let heard = self.heard(ln_n, ln_d);
         let ln_c = self.compute().log_per_token(ln_n).0 + ln_d;

@@ -89,9 +89,14 @@ fn root(
     [mut low, mut high]: [f64; 2],
     [mut below, mut above]: [f64; 2],
 ) -> Option<f64> {
+    for (end, value) in [(low, below), (high, above)] {
+        if value == 0.0 {
+            return Some(end);
+        }
+    }
     let mut stayed = 0;
     for _ in 0..80 {
-        if high - low < 1e-12 || below == 0.0 {
+        if high - low < 1e-12 {
             break;
         }
         let secant = (low * above - high * below) / (above - below);
@@ -204,9 +209,24 @@ impl Belief for Formed {
     }
 }
 
-/// Tokens of a run with a model of ln N that reaches ln L: ln D.
+/// Tokens of a run with a model of ln N that reaches ln L: ln D. Nothing where an average only jumps over that loss,
+/// because a form falls silent there.
 pub(super) fn tokens_reaching(law: &dyn Belief, ln_n: f64, ln_loss: f64, near: f64) -> Option<f64> {
     let excess = |ln_d: f64| ln_loss - law.ln_loss(ln_n, ln_d);
     let root = bisect(excess, near)?;
-    law.ln_loss(ln_n, root).is_finite().then_some(root)
+    (excess(root).abs() < 1e-9).then_some(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crossing_is_found_also_where_the_search_begins() {
+        for near in [3.0, 2.0, 4.0, -7.25, 40.0] {
+            let found = crossing(&|x| Some((x - 3.0) * (1.0 + 0.1 * (x - 3.0).abs())), near);
+            assert!((found.unwrap() - 3.0).abs() < 1e-11, "{near}: {found:?}");
+        }
+        assert_eq!(crossing(&|_| Some(1.0), 3.0), None);
+    }
 }

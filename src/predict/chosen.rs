@@ -197,4 +197,19 @@ mod tests {
         assert!(chosen_tokens(&analysis, 1e-300, 1e300).is_err());
         assert!(chosen(&analysis, 1e200, 1e200).is_err());
     }
+
+    /// By hand: the law gives 10.2 nats/token at a million parameters and 20 million tokens, far above the runs.
+    #[test]
+    fn a_loss_that_no_trained_model_has_is_warned_of() {
+        let codes = |uniform_loss: Option<f64>| -> Vec<Code> {
+            let analysis = Analysis { uniform_loss, ..sample::analysis(0) };
+            let chosen = chosen(&analysis, 1e6, 2e7).unwrap();
+            chosen.warnings.iter().map(|w| w.code).collect()
+        };
+        assert!(codes(Some(10.0)).contains(&Code::LossAboveGuess));
+        for guess in [None, Some(10.8)] {
+            assert!(!codes(guess).contains(&Code::LossAboveGuess));
+            assert!(codes(guess).contains(&Code::LossAboveRuns));
+        }
+    }
 }

@@ -3,7 +3,9 @@
 //! Working parameters: ln E, the logarithms of both terms at the centre, and the exponents.
 
 use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
+use crate::fit::law::{
+    self, Centre, EXPONENT, Form, Formula, GRID, Law, Run, Runs, Value, log_sum,
+};
 use crate::units::LOSS;
 
 /// What laws that hold this one report first.
@@ -23,7 +25,7 @@ pub(super) static LAW: Law = Law {
     free: 5,
     given: 0,
     pinnable: &["E", "alpha", "beta"],
-    form: (ln_loss::<f64>, ln_loss::<Dual>),
+    form: Form::of::<Chinchilla, 5>(),
     report,
     working: |v| vec![v[0].ln(), v[1].ln(), v[2].ln(), v[3], v[4]],
     bounds: |runs| vec![runs.floor(), runs.term(), runs.term(), EXPONENT, EXPONENT],
@@ -37,10 +39,15 @@ pub(super) static LAW: Law = Law {
     rugged: false,
 };
 
-fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
-    let size = theta[1] - theta[3] * law::size(run, centre);
-    let data = theta[2] - theta[4] * law::data(run, centre);
-    log_sum([theta[0], size, data])
+struct Chinchilla;
+
+impl Formula<5> for Chinchilla {
+    #[inline(always)]
+    fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
+        let size = theta[1] - theta[3].scaled(law::size(run, centre));
+        let data = theta[2] - theta[4].scaled(law::data(run, centre));
+        log_sum([theta[0], size, data])
+    }
 }
 
 pub(super) fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {

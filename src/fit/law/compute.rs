@@ -9,7 +9,9 @@
 use crate::fit::dual::{Dual, Number};
 use crate::fit::envelope;
 use crate::fit::groups::Group;
-use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
+use crate::fit::law::{
+    self, Centre, EXPONENT, Form, Formula, GRID, Law, Run, Runs, Value, log_sum,
+};
 use crate::points::Point;
 use crate::units::LOSS;
 
@@ -25,7 +27,7 @@ pub(super) static LAW: Law = Law {
     free: 3,
     given: 0,
     pinnable: &["E"],
-    form: (ln_loss::<f64>, ln_loss::<Dual>),
+    form: Form::of::<OfCompute, 3>(),
     report,
     working: |v| vec![v[0].ln(), v[1].ln(), v[2]],
     bounds: |runs| vec![runs.floor(), runs.term(), EXPONENT],
@@ -42,8 +44,13 @@ pub(super) static LAW: Law = Law {
     rugged: false,
 };
 
-fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
-    log_sum([theta[0], theta[1] - theta[2] * law::compute_of(run, centre)])
+struct OfCompute;
+
+impl Formula<3> for OfCompute {
+    #[inline(always)]
+    fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
+        log_sum([theta[0], theta[1] - theta[2].scaled(law::compute_of(run, centre))])
+    }
 }
 
 fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {

@@ -11,7 +11,9 @@
 //! centre, their exponents alpha gamma and beta gamma, and ln gamma.
 
 use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{self, Centre, EXPONENT, Law, Run, Runs, Value, chinchilla, log_sum};
+use crate::fit::law::{
+    self, Centre, EXPONENT, Form, Formula, Law, Run, Runs, Value, chinchilla, log_sum,
+};
 use crate::units::LOSS;
 
 /// Where ln gamma may lie: a factor of 5. Beyond, the inner sum is its larger or its mean term.
@@ -32,7 +34,7 @@ pub(super) static LAW: Law = Law {
     free: 6,
     given: 0,
     pinnable: &["E"],
-    form: (ln_loss::<f64>, ln_loss::<Dual>),
+    form: Form::of::<Coupled, 6>(),
     report,
     working: |v| {
         let gamma = v[5];
@@ -56,11 +58,16 @@ pub(super) static LAW: Law = Law {
     rugged: false,
 };
 
-fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
-    let gamma = theta[5].exp();
-    let size = (theta[1] - theta[3] * law::size(run, centre)) / gamma;
-    let data = (theta[2] - theta[4] * law::data(run, centre)) / gamma;
-    log_sum([theta[0], log_sum([size, data]) * gamma])
+struct Coupled;
+
+impl Formula<6> for Coupled {
+    #[inline(always)]
+    fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
+        let gamma = theta[5].exp();
+        let size = (theta[1] - theta[3].scaled(law::size(run, centre))) / gamma;
+        let data = (theta[2] - theta[4].scaled(law::data(run, centre))) / gamma;
+        log_sum([theta[0], log_sum([size, data]) * gamma])
+    }
 }
 
 fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {

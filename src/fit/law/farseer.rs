@@ -14,8 +14,10 @@
 //! DIFFERENCE: the authors fit differences of the loss piece by piece; here all nine are fitted at once,
 //! starting from the Chinchilla law, of which this is nearly a generalisation.
 
-use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{self, Centre, Law, Run, Runs, Value, farseer_starts, log_sum};
+use crate::fit::dual::{Dual, Number, Real};
+use crate::fit::law::{
+    self, Centre, Form, Formula, Law, Run, Runs, Value, farseer_starts, log_sum,
+};
 
 pub(super) static LAW: Law = Law {
     name: "farseer",
@@ -36,7 +38,7 @@ pub(super) static LAW: Law = Law {
     free: 9,
     given: 1,
     pinnable: &[],
-    form: (ln_loss::<f64>, ln_loss::<Dual>),
+    form: Form::of::<Farseer, 9>(),
     report,
     working,
     seen_from,
@@ -68,34 +70,30 @@ fn irreducible(values: &[f64]) -> Option<f64> {
 
 /// Level, slope and exponent of ln of the data's coefficient, as in the formula: the working ones are
 /// those of ln of the whole data term at the centre of D.
+#[inline(always)]
 fn data<T: Number>(theta: &[T], centre: &Centre) -> [T; 2] {
     let steep = theta[6].exp() * centre.d;
     [theta[3] + steep, theta[4] + steep * theta[7]]
 }
 
-pub(super) fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
-    let x = law::size(run, centre);
-    let [level, slope] = data(theta, centre);
-    let floor = theta[0] + theta[1] * bent(theta[2], x);
-    let factor = level + slope * bent(theta[5], x);
-    let exponent = (theta[6] + theta[7] * bent(theta[8], x)).exp();
-    log_sum([floor, factor - exponent * run.d])
+struct Farseer;
+
+impl Formula<9> for Farseer {
+    #[inline(always)]
+    fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
+        let x = law::size(run, centre);
+        let [level, slope] = data(theta, centre);
+        let floor = theta[0] + theta[1] * bent(theta[2], x);
+        let factor = level + slope * bent(theta[5], x);
+        let exponent = (theta[6] + theta[7] * bent(theta[8], x)).exp();
+        log_sum([floor, factor - exponent.scaled(run.d)])
+    }
 }
 
 /// (exp(q x) - 1)/q, x where q is zero.
-pub(super) fn bent<T: Number>(q: T, x: f64) -> T {
-    let z = q.value() * x;
-    let (value, slope) = if z.abs() < 1e-2 {
-        (
-            1.0 + z
-                * (1.0 / 2.0 + z * (1.0 / 6.0 + z * (1.0 / 24.0 + z * (1.0 / 120.0 + z / 720.0)))),
-            1.0 / 2.0
-                + z * (1.0 / 3.0
-                    + z * (1.0 / 8.0 + z * (1.0 / 30.0 + z * (1.0 / 144.0 + z / 840.0)))),
-        )
-    } else {
-        (z.exp_m1() / z, (z.exp() * (z - 1.0) + 1.0) / (z * z))
-    };
+#[inline(always)]
+pub(super) fn bent<T: Number>(q: T, x: T::Real) -> T {
+    let (value, slope) = (q.value() * x).relative_growth();
     q.chain(x * value, x * x * slope)
 }
 
@@ -185,7 +183,7 @@ mod tests {
             let mut truth = 0.0;
             for p in &mut points {
                 let noise = 1e-3 * random.normal();
-                p.loss = (ln_loss(&theta, &Run::of(p), &centre) + noise).exp();
+                p.loss = ((LAW.form.value)(&theta, &Run::of(p), &centre) + noise).exp();
                 truth += noise * noise;
             }
             let found = law::fit(&LAW, &points, law::Scale::Log).unwrap().solution;
@@ -219,7 +217,7 @@ mod tests {
             for (n, d) in [(1e8, 1e10), (1e9, 2e10), (1e11, 1e13)] {
                 let run = Run::new(n, d);
                 let (got, want) =
-                    (LAW.loss(&values, &run).unwrap(), ln_loss(&theta, &run, &centre));
+                    (LAW.loss(&values, &run).unwrap(), (LAW.form.value)(&theta, &run, &centre));
                 assert!((got.ln() - want).abs() < 1e-11, "{b} {a} {n}: {} {want}", got.ln());
             }
         }

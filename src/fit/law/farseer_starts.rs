@@ -9,8 +9,8 @@
 //!
 //! Read by: `farseer`.
 
-use crate::fit::law::farseer::{bent, ln_loss};
-use crate::fit::law::{self, GRID, Run, Runs, chinchilla, log_sum};
+use crate::fit::law::farseer::{self, bent};
+use crate::fit::law::{self, GRID, Runs, chinchilla, log_sum};
 use crate::fit::qr;
 
 /// How much steeper the data term gets with ln N.
@@ -31,8 +31,8 @@ pub(super) fn starts(runs: &Runs) -> Vec<Vec<f64>> {
 
 /// The sum of squares of a start.
 fn rss(runs: &Runs, theta: &[f64]) -> f64 {
-    let miss = |(run, loss): (&Run, &f64)| ln_loss(theta, run, &runs.centre) - loss;
-    runs.rows.iter().zip(&runs.log_loss).map(miss).map(|r| r * r).sum()
+    let fitted = runs.ln_losses(&farseer::LAW.form, theta);
+    fitted.iter().zip(&runs.log_loss).map(|(l, r)| (l - r).powi(2)).sum()
 }
 
 /// The lowest of some starts; one whose sum of squares is no number is none.

@@ -1,6 +1,6 @@
 //! One law fitted to runs by least squares, and what it then says of other runs.
 
-use crate::fit::dual::{Dual, MAX, Number};
+use crate::fit::dual::{Dual, MAX};
 use crate::fit::law::{Centre, Law, Run, Runs, VANISHED};
 use crate::fit::least::{self, Residuals, Solution};
 use crate::fit::pins::Pins;
@@ -45,29 +45,40 @@ struct Problem<'a> {
     scale: Scale,
 }
 
-impl Problem<'_> {
-    fn residual_of<T: Number>(&self, row: usize, ln_loss: T) -> T {
-        match self.scale {
-            Scale::Log => ln_loss - self.runs.log_loss[row],
-            Scale::Loss => ln_loss.exp() - self.runs.loss[row],
-        }
-    }
-}
-
 impl Residuals for Problem<'_> {
     fn rows(&self) -> usize {
         self.runs.rows.len()
     }
 
-    fn residual(&self, row: usize, theta: &[f64]) -> f64 {
-        let ln_loss = (self.law.form.0)(theta, &self.runs.rows[row], &self.runs.centre);
-        self.residual_of(row, ln_loss)
+    fn residuals(&self, theta: &[f64]) -> Vec<f64> {
+        let ln_loss = self.runs.ln_losses(&self.law.form, theta);
+        match self.scale {
+            Scale::Log => minus(&ln_loss, &self.runs.log_loss),
+            Scale::Loss => minus(&exp(&ln_loss), &self.runs.loss),
+        }
     }
 
-    fn gradient(&self, row: usize, theta: &[Dual]) -> Dual {
-        let ln_loss = (self.law.form.1)(theta, &self.runs.rows[row], &self.runs.centre);
-        self.residual_of(row, ln_loss)
+    fn slopes(&self, theta: &[f64]) -> (Vec<f64>, Vec<Vec<f64>>) {
+        let (ln_loss, mut columns) = self.runs.ln_slopes(&self.law.form, theta);
+        match self.scale {
+            Scale::Log => (minus(&ln_loss, &self.runs.log_loss), columns),
+            Scale::Loss => {
+                let loss = exp(&ln_loss);
+                for column in &mut columns {
+                    column.iter_mut().zip(&loss).for_each(|(slope, loss)| *slope *= loss);
+                }
+                (minus(&loss, &self.runs.loss), columns)
+            }
+        }
     }
+}
+
+fn minus(l: &[f64], r: &[f64]) -> Vec<f64> {
+    l.iter().zip(r).map(|(l, r)| l - r).collect()
+}
+
+fn exp(x: &[f64]) -> Vec<f64> {
+    x.iter().map(|x| x.exp()).collect()
 }
 
 /// Fits `law` to `points`, all of which it must speak of, from the law's own starts. The order of the
@@ -91,7 +102,8 @@ pub fn pinned(
     scale: Scale,
     pins: Pins,
 ) -> Result<Fitted, String> {
-    descend((law, pins), &Runs::new(points, None), scale, Vec::new(), (FOLLOWED, law.rugged))
+    let search = if law.rugged { Search::Basins } else { Search::Best(FOLLOWED) };
+    descend((law, pins), &Runs::new(points, None), scale, Vec::new(), search)
 }
 
 /// Fits `law` to `points` in ln L, so that runs far from it have a bounded say: a loss farther from the law than
@@ -107,7 +119,7 @@ pub fn robust(
     pins: Pins,
 ) -> Result<(Fitted, Vec<Point>), String> {
     let mut fitted = pinned(law, points, Scale::Log, pins)?;
-    let mut taken = points.to_vec();
+    let (mut taken, mut moved) = (points.to_vec(), false);
     for _ in 0..ROUNDS {
         let laws: Vec<f64> = points.iter().map(|p| fitted.ln_loss(&Run::of(p))).collect();
         let off: Vec<f64> = points.iter().zip(&laws).map(|(p, law)| p.loss.ln() - law).collect();
@@ -121,10 +133,14 @@ pub fn robust(
             most = most.max((loss / point.loss).ln().abs());
             point.loss = loss;
         }
-        fitted = refit(&fitted, &taken, Scale::Log)?;
         if most < SETTLED * far {
             break;
         }
+        fitted = onward(&fitted, &taken, Scale::Log, Search::Best(1))?;
+        moved = true;
+    }
+    if moved {
+        fitted = refit(&fitted, &taken, Scale::Log)?;
     }
     Ok((fitted, taken))
 }
@@ -149,24 +165,30 @@ pub fn refit(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, 
         &runs,
         scale,
         vec![fitted.solution.theta.clone()],
-        (2, false),
+        Search::Best(2),
     )
 }
 
-/// The same law on other losses of the same runs: from where it was and from nowhere else.
+/// The same law on other losses of the same runs, as a bootstrap draws them: from where it was, from nowhere else, and
+/// to a hundredth of a standard deviation.
 ///
 /// # Errors
 ///
 /// As for [`fit`].
 pub fn again(fitted: &Fitted, points: &[Point], scale: Scale) -> Result<Fitted, String> {
+    onward(fitted, points, scale, Search::Near)
+}
+
+/// The law on other losses of the same runs, from where it was alone.
+fn onward(
+    fitted: &Fitted,
+    points: &[Point],
+    scale: Scale,
+    search: Search,
+) -> Result<Fitted, String> {
     let runs = Runs::new(points, Some(fitted.centre));
-    follow(
-        (fitted.law, fitted.pins),
-        &runs,
-        scale,
-        std::slice::from_ref(&fitted.solution.theta),
-        (1, false),
-    )
+    let from = std::slice::from_ref(&fitted.solution.theta);
+    follow((fitted.law, fitted.pins), &runs, scale, from, search)
 }
 
 fn descend(
@@ -174,19 +196,29 @@ fn descend(
     runs: &Runs,
     scale: Scale,
     mut starts: Vec<Vec<f64>>,
-    how: (usize, bool),
+    search: Search,
 ) -> Result<Fitted, String> {
     starts.extend((law.starts)(runs));
-    follow((law, pins), runs, scale, &starts, how)
+    follow((law, pins), runs, scale, &starts, search)
 }
 
-/// `keep` starts are followed to their minimum: the best, or those that a search of basins leaves.
+/// Which starts are followed to their minimum.
+#[derive(Debug, Clone, Copy)]
+enum Search {
+    /// So many of the best.
+    Best(usize),
+    /// [`FOLLOWED`] that a search of basins leaves.
+    Basins,
+    /// The first alone, to where its statistics no longer tell it from the minimum.
+    Near,
+}
+
 fn follow(
     (law, pins): (&'static Law, Pins),
     runs: &Runs,
     scale: Scale,
     starts: &[Vec<f64>],
-    (keep, search): (usize, bool),
+    search: Search,
 ) -> Result<Fitted, String> {
     let held = law.held(pins)?;
     let (rows, free) = (runs.rows.len(), law.free - held.len());
@@ -201,10 +233,10 @@ fn follow(
     for (i, value) in held {
         bounds[i] = (value, value);
     }
-    let solution = if search {
-        least::search(&problem, starts, keep, &bounds)
-    } else {
-        least::best(&problem, starts, keep, &bounds)
+    let solution = match search {
+        Search::Best(keep) => least::best(&problem, starts, keep, &bounds),
+        Search::Basins => least::search(&problem, starts, FOLLOWED, &bounds),
+        Search::Near => starts.first().and_then(|start| least::near(&problem, start, &bounds)),
     };
     let solution = solution.ok_or("no start has a finite loss at every run")?;
     let ln_least = runs.log_range().0;
@@ -255,7 +287,7 @@ impl Fitted {
     /// where the runs do not determine the parameters.
     pub fn variance(&self, run: &Run) -> Option<f64> {
         let theta = &self.solution.theta;
-        self.spread_of(&(self.law.form.1)(
+        self.spread_of(&(self.law.form.gradient)(
             &Dual::parameters(theta)[..theta.len()],
             run,
             &self.centre,
@@ -264,7 +296,7 @@ impl Fitted {
 
     /// ln L of a run.
     pub fn ln_loss(&self, run: &Run) -> f64 {
-        (self.law.form.0)(&self.solution.theta, run, &self.centre)
+        (self.law.form.value)(&self.solution.theta, run, &self.centre)
     }
 
     /// The loss of a run [nats/token].
@@ -289,6 +321,7 @@ impl Fitted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fit::dual::Number;
     use crate::fit::sample::tests::{TRUTH, study};
 
     /// The Chinchilla law in the parameters that are printed.
@@ -300,7 +333,7 @@ mod tests {
         (v[0] + size + data).ln() - point.loss.ln()
     }
 
-    impl Residuals for Printed<'_> {
+    impl least::ByRow for Printed<'_> {
         fn rows(&self) -> usize {
             self.0.len()
         }

@@ -10,8 +10,8 @@
 //!
 //! Limits: below G = 0 the law turns over where a lack reaches -1/G, which is outside of what runs show.
 
-use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{self, Centre, EXPONENT, Law, Run, Runs, Value, chinchilla};
+use crate::fit::dual::Number;
+use crate::fit::law::{self, Centre, EXPONENT, Form, Formula, Law, Run, Runs, Value, chinchilla};
 
 pub(super) static LAW: Law = Law {
     name: "interaction",
@@ -28,7 +28,7 @@ pub(super) static LAW: Law = Law {
     free: 6,
     given: 0,
     pinnable: &["E", "alpha", "beta"],
-    form: (ln_loss::<f64>, ln_loss::<Dual>),
+    form: Form::of::<Interaction, 6>(),
     report: |theta, centre| {
         let mut values = chinchilla::report(theta, centre);
         values.push(theta[5]);
@@ -50,10 +50,15 @@ pub(super) static LAW: Law = Law {
     rugged: false,
 };
 
-fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
-    let size = (theta[1] - theta[3] * law::size(run, centre)).exp();
-    let data = (theta[2] - theta[4] * law::data(run, centre)).exp();
-    (theta[0].exp() + size + data + theta[5] * size * data).ln()
+struct Interaction;
+
+impl Formula<6> for Interaction {
+    #[inline(always)]
+    fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
+        let size = (theta[1] - theta[3].scaled(law::size(run, centre))).exp();
+        let data = (theta[2] - theta[4].scaled(law::data(run, centre))).exp();
+        (theta[0].exp() + size + data + theta[5] * size * data).ln()
+    }
 }
 
 /// Those of Chinchilla's law, without the term and with it either way.

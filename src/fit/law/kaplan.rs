@@ -4,7 +4,7 @@
 //! and both exponents; ln L is then aD times a sum of exponentials over aD.
 
 use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{self, Centre, EXPONENT, Law, Run, Runs, Value, log_sum};
+use crate::fit::law::{self, Centre, EXPONENT, Form, Formula, Law, Run, Runs, Value, log_sum};
 
 pub(super) static LAW: Law = Law {
     name: "kaplan",
@@ -19,7 +19,7 @@ pub(super) static LAW: Law = Law {
     free: 4,
     given: 0,
     pinnable: &[],
-    form: (ln_loss::<f64>, ln_loss::<Dual>),
+    form: Form::of::<Kaplan, 4>(),
     report,
     working: |v| vec![v[2] * v[0].ln(), v[3] * v[1].ln(), v[2], v[3]],
     bounds: |runs| {
@@ -38,11 +38,16 @@ pub(super) static LAW: Law = Law {
     rugged: false,
 };
 
-fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
-    let a_d = theta[3];
-    let size = theta[0] - theta[2] * law::size(run, centre);
-    let data = theta[1] - a_d * law::data(run, centre);
-    log_sum([size / a_d, data / a_d]) * a_d
+struct Kaplan;
+
+impl Formula<4> for Kaplan {
+    #[inline(always)]
+    fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
+        let a_d = theta[3];
+        let size = theta[0] - theta[2].scaled(law::size(run, centre));
+        let data = theta[1] - a_d.scaled(law::data(run, centre));
+        log_sum([size / a_d, data / a_d]) * a_d
+    }
 }
 
 fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {

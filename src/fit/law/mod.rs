@@ -13,6 +13,7 @@ mod coupled;
 mod farseer;
 mod farseer_starts;
 mod fitted;
+mod formula;
 mod interaction;
 mod kaplan;
 mod repetition;
@@ -20,9 +21,11 @@ mod shared;
 
 pub use fitted::{Fitted, Scale, again, fit, pinned, refit, robust};
 
-use crate::fit::dual::{Dual, Number};
+use crate::fit::dual::{Dual, Number, Real};
 use crate::fit::grid;
 use crate::fit::groups::Group;
+use crate::fit::lanes::Lanes;
+use crate::fit::law::formula::{Form, Formula};
 use crate::fit::pins::Pins;
 use crate::fit::sample::{MAX_EXPONENT, MIN_EXPONENT, Sample};
 use crate::points::Point;
@@ -52,8 +55,8 @@ pub struct Law {
     pub values: &'static [Value],
     /// Fitted parameters.
     pub free: usize,
-    /// ln L of the working parameters, and the same with its gradient.
-    form: (Form<f64>, Form<Dual>),
+    /// ln L of the working parameters.
+    form: Form,
     /// The reported values of the working parameters; fitted value `i` belongs to parameter `i`.
     report: fn(&[Dual], &Centre) -> Vec<Dual>,
     /// Values that the formula needs besides and that no fit moves; they are reported after the fitted ones.
@@ -82,9 +85,6 @@ pub struct Law {
     /// Whether its sum of squares has several minima, so that no value at a start tells which is lowest.
     rugged: bool,
 }
-
-/// ln L of the working parameters.
-type Form<T> = fn(&[T], &Run, &Centre) -> T;
 
 /// One reported number of a law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,9 +124,9 @@ impl Law {
     /// Nothing when there are neither [`Law::free`] of them, as the papers print them, nor these with the
     /// [`Law::given`] ones.
     pub fn loss(&self, values: &[f64], run: &Run) -> Option<f64> {
-        [self.free, self.free + self.given]
-            .contains(&values.len())
-            .then(|| (self.form.0)(&(self.working)(values), run, &(self.seen_from)(values)).exp())
+        [self.free, self.free + self.given].contains(&values.len()).then(|| {
+            (self.form.value)(&(self.working)(values), run, &(self.seen_from)(values)).exp()
+        })
     }
 }
 
@@ -150,21 +150,21 @@ impl Curve {
 
     /// ln L of a run.
     pub fn ln_loss(&self, run: &Run) -> f64 {
-        (self.law.form.0)(&self.theta, run, &self.centre)
+        (self.law.form.value)(&self.theta, run, &self.centre)
     }
 }
 
-/// What a law may know of a run: natural logarithms.
+/// What a law may know of a run, or of eight: natural logarithms.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Run {
+pub struct Run<R = f64> {
     /// ln N.
-    pub n: f64,
+    pub n: R,
     /// ln D.
-    pub d: f64,
+    pub d: R,
     /// ln of the distinct tokens U; not above ln D.
-    pub u: f64,
+    pub u: R,
     /// ln C.
-    pub c: f64,
+    pub c: R,
 }
 
 impl Run {
@@ -209,6 +209,8 @@ impl Centre {
 #[derive(Debug, Clone)]
 pub(super) struct Runs {
     rows: Vec<Run>,
+    /// The same, eight at a time; the last are filled up.
+    eights: Vec<Run<Lanes>>,
     loss: Vec<f64>,
     log_loss: Vec<f64>,
     centre: Centre,
@@ -222,14 +224,32 @@ impl Runs {
         let count = points.len().max(1) as f64;
         let mean = |of: fn(&Point) -> f64| points.iter().map(|p| of(p).ln()).sum::<f64>() / count;
         let own = || Centre { n: mean(|p| p.params), d: mean(|p| p.tokens), c: mean(|p| p.flops) };
-        let sample = Sample::new(points);
+        let rows: Vec<Run> = points.iter().map(Run::of).collect();
+        let loss: Vec<f64> = points.iter().map(|p| p.loss).collect();
         Self {
-            rows: points.iter().map(Run::of).collect(),
+            eights: eights(&rows),
             centre: centre.unwrap_or_else(own),
-            confounded: sample.confounded(),
-            loss: sample.loss,
-            log_loss: sample.log_loss,
+            confounded: Sample::new(points).confounded(),
+            log_loss: loss.iter().map(|l| l.ln()).collect(),
+            rows,
+            loss,
         }
+    }
+
+    /// ln L of every run under a form.
+    fn ln_losses(&self, form: &Form, theta: &[f64]) -> Vec<f64> {
+        let mut out = vec![Lanes::default(); self.eights.len()];
+        (form.values)(theta, &self.eights, &self.centre, &mut out);
+        formula::flat(&out, self.rows.len())
+    }
+
+    /// The same, and its derivative in each parameter, one column each.
+    fn ln_slopes(&self, form: &Form, theta: &[f64]) -> (Vec<f64>, Vec<Vec<f64>>) {
+        let mut out = vec![Lanes::default(); self.eights.len()];
+        let mut columns = vec![out.clone(); theta.len()];
+        (form.slopes)(theta, &self.eights, &self.centre, &mut out, &mut columns);
+        let flat = |eights: &Vec<Lanes>| formula::flat(eights, self.rows.len());
+        (flat(&out), columns.iter().map(flat).collect())
     }
 
     /// A power of each run's N, D or C as seen from the centre.
@@ -280,23 +300,40 @@ const EXPONENT: (f64, f64) = (MIN_EXPONENT, MAX_EXPONENT);
 const GRID: [f64; 8] = [0.06, 0.1, 0.16, 0.25, 0.37, 0.55, 0.83, 1.25];
 
 /// ln N, ln D and ln C from the centre.
-fn size(run: &Run, centre: &Centre) -> f64 {
-    run.n - centre.n
+#[inline(always)]
+fn size<R: Real>(run: &Run<R>, centre: &Centre) -> R {
+    run.n - R::all(centre.n)
 }
 
-fn data(run: &Run, centre: &Centre) -> f64 {
-    run.d - centre.d
+#[inline(always)]
+fn data<R: Real>(run: &Run<R>, centre: &Centre) -> R {
+    run.d - R::all(centre.d)
 }
 
-fn compute_of(run: &Run, centre: &Centre) -> f64 {
-    run.c - centre.c
+#[inline(always)]
+fn compute_of<R: Real>(run: &Run<R>, centre: &Centre) -> R {
+    run.c - R::all(centre.c)
 }
 
 /// ln of a sum of exponentials.
+#[inline(always)]
 fn log_sum<T: Number, const K: usize>(terms: [T; K]) -> T {
-    let top = terms.iter().map(|t| t.value()).fold(f64::NEG_INFINITY, f64::max);
-    let sum = terms[1..].iter().fold((terms[0] - top).exp(), |sum, t| sum + (*t - top).exp());
-    sum.ln() + top
+    let mut top = terms[0].value();
+    for t in &terms[1..] {
+        top = top.if_below(t.value(), t.value(), top);
+    }
+    let mut sum = terms[0].plus(-top).exp();
+    for t in &terms[1..] {
+        sum = sum + t.plus(-top).exp();
+    }
+    sum.ln().plus(top)
+}
+
+/// Runs, eight at a time.
+fn eights(rows: &[Run]) -> Vec<Run<Lanes>> {
+    let column = |of: fn(&Run) -> f64| Lanes::of(&rows.iter().map(of).collect::<Vec<f64>>());
+    let (n, d, u, c) = (column(|r| r.n), column(|r| r.d), column(|r| r.u), column(|r| r.c));
+    (0..n.len()).map(|i| Run { n: n[i], d: d[i], u: u[i], c: c[i] }).collect()
 }
 
 /// E, A and B, none below zero, for which E + A u + B v is nearest to the losses.
@@ -365,14 +402,22 @@ mod tests {
         ];
         for (theta, centre) in places {
             let duals = Dual::parameters(&theta);
-            for run in &runs.rows {
-                let dual = (law.form.1)(&duals[..law.free], run, &centre);
-                assert!((dual.value - (law.form.0)(&theta, run, &centre)).abs() < 1e-13);
+            // Eight rows at a time say what one row says, to a few roundings.
+            let eights = Runs { centre, ..runs.clone() };
+            let (values, columns) = eights.ln_slopes(&law.form, &theta);
+            assert_eq!(values, eights.ln_losses(&law.form, &theta));
+            for (row, run) in runs.rows.iter().enumerate() {
+                let dual = (law.form.gradient)(&duals[..law.free], run, &centre);
+                assert!((values[row] - dual.value).abs() < 1e-13 * (1.0 + dual.value.abs()));
+                for (column, slope) in columns.iter().zip(dual.gradient) {
+                    assert!((column[row] - slope).abs() < 1e-11 * (1.0 + slope.abs()), "{row}");
+                }
+                assert!((dual.value - (law.form.value)(&theta, run, &centre)).abs() < 1e-13);
                 for i in 0..law.free {
                     let shifted = |h: f64| {
                         let mut moved = theta.clone();
                         moved[i] += h;
-                        (law.form.0)(&moved, run, &centre)
+                        (law.form.value)(&moved, run, &centre)
                     };
                     let slope = (shifted(1e-6) - shifted(-1e-6)) / 2e-6;
                     let got = dual.gradient[i];

@@ -8,8 +8,10 @@
 //!
 //! Working parameters: those of `chinchilla`, then ln R_D* and ln R_N*.
 
-use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{self, Centre, EXPONENT, Law, Run, Runs, Value, chinchilla, log_sum};
+use crate::fit::dual::{Number, Real};
+use crate::fit::law::{
+    self, Centre, EXPONENT, Form, Formula, Law, Run, Runs, Value, chinchilla, log_sum,
+};
 
 pub(super) static LAW: Law = Law {
     name: "repetition",
@@ -28,7 +30,7 @@ pub(super) static LAW: Law = Law {
     free: 7,
     given: 0,
     pinnable: &["E", "alpha", "beta"],
-    form: (ln_loss::<f64>, ln_loss::<Dual>),
+    form: Form::of::<Repetition, 7>(),
     report: |theta, centre| {
         let mut values = chinchilla::report(theta, centre);
         values.extend([theta[5].exp(), theta[6].exp()]);
@@ -50,21 +52,28 @@ pub(super) static LAW: Law = Law {
     rugged: false,
 };
 
-fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
-    let [e, a, b, alpha, beta] = [theta[0], theta[1], theta[2], theta[3], theta[4]];
-    let unique = run.u - centre.d;
-    let repeated = T::constant((run.d - run.u).exp_m1());
-    let data = worth(repeated, theta[5]) + unique;
-    // The size at which dL/d ln N = dL/d ln D on U tokens.
-    let optimal = (a + alpha.ln() - b - beta.ln() + beta * unique) / alpha;
-    let all = T::constant(law::size(run, centre));
-    let used = all.smaller(optimal);
-    let idle = (all - used).exp() - 1.0;
-    let size = worth(idle, theta[6]) + used;
-    log_sum([e, a - alpha * size, b - beta * data])
+struct Repetition;
+
+impl Formula<7> for Repetition {
+    #[inline(always)]
+    fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
+        let [e, a, b, alpha, beta] = [theta[0], theta[1], theta[2], theta[3], theta[4]];
+        let unique = run.u - T::Real::all(centre.d);
+        let repeats = run.d - run.u;
+        let repeated = T::of_row(repeats * repeats.relative_growth().0);
+        let data = worth(repeated, theta[5]).plus(unique);
+        // The size at which dL/d ln N = dL/d ln D on U tokens.
+        let optimal = (a + alpha.ln() - b - beta.ln() + beta.scaled(unique)) / alpha;
+        let all = T::of_row(law::size(run, centre));
+        let used = all.smaller(optimal);
+        let idle = (all - used).exp() - 1.0;
+        let size = worth(idle, theta[6]) + used;
+        log_sum([e, a - alpha * size, b - beta * data])
+    }
 }
 
 /// ln(1 + R* (1 - exp(-R/R*))): what R repetitions add.
+#[inline(always)]
 fn worth<T: Number>(repetitions: T, ln_star: T) -> T {
     let star = ln_star.exp();
     let saturated = T::constant(1.0) - (-(repetitions / star)).exp();

@@ -7,7 +7,9 @@
 //! Working parameters: ln E, the logarithms of both terms at the centre, and the exponent.
 
 use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{self, Centre, EXPONENT, GRID, Law, Run, Runs, Value, log_sum};
+use crate::fit::law::{
+    self, Centre, EXPONENT, Form, Formula, GRID, Law, Run, Runs, Value, log_sum,
+};
 use crate::units::LOSS;
 
 pub(super) static LAW: Law = Law {
@@ -26,7 +28,7 @@ pub(super) static LAW: Law = Law {
     free: 4,
     given: 0,
     pinnable: &["E", "alpha"],
-    form: (ln_loss::<f64>, ln_loss::<Dual>),
+    form: Form::of::<Shared, 4>(),
     report,
     working: |v| vec![v[0].ln(), v[1].ln(), v[2].ln(), v[3]],
     bounds: |runs| vec![runs.floor(), runs.term(), runs.term(), EXPONENT],
@@ -40,10 +42,15 @@ pub(super) static LAW: Law = Law {
     rugged: false,
 };
 
-fn ln_loss<T: Number>(theta: &[T], run: &Run, centre: &Centre) -> T {
-    let size = theta[1] - theta[3] * law::size(run, centre);
-    let data = theta[2] - theta[3] * law::data(run, centre);
-    log_sum([theta[0], size, data])
+struct Shared;
+
+impl Formula<4> for Shared {
+    #[inline(always)]
+    fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
+        let size = theta[1] - theta[3].scaled(law::size(run, centre));
+        let data = theta[2] - theta[3].scaled(law::data(run, centre));
+        log_sum([theta[0], size, data])
+    }
 }
 
 fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {
