@@ -6,7 +6,7 @@ mod common;
 use std::fs::{self, File, OpenOptions};
 use std::process::{Command, Stdio};
 
-use common::{ONE, Place, said, text};
+use common::{ONE, Place, grid, said, text};
 
 /// Sixteen runs of a law, with these words in front of every id.
 fn table(id: &str) -> String {
@@ -31,6 +31,27 @@ fn place() -> Place {
     place
 }
 
+/// [`place`] with nine cells that are trained, fitted and tuned, and a forecast that is locked.
+fn study() -> Place {
+    let place = place();
+    let nine = grid("nine", "[2e3, 5e3, 1.2e4]", "[2e4, 4e4, 8e4]")
+        .replace("batch_tokens = 2048", "batch_tokens = 512");
+    let tune = "[tune]\ncells = [{ params = 2e3, tokens = 2e4 }]\n\
+                learning_rate = { values = [0.01, 0.02, 0.04] }\n[fit]\nbootstrap = 20\nholdout = 0\n";
+    fs::write(place.path("nine.toml"), nine + tune).unwrap();
+    for args in [
+        &["run", "nine.toml", "--workers", "2"][..],
+        &["tune", "nine.toml", "--workers", "2"],
+        &["predict", "analysis/nine/fit.json", "--flops", "3e10", "--lock"],
+    ] {
+        let (code, out, err) = said(&place.command(args).output().unwrap());
+        assert_eq!(code, Some(0), "{args:?}: {out}{err}");
+    }
+    let forecasts = common::sorted(&place.path("analysis/nine/forecasts"));
+    fs::copy(&forecasts[0], place.path("forecast.json")).unwrap();
+    place
+}
+
 fn full() -> Option<File> {
     let full = OpenOptions::new().write(true).open("/dev/full").ok();
     if full.is_none() {
@@ -40,7 +61,7 @@ fn full() -> Option<File> {
 }
 
 /// Every kind of command that prints a result: text, JSON, CSV, a script, help.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 28] = [
     &["plan", "sweep.toml", "--no-probe"],
     &["plan", "sweep.toml", "--no-probe", "--json"],
     &["fit", "t.csv", "--bootstrap", "20"],
@@ -55,6 +76,18 @@ const COMMANDS: [&[&str]; 16] = [
     &["check", "results/one", "--json"],
     &["run", "sweep.toml", "--dry-run"],
     &["run", "sweep.toml", "--dry-run", "--launcher", "slurm"],
+    &["run", "nine.toml"],
+    &["tune", "nine.toml"],
+    &["tune", "nine.toml", "--json"],
+    &["tune", "nine.toml", "--dry-run"],
+    &["backtest", "t.csv", "--bootstrap", "20"],
+    &["backtest", "t.csv", "--bootstrap", "20", "--json"],
+    &["selftest", "t.csv", "--studies", "2", "--bootstrap", "20"],
+    &["selftest", "t.csv", "--studies", "2", "--bootstrap", "20", "--json"],
+    &["score", "forecast.json"],
+    &["score", "forecast.json", "--json"],
+    &["device", "check", "--compile-only", "--only", "operations"],
+    &["device", "check", "--compile-only", "--only", "operations", "--json"],
     &["--help"],
     &["--version"],
 ];
@@ -64,7 +97,7 @@ fn a_full_disk_under_standard_output_is_an_error_of_every_command() {
     if full().is_none() {
         return;
     }
-    let place = place();
+    let place = study();
     for args in COMMANDS {
         let mut command = place.command(args);
         let (code, _, err) = said(&command.stdout(full().unwrap()).output().unwrap());
@@ -98,7 +131,7 @@ fn a_full_disk_under_standard_error_ends_nothing_and_is_told_by_the_exit_code() 
 
 #[test]
 fn a_reader_that_has_gone_away_is_no_error() {
-    let place = place();
+    let place = study();
     for args in COMMANDS {
         // The read end is closed before anything is written.
         let (reader, writer) = std::io::pipe().unwrap();

@@ -3,19 +3,18 @@
 mod common;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{
-    ONE, Place, copy_all, events, flip, of_kind, outcome, signal, sorted, undisturbed, wait,
+    ONE, Place, chance, copy_all, events, flip, of_kind, outcome, own_steps, said, signal, sorted,
+    undisturbed, wait,
 };
-
-/// A number in [0, 1) that looks random.
-fn chance(n: u64) -> f64 {
-    let mixed = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) as f64 / u64::MAX as f64
-}
+use isoflop::fs::{Disk, Os, Sink};
+use isoflop::ledger::check::Kind;
 
 /// Kills a real cell at random moments until there were `most` kills.
 fn kills(most: u64) {
@@ -40,13 +39,7 @@ fn kills(most: u64) {
         let attempts = &place.attempts("one")[0];
         let last = attempts.iter().find(|a| of_kind(a, "completed").is_some()).unwrap();
         assert!(outcome(last) == want, "not the same bits after {here} kills");
-        let own = |a: &PathBuf| {
-            // Before it said that it started, an attempt has only steps of the one it goes on from.
-            let Some(started) = of_kind(a, "started") else { return 0 };
-            let taken = fs::metadata(a.join("steps.f32")).map_or(0, |m| m.len() / 8);
-            taken.saturating_sub(started["resumed"]["step"].as_u64().unwrap_or(0))
-        };
-        let taken: u64 = attempts.iter().map(own).sum();
+        let taken: u64 = attempts.iter().map(|a| own_steps(a)).sum();
         assert!(taken <= steps + 7 * here, "{taken} steps after {here} kills, {steps} are enough");
         repeated += taken - steps;
     }
@@ -277,4 +270,74 @@ fn check_verifies_all_names_what_is_damaged_and_moves_it_aside_on_request() {
     // What was moved away is trained again.
     assert!(place.run().output().unwrap().status.success());
     assert!(outcome(&place.attempts("one")[0][0]) == want);
+}
+
+/// What a process that is killed while it keeps a state leaves: named, and nothing is damaged.
+#[test]
+fn a_half_made_checkpoint_is_named_by_check_and_not_used() {
+    let place = Place::new(ONE);
+    let (want, _) = undisturbed(&place);
+    let attempt = place.attempts("one")[0][0].clone();
+    let checkpoints: Vec<PathBuf> = sorted(&attempt).into_iter().filter(|p| p.is_dir()).collect();
+    let scratch = ".manifest.json.0123456789abcdef.0123456789abcdef.tmp";
+    fs::write(checkpoints[1].join(scratch), "half").unwrap();
+    fs::rename(checkpoints[0].join("manifest.json"), checkpoints[0].join(scratch)).unwrap();
+    let (code, out, _) = said(&place.command(&["check", "sweep.toml"]).output().unwrap());
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("0 damaged, 1 recovered, 1 stray"), "{out}");
+    let half = checkpoints[0].file_name().unwrap().to_str().unwrap();
+    assert!(out.contains(&format!("{half}\n  half made")), "{out}");
+    assert!(out.contains(&format!("{scratch}\n  left by a process")), "{out}");
+    assert!(outcome(&attempt) == want);
+}
+
+/// A disk on which steps are still on their way when they are first read.
+#[derive(Debug, Default)]
+struct Late(AtomicBool);
+
+impl Disk for Late {
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Os.read(path, most)?;
+        if path.ends_with("steps.f32") && !self.0.swap(true, Ordering::Relaxed) {
+            bytes.truncate(bytes.len() / 16 * 8);
+        }
+        Ok(bytes)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        Os.list(dir)
+    }
+    fn is_dir(&self, path: &Path) -> bool {
+        Os.is_dir(path)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        Os.create_dir(dir)
+    }
+    fn create_file(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
+        Os.create_file(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Os.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Os.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        Os.sync_dir(dir)
+    }
+}
+
+/// A runner that writes, and is killed, between two looks of `check` has damaged nothing.
+#[test]
+fn a_record_that_was_read_while_it_was_written_is_read_again() {
+    let place = Place::new(ONE);
+    undisturbed(&place);
+    let results = place.path("results/one");
+    let late = Late::default();
+    let checked = isoflop::ledger::check::check(&late, &results).unwrap();
+    assert!(late.0.load(Ordering::Relaxed), "no steps were read");
+    assert_eq!(checked.findings, []);
+    // Damage that stays is damage.
+    flip(&place.attempts("one")[0][0].join("steps.f32"));
+    let checked = isoflop::ledger::check::check(&Late::default(), &results).unwrap();
+    assert!(checked.findings.iter().any(|f| f.kind == Kind::Damaged), "{checked:?}");
 }

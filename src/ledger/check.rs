@@ -182,8 +182,11 @@ fn check_attempt(
         let (checkpoints, mut found) = findings(disk, cell, &now)?;
         let live = holder != Holder::Gone && now.end().is_none();
         let damaged = found.iter().any(|f| f.kind == Kind::Damaged);
-        if damaged && live && look < LOOKS.0 {
-            std::thread::sleep(LOOKS.1);
+        // The first record was read before its holder was asked, who may have written more and be gone by now.
+        if damaged && (live || look == 1) && look < LOOKS.0 {
+            if live {
+                std::thread::sleep(LOOKS.1);
+            }
             continue;
         }
         // A line that is being written looks torn.
@@ -228,8 +231,19 @@ fn findings(
         let files = [log::LOG, log::STEPS, lease::HEARTBEAT, lease::LOCK];
         files.contains(&name.as_str()) || checkpoint::is_one(&name) && disk.is_dir(path)
     };
-    let inside = disk.list(&attempt.dir).unwrap_or_default();
-    found.extend(inside.into_iter().filter(|p| !known(p)).map(Finding::stray));
+    for path in disk.list(&attempt.dir).unwrap_or_default() {
+        if !known(&path) {
+            found.push(Finding::stray(path));
+        } else if checkpoint::is_one(&name(&path)) {
+            let strays = checkpoint::strays(disk, &path);
+            if checkpoint::is_visible(disk, &path) {
+                found.extend(strays.into_iter().map(Finding::stray));
+            } else {
+                let what = "half made, not used: its writer was killed".to_owned();
+                found.push(Finding::new(path, what, Kind::Recovered));
+            }
+        }
+    }
     Ok((count, found))
 }
 

@@ -112,6 +112,12 @@ pub(super) fn is_one(name: &str) -> bool {
     step.is_some_and(|step| step.len() == 12 && step.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// What lies in a checkpoint's directory and is no part of it.
+pub(super) fn strays(disk: &dyn Disk, dir: &Path) -> Vec<PathBuf> {
+    let own = |p: &PathBuf| p.ends_with(STATE) || p.ends_with(MANIFEST);
+    disk.list(dir).unwrap_or_default().into_iter().filter(|p| !own(p)).collect()
+}
+
 /// Twelve digits, so that names sort by step.
 fn directory(attempt: &Path, prefix: &str, step: u64) -> PathBuf {
     attempt.join(format!("{prefix}{step:012}"))
@@ -131,7 +137,8 @@ fn write(
     disk.write_atomic(&dir.join(MANIFEST), seal(&manifest).as_bytes())
 }
 
-fn is_visible(disk: &dyn Disk, dir: &Path) -> bool {
+/// Whether a checkpoint has its manifest; without one it is half made.
+pub(super) fn is_visible(disk: &dyn Disk, dir: &Path) -> bool {
     disk.list(dir).is_ok_and(|files| files.iter().any(|f| f.ends_with(MANIFEST)))
 }
 

@@ -125,7 +125,9 @@ pub(crate) type Said = (Vec<u8>, Vec<Value>, String, Value);
 pub(crate) fn outcome(attempt: &Path) -> Said {
     let evals = events(attempt).into_iter().filter(|e| e["kind"] == "eval").collect();
     let loss = of_kind(attempt, "completed").expect("completed")["loss"].to_string();
-    let last = sorted(attempt).into_iter().rfind(|p| p.is_dir()).expect("checkpoints");
+    let is_checkpoint =
+        |p: &PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("checkpoint-"));
+    let last = sorted(attempt).into_iter().rfind(is_checkpoint).expect("checkpoints");
     let manifest: Value =
         serde_json::from_slice(&fs::read(last.join("manifest.json")).unwrap()).unwrap();
     (fs::read(attempt.join("steps.f32")).unwrap(), evals, loss, manifest["sha256"].clone())
@@ -137,6 +139,40 @@ pub(crate) fn undisturbed(place: &Place) -> (Said, Duration) {
     assert!(place.run().output().unwrap().status.success());
     let life = begin.elapsed();
     (outcome(&place.attempts("one")[0][0]), life)
+}
+
+/// Steps that an attempt took itself. Before it said that it started, it has only steps of the one it goes on from.
+pub(crate) fn own_steps(attempt: &Path) -> u64 {
+    let Some(started) = of_kind(attempt, "started") else { return 0 };
+    let taken = fs::metadata(attempt.join("steps.f32")).map_or(0, |m| m.len() / 8);
+    taken.saturating_sub(started["resumed"]["step"].as_u64().unwrap_or(0))
+}
+
+/// A number in [0, 1) that looks random: SplitMix64 (Steele et al. 2014).
+pub(crate) fn chance(n: u64) -> f64 {
+    let z = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Draws of [`chance`], one after the other.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed << 32)
+    }
+
+    pub(crate) fn next(&mut self) -> f64 {
+        self.0 += 1;
+        chance(self.0)
+    }
+
+    /// A time up to `most`.
+    pub(crate) fn within(&mut self, most: Duration) -> Duration {
+        most.mul_f64(self.next())
+    }
 }
 
 /// Sends a signal by its name.
