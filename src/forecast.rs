@@ -13,11 +13,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::exit;
 use crate::fit::{self, Analysis, Code, Warning};
-use crate::plan::{Cell, hex};
+use crate::plan::{Cell, hex, possible};
 use crate::predict::{
     Estimate, FormShare, LawLoss, MethodLoss, PredictError, Repetition, at_flops, by_law,
     by_method, chosen, repeating,
 };
+use crate::sound::{Refused, above, level, not_negative};
 
 /// Version of the file. Raised when a field changes its meaning.
 pub const FORECAST_VERSION: u32 = 2;
@@ -278,7 +279,33 @@ impl Forecast {
             let own = &forecast.cell.id;
             return Err(damaged(format!("its cell is called {own}, its recipe makes it {id}")));
         }
+        forecast.check().map_err(damaged)?;
         Ok(forecast)
+    }
+
+    /// Numbers that [`lock`] cannot have made.
+    fn check(&self) -> Refused {
+        possible(&self.cell)?;
+        let cell = &self.cell;
+        let (params, tokens) = (cell.params(), cell.recipe.tokens() as f64);
+        for (name, said, is) in [
+            ("params", self.params, params),
+            ("tokens", self.tokens, tokens),
+            ("flops", self.flops, cell.recipe.flops()),
+            ("tokens_per_param", self.tokens_per_param, tokens / params),
+        ] {
+            if (said / is - 1.0).abs() > 1e-9 {
+                return Err(format!("{name} is {said}, its cell has {is}"));
+            }
+        }
+        level("level", self.level)?;
+        not_negative("sd", self.sd)?;
+        above("loss", self.loss.lo)?;
+        self.loss.check("loss")?;
+        self.optimum.params.check("optimum.params")?;
+        self.optimum.tokens.check("optimum.tokens")?;
+        self.methods.iter().try_for_each(|m| m.loss.check(&m.method))?;
+        self.laws.iter().try_for_each(|l| above(&l.law, l.loss))
     }
 
     /// The file.

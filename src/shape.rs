@@ -30,6 +30,9 @@ pub struct Shape {
     pub tied: bool,
 }
 
+/// Weights of one kind, or products in attention, that no model has.
+const MOST_WEIGHTS: f64 = 1e17;
+
 /// Training FLOPs of one token, itemised: forward and backward, backward counted as twice forward
 /// (Hoffmann et al. 2022, appendix F) [FLOP/token].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -92,6 +95,17 @@ impl Shape {
         }
         let miss = |i: usize| (shape(i).counts().matmul / params).ln().abs();
         if miss(below) <= miss(above) { shape(below) } else { shape(above) }
+    }
+
+    /// Whether there is such a model, and one whose counts are whole numbers of 64 bits.
+    pub fn is_possible(&self) -> bool {
+        let Self { vocab, context, width, layers, heads, ff, .. } = *self;
+        let product = |of: &[usize]| of.iter().map(|v| *v as f64).product::<f64>();
+        let all = [vocab, context, width, layers, heads, ff];
+        let largest = [&[layers, width, width][..], &[layers, width, ff], &[layers, context, width]];
+        all.iter().all(|v| *v > 0)
+            && width.is_multiple_of(heads)
+            && largest.into_iter().chain([&[vocab, width][..]]).all(|of| product(of) < MOST_WEIGHTS)
     }
 
     /// Width of one attention head.

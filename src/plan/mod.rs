@@ -11,7 +11,7 @@ mod verify;
 mod warn;
 
 pub use cell::{Cell, Horizon, Recipe, hex, short};
-pub use verify::verify;
+pub use verify::{FILE, SEAL, possible, read, sealed, verify};
 
 use crate::shape::Shape;
 use crate::spec::{Grid, Rule, Schedule, Source, Spec};
