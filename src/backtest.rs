@@ -202,7 +202,9 @@ impl Backtest {
         let by_epochs = self.by_epochs.iter().map(|r| ("by_epochs", &r.quality));
         for (name, q) in by_reach.chain(by_epochs).chain(self.all.iter().map(|q| ("all", q))) {
             share(&format!("{name}: coverage"), q.coverage)?;
-            for (of, value) in [("rms", q.rms), ("median", q.median), ("interval_score", q.interval_score)] {
+            for (of, value) in
+                [("rms", q.rms), ("median", q.median), ("interval_score", q.interval_score)]
+            {
                 not_negative(&format!("{name}: {of}"), value)?;
             }
         }

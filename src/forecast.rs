@@ -571,8 +571,17 @@ pub(crate) mod tests {
         let other = sealed(&|v| v["cell"]["recipe"]["steps"] = json!(1));
         assert!(matches!(other, Err(ForecastError::Damaged(_))), "{other:?}");
         assert_eq!(sealed(&|v| v["version"] = json!(9)), Err(ForecastError::Newer(9)));
+        // Numbers that no lock makes: outside its own interval, of another run, of no run at all.
+        for (field, number) in [("loss", 2.4), ("loss", -2.0)] {
+            let odd = sealed(&|v| v[field]["value"] = json!(number));
+            assert!(matches!(odd, Err(ForecastError::Damaged(_))), "{odd:?}");
+        }
+        for (field, number) in [("params", 1.0), ("tokens", 1.0), ("level", 1.5), ("sd", -1.0)] {
+            let odd = sealed(&|v| v[field] = json!(number));
+            assert!(matches!(odd, Err(ForecastError::Damaged(_))), "{field}: {odd:?}");
+        }
         // An edit with a hash of its own is another forecast, and no attempt names it.
-        let better = sealed(&|v| v["loss"]["value"] = json!(2.4)).unwrap();
+        let better = sealed(&|v| v["loss"]["value"] = json!(2.05)).unwrap();
         let first = forecast().sha256;
         assert!(forecast().precedes(&[(1, Some(&first))]).is_ok());
         let error = better.precedes(&[(1, Some(&first))]).unwrap_err();

@@ -102,7 +102,8 @@ impl Shape {
         let Self { vocab, context, width, layers, heads, ff, .. } = *self;
         let product = |of: &[usize]| of.iter().map(|v| *v as f64).product::<f64>();
         let all = [vocab, context, width, layers, heads, ff];
-        let largest = [&[layers, width, width][..], &[layers, width, ff], &[layers, context, width]];
+        let largest =
+            [&[layers, width, width][..], &[layers, width, ff], &[layers, context, width]];
         all.iter().all(|v| *v > 0)
             && width.is_multiple_of(heads)
             && largest.into_iter().chain([&[vocab, width][..]]).all(|of| product(of) < MOST_WEIGHTS)
@@ -175,6 +176,23 @@ const MAX_WIDTH_STEPS: usize = 1 << 16;
 mod tests {
     use super::*;
     use crate::spec::ModelSpec;
+
+    #[test]
+    fn a_shape_whose_counts_would_wrap_is_none() {
+        let rule = ModelSpec::default();
+        let sound = Shape::of_width(64, 256, &rule);
+        assert!(sound.is_possible());
+        for shape in [
+            Shape { width: 1 << 40, ..sound },
+            Shape { ff: usize::MAX, ..sound },
+            Shape { context: 1 << 60, ..sound },
+            Shape { heads: 0, ..sound },
+            Shape { heads: 3, ..sound },
+            Shape { layers: 0, ..sound },
+        ] {
+            assert!(!shape.is_possible(), "{shape:?}");
+        }
+    }
 
     /// By hand, for width 32, 3 layers, ff 88, V 256, T 128:
     /// block 4*32^2 + 3*32*88 = 12 544; three of them 37 632; head 8 192; gains 3*64 + 32 = 224.

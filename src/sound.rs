@@ -61,7 +61,9 @@ mod tests {
     fn a_number_out_of_range_is_refused_by_its_place() {
         let nan = f64::NAN;
         assert!(above("x", 1e-300).is_ok() && not_negative("x", 0.0).is_ok());
-        assert!(share("x", 1.0).is_ok() && level("x", 0.9).is_ok() && ordered("x", [1.0; 2]).is_ok());
+        assert!(
+            share("x", 1.0).is_ok() && level("x", 0.9).is_ok() && ordered("x", [1.0; 2]).is_ok()
+        );
         for refused in [
             above("x", 0.0),
             above("x", f64::INFINITY),

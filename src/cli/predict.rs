@@ -213,7 +213,9 @@ pub(super) fn read(path: &Path) -> Result<Analysis, Failure> {
     Ok(Analysis::read(&json).map_err(|e| {
         let hint = match e {
             ReadError::Newer => "update isoflop, or fit again",
-            ReadError::Syntax(_) | ReadError::Value(_) => "`isoflop fit` writes one under analysis/",
+            ReadError::Syntax(_) | ReadError::Value(_) => {
+                "`isoflop fit` writes one under analysis/"
+            }
         };
         InputError::new(format!("`{}` {e}", path.display()), hint)
     })?)

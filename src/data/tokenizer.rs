@@ -120,7 +120,9 @@ fn pieces(text: &str) -> impl Iterator<Item = Result<&str, InputError>> {
             if at > MAX_STRETCH {
                 rest = "";
                 return Some(Err(InputError::new(
-                    format!("the text has a stretch of more than {MAX_STRETCH} bytes without a space between words"),
+                    format!(
+                        "the text has a stretch of more than {MAX_STRETCH} bytes without a space between words"
+                    ),
                     "BPE looks at a word as a whole: break the line, or use tokenizer = \"bytes\"",
                 )));
             }
@@ -255,7 +257,8 @@ mod tests {
 
     /// Text whose spaces, apostrophes and letters meet in every way, longer than several pieces.
     fn mixed() -> String {
-        let parts = ["a", " ", "  ", "\n", "'s", "é", "12", "\u{3000}", "-", "\t ", "語", END, " x"];
+        let parts =
+            ["a", " ", "  ", "\n", "'s", "é", "12", "\u{3000}", "-", "\t ", "語", END, " x"];
         let stream = crate::random::Stream::new(1, "mixed");
         (0..60_000).map(|n| parts[stream.below(n, parts.len() as u64) as usize]).collect()
     }

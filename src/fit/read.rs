@@ -98,3 +98,39 @@ fn fit(place: &str, f: &Fit) -> Refused {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const FIT: &str = include_str!("../../tests/corpus/fit/surface.json");
+
+    #[test]
+    fn a_number_that_no_fit_has_is_refused_by_its_place() {
+        assert!(Analysis::read(FIT.as_bytes()).is_ok());
+        for (place, number, name) in [
+            ("/points/3/loss", json!(-1.0), "points[3].loss"),
+            ("/points/0/flops", json!(0.0), "points[0].flops"),
+            ("/fits/0/level", json!(1.0), "fits[0].level"),
+            ("/fits/1/intervals/E", json!([2.0, 1.0]), "fits[1].intervals.E"),
+            ("/fits/0/residual_sd", json!(-0.1), "fits[0].residual_sd"),
+            ("/fits/0/params/alpha", json!(-0.3), "fits[0].params: alpha"),
+            ("/fits/0/draws/surfaces/5/A", json!(-1.0), "fits[0].draws: A"),
+            ("/averaging/forms/0/weight", json!(1.5), "averaging.forms[0].weight"),
+            ("/averaging/discrepancy", json!(-1.0), "averaging.discrepancy"),
+        ] {
+            let mut fit: Value = serde_json::from_str(FIT).unwrap();
+            *fit.pointer_mut(place).unwrap() = number;
+            let refused = Analysis::read(&serde_json::to_vec(&fit).unwrap()).unwrap_err();
+            assert!(
+                matches!(&refused, ReadError::Value(why) if why.starts_with(name)),
+                "{refused}"
+            );
+        }
+        let newer = FIT.replacen("\"version\":3", "\"version\":99", 1);
+        assert_eq!(Analysis::read(newer.as_bytes()), Err(ReadError::Newer));
+        assert!(matches!(Analysis::read(b"{}"), Err(ReadError::Syntax(_))));
+    }
+}
