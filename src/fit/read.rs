@@ -42,6 +42,9 @@ impl Analysis {
         for (name, points) in [("points", &self.points), ("repeated", &self.repeated)] {
             points.iter().enumerate().try_for_each(|(i, p)| run(&format!("{name}[{i}]"), p))?;
         }
+        if self.points.is_empty() && !(self.fits.is_empty() && self.laws.is_empty()) {
+            return Err("points is empty, and there are fits".to_owned());
+        }
         if let Compute::Attention { k, q, .. } = self.compute {
             not_negative("compute.k", k)?;
             not_negative("compute.q", q)?;

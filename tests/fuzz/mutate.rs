@@ -13,22 +13,22 @@ const MUTANTS: u64 = 4000;
 /// Failures of one target that are told.
 const TOLD: usize = 5;
 
-/// Every target, and what one of its mutants costs beside one of a run log.
+/// Every target, and what one of its mutants costs beside one of a sweep file.
 pub(crate) const TARGETS: [(&str, u64); 19] = [
-    ("backtest", 1),
-    ("fit", 20),
-    ("forecast", 1),
-    ("forecast, sealed", 1),
-    ("log", 1),
-    ("log, sealed", 1),
-    ("manifest", 1),
-    ("manifest, sealed", 1),
+    ("backtest", 2),
+    ("fit", 40),
+    ("forecast", 2),
+    ("forecast, sealed", 2),
+    ("log", 4),
+    ("log, sealed", 4),
+    ("manifest", 8),
+    ("manifest, sealed", 8),
     ("plan", 4),
     ("plan, named", 8),
-    ("price", 1),
-    ("runner", 4),
-    ("state", 10),
-    ("steps", 2),
+    ("price", 4),
+    ("runner", 20),
+    ("state", 20),
+    ("steps", 8),
     ("sweep", 1),
     ("table", 4),
     ("text", 20),
