@@ -24,6 +24,7 @@ use crate::fit::{self, Compute, FitError, Options, Pins, analyse};
 use crate::plan::hex;
 use crate::points::{self, Point, Table};
 use crate::predict::{Estimate, MeanLoss};
+use crate::sound::{Refused, above, level, not_negative, share};
 use crate::units::flops;
 
 /// Shares of the runs, by compute, that the cuts keep.
@@ -184,6 +185,41 @@ pub const LEGEND: &str = "inside: intervals that hold the measured loss; errors 
                           independent trials.";
 
 impl Backtest {
+    /// Reads a backtest.json.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it: not JSON of that form, or a number that no backtest has.
+    pub fn read(json: &[u8]) -> Result<Self, String> {
+        let backtest: Self = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        backtest.check()?;
+        Ok(backtest)
+    }
+
+    fn check(&self) -> Refused {
+        level("level", self.level)?;
+        let by_reach = self.by_reach.iter().map(|r| ("by_reach", &r.quality));
+        let by_epochs = self.by_epochs.iter().map(|r| ("by_epochs", &r.quality));
+        for (name, q) in by_reach.chain(by_epochs).chain(self.all.iter().map(|q| ("all", q))) {
+            share(&format!("{name}: coverage"), q.coverage)?;
+            for (of, value) in
+                [("rms", q.rms), ("median", q.median), ("interval_score", q.interval_score)]
+            {
+                not_negative(&format!("{name}: {of}"), value)?;
+            }
+        }
+        self.size_coverage.iter().try_for_each(|s| share("size_coverage", *s))?;
+        for (i, run) in self.runs.iter().enumerate() {
+            above(&format!("runs[{i}].measured"), run.measured)?;
+            run.predicted.check(&format!("runs[{i}].predicted"))?;
+        }
+        for (i, size) in self.sizes.iter().enumerate() {
+            above(&format!("sizes[{i}].measured"), size.measured)?;
+            size.predicted.check(&format!("sizes[{i}].predicted"))?;
+        }
+        Ok(())
+    }
+
     /// Whether it is of these runs, with these parameters pinned.
     pub fn is_of(&self, points: &[Point], pins: &Pins) -> bool {
         self.pins == *pins && self.runs_sha256 == fingerprint(points)

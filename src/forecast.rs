@@ -13,11 +13,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::exit;
 use crate::fit::{self, Analysis, Code, Warning};
-use crate::plan::{Cell, hex};
+use crate::plan::{Cell, hex, possible};
 use crate::predict::{
     Estimate, FormShare, LawLoss, MethodLoss, PredictError, Repetition, at_flops, by_law,
     by_method, chosen, repeating,
 };
+use crate::sound::{Refused, above, level, not_negative};
 
 /// Version of the file. Raised when a field changes its meaning.
 pub const FORECAST_VERSION: u32 = 2;
@@ -278,7 +279,33 @@ impl Forecast {
             let own = &forecast.cell.id;
             return Err(damaged(format!("its cell is called {own}, its recipe makes it {id}")));
         }
+        forecast.check().map_err(damaged)?;
         Ok(forecast)
+    }
+
+    /// Numbers that [`lock`] cannot have made.
+    fn check(&self) -> Refused {
+        possible(&self.cell)?;
+        let cell = &self.cell;
+        let (params, tokens) = (cell.params(), cell.recipe.tokens() as f64);
+        for (name, said, is) in [
+            ("params", self.params, params),
+            ("tokens", self.tokens, tokens),
+            ("flops", self.flops, cell.recipe.flops()),
+            ("tokens_per_param", self.tokens_per_param, tokens / params),
+        ] {
+            if (said / is - 1.0).abs() > 1e-9 {
+                return Err(format!("{name} is {said}, its cell has {is}"));
+            }
+        }
+        level("level", self.level)?;
+        not_negative("sd", self.sd)?;
+        above("loss", self.loss.lo)?;
+        self.loss.check("loss")?;
+        self.optimum.params.check("optimum.params")?;
+        self.optimum.tokens.check("optimum.tokens")?;
+        self.methods.iter().try_for_each(|m| m.loss.check(&m.method))?;
+        self.laws.iter().try_for_each(|l| above(&l.law, l.loss))
     }
 
     /// The file.
@@ -544,8 +571,17 @@ pub(crate) mod tests {
         let other = sealed(&|v| v["cell"]["recipe"]["steps"] = json!(1));
         assert!(matches!(other, Err(ForecastError::Damaged(_))), "{other:?}");
         assert_eq!(sealed(&|v| v["version"] = json!(9)), Err(ForecastError::Newer(9)));
+        // Numbers that no lock makes: outside its own interval, of another run, of no run at all.
+        for (field, number) in [("loss", 2.4), ("loss", -2.0)] {
+            let odd = sealed(&|v| v[field]["value"] = json!(number));
+            assert!(matches!(odd, Err(ForecastError::Damaged(_))), "{odd:?}");
+        }
+        for (field, number) in [("params", 1.0), ("tokens", 1.0), ("level", 1.5), ("sd", -1.0)] {
+            let odd = sealed(&|v| v[field] = json!(number));
+            assert!(matches!(odd, Err(ForecastError::Damaged(_))), "{field}: {odd:?}");
+        }
         // An edit with a hash of its own is another forecast, and no attempt names it.
-        let better = sealed(&|v| v["loss"]["value"] = json!(2.4)).unwrap();
+        let better = sealed(&|v| v["loss"]["value"] = json!(2.05)).unwrap();
         let first = forecast().sha256;
         assert!(forecast().precedes(&[(1, Some(&first))]).is_ok());
         let error = better.precedes(&[(1, Some(&first))]).unwrap_err();

@@ -41,6 +41,7 @@ pub mod random;
 pub mod report;
 pub mod selftest;
 pub mod shape;
+mod sound;
 pub mod spec;
 pub mod terminal;
 pub mod train;

@@ -30,6 +30,9 @@ pub struct Shape {
     pub tied: bool,
 }
 
+/// Weights of one kind, or products in attention, that no model has.
+const MOST_WEIGHTS: f64 = 1e17;
+
 /// Training FLOPs of one token, itemised: forward and backward, backward counted as twice forward
 /// (Hoffmann et al. 2022, appendix F) [FLOP/token].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -92,6 +95,18 @@ impl Shape {
         }
         let miss = |i: usize| (shape(i).counts().matmul / params).ln().abs();
         if miss(below) <= miss(above) { shape(below) } else { shape(above) }
+    }
+
+    /// Whether there is such a model, and one whose counts are whole numbers of 64 bits.
+    pub fn is_possible(&self) -> bool {
+        let Self { vocab, context, width, layers, heads, ff, .. } = *self;
+        let product = |of: &[usize]| of.iter().map(|v| *v as f64).product::<f64>();
+        let all = [vocab, context, width, layers, heads, ff];
+        let largest =
+            [&[layers, width, width][..], &[layers, width, ff], &[layers, context, width]];
+        all.iter().all(|v| *v > 0)
+            && width.is_multiple_of(heads)
+            && largest.into_iter().chain([&[vocab, width][..]]).all(|of| product(of) < MOST_WEIGHTS)
     }
 
     /// Width of one attention head.
@@ -161,6 +176,23 @@ const MAX_WIDTH_STEPS: usize = 1 << 16;
 mod tests {
     use super::*;
     use crate::spec::ModelSpec;
+
+    #[test]
+    fn a_shape_whose_counts_would_wrap_is_none() {
+        let rule = ModelSpec::default();
+        let sound = Shape::of_width(64, 256, &rule);
+        assert!(sound.is_possible());
+        for shape in [
+            Shape { width: 1 << 40, ..sound },
+            Shape { ff: usize::MAX, ..sound },
+            Shape { context: 1 << 60, ..sound },
+            Shape { heads: 0, ..sound },
+            Shape { heads: 3, ..sound },
+            Shape { layers: 0, ..sound },
+        ] {
+            assert!(!shape.is_possible(), "{shape:?}");
+        }
+    }
 
     /// By hand, for width 32, 3 layers, ff 88, V 256, T 128:
     /// block 4*32^2 + 3*32*88 = 12 544; three of them 37 632; head 8 192; gains 3*64 + 32 = 224.

@@ -100,3 +100,28 @@ fn a_directory_that_only_looks_like_an_attempt_is_none() {
     let again = place.run().arg("--train-only").output().unwrap();
     assert!(again.status.success(), "{}", common::text(&again.stderr));
 }
+
+/// The library that trains BPE holds some hundred bytes for each byte of what it is given at once.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_line_of_megabytes_takes_bpe_no_more_memory_than_many_lines() {
+    let source = r#"source = { files = { paths = ["line.txt", "lines.txt"] } }
+tokenizer = { bpe = { vocab = 512 } }"#;
+    let graph = "source = { graph-walk = { nodes = 16, degree = 4, skew = 0.0 } }";
+    let place = Place::new(&ONE.replace(graph, source));
+    fs::write(place.path("line.txt"), "the whale rolled on ".repeat(200_000)).unwrap();
+    fs::write(place.path("lines.txt"), "and the sea rolled on\n".repeat(5_000)).unwrap();
+    let plan = |limit: &str| {
+        let isoflop = env!("CARGO_BIN_EXE_isoflop");
+        let script = format!("ulimit -v {limit}; exec '{isoflop}' plan sweep.toml --no-probe");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]).current_dir(place.path("."));
+        // A thread has a stack and an arena of its own.
+        said(&shell.env("RAYON_NUM_THREADS", "1").output().unwrap())
+    };
+    let (code, out, err) = plan("300000");
+    assert!(code == Some(0) && out.contains("1 cells"), "{out}{err}");
+    fs::write(place.path("lines.txt"), "").unwrap();
+    let (code, _, err) = plan("300000");
+    assert!(code == Some(2) && err.contains("is one document"), "{err}");
+}

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Left to right. `error`, `terminal`, `units`, `random` and `points` know nothing of the rest.
-const ORDER: [&str; 32] = [
+/// Left to right. `error`, `terminal`, `units`, `sound`, `random` and `points` know nothing of the rest.
+const ORDER: [&str; 33] = [
     "error",
     "terminal",
     "units",
+    "sound",
     "random",
     "points",
     "covariates",

@@ -289,9 +289,9 @@ pub(super) fn write(
 ) -> Result<(), Failure> {
     let json = serde_json::to_vec(analysis).expect("a fit has no map with other keys than text");
     // A NaN is written as null, which no reader takes for a number.
-    if let Err(e) = serde_json::from_slice::<Analysis>(&json) {
+    if let Err(e) = Analysis::read(&json) {
         return Err(InputError::new(
-            format!("a number of the fit is not finite, so it is not written: {e}"),
+            format!("the fit is not written, since it could not be read again: it {e}"),
             "look at the columns that were read and at the units of their numbers",
         )
         .into());

@@ -48,7 +48,7 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
 /// The last backtest of these runs with these pins, if there is one.
 pub(super) fn stored(dir: &Path, points: &[Point], pins: &Pins) -> Option<Backtest> {
     let json = read_file(&dir.join(FILE), MAX).ok()?;
-    serde_json::from_slice(&json).ok().filter(|b: &Backtest| b.is_of(points, pins))
+    Backtest::read(&json).ok().filter(|b| b.is_of(points, pins))
 }
 
 /// Makes the backtest of a study where there is none of its runs. Too few runs for one are no failure.

@@ -1,5 +1,8 @@
 //! `isoflop plan`: the whole study before it runs.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::study::Study;
@@ -8,8 +11,10 @@ use crate::device::{self, Wanted};
 use crate::error::{InputError, exit};
 use crate::exec::local::Job;
 use crate::exec::probe::{self, Ask, Found};
-use crate::ledger::Ledger;
-use crate::plan::cost::{Left, Room};
+use crate::fs::Os;
+use crate::ledger::checkpoint::has_fork;
+use crate::ledger::{Ledger, State};
+use crate::plan::cost::{Clock, Left, Room};
 use crate::plan::fit_in::{self, Proposal};
 use crate::plan::{Cell, Plan};
 use crate::points::Counts;
@@ -99,7 +104,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
     let found = (!args.no_probe).then(|| probe::price(job, &all, ask, &|| false)).flatten();
     let workers = found.as_ref().map_or(job.workers, |f| f.price.workers);
     let ledger = Ledger::read(job.results, cells)?;
-    let left = found.as_ref().map(|f| f.price_of(job, &left(cells, &ledger)));
+    let left = found.as_ref().map(|f| f.price_of(job, &left(&ledger)));
     let proposal = match (args.fit_in, &found) {
         (None, _) => None,
         (Some(target), Some(found)) => Some(fit(job, found, &ledger, target)),
@@ -113,8 +118,10 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
         }
     };
     let whole = found.as_ref().map(|f| &f.price);
+    let places: HashMap<&str, usize> =
+        cells.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
     let seconds = |cell: &Cell| {
-        let at = cells.iter().position(|c| c.id == cell.id)?;
+        let at = *places.get(cell.id.as_str())?;
         whole.map(|price| price.cells[at])
     };
     let usd = args.usd_per_hour;
@@ -189,20 +196,30 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
 }
 
 /// What is left of cells that are to be trained.
-fn left<'a>(cells: &'a [Cell], ledger: &Ledger) -> Vec<Left<'a>> {
-    let todo: Vec<&Cell> = cells.iter().filter(|c| !ended(c, ledger)).collect();
+fn left(ledger: &Ledger) -> Vec<Left<'_>> {
+    let todo: Vec<&Cell> =
+        ledger.cells.iter().filter(|(_, s)| s.is_open()).map(|(c, _)| c).collect();
     super::price::left(&todo, Some(ledger))
 }
 
-/// Whether a planned cell would not be trained any more.
-fn ended(cell: &Cell, ledger: &Ledger) -> bool {
-    ledger.cells.iter().any(|(c, s)| c.id == cell.id && !s.is_open())
-}
-
-/// What to leave out.
+/// What to leave out. The ledger is that of the planned cells, in their order.
 fn fit(job: Job<'_>, found: &Found, ledger: &Ledger, target: f64) -> Proposal {
-    let seconds = |cells: &[Cell]| found.price_of(job, &left(cells, ledger)).seconds;
-    fit_in::propose(job.planned, &|cell| ended(cell, ledger), &seconds, target)
+    let kept = ledger.cells.iter().map(|(_, state)| match state {
+        State::Missing { step, .. } => Some(*step),
+        state => state.is_open().then_some(0),
+    });
+    let clock = Clock::new(&found.probe, job.planned, kept.collect(), job.eval_times);
+    let known: RefCell<HashMap<(usize, usize), bool>> = RefCell::default();
+    let forked = |trunk: usize, cell: usize| match &ledger.cells[trunk].1 {
+        State::Completed { dir, .. } => *known
+            .borrow_mut()
+            .entry((trunk, cell))
+            .or_insert_with(|| has_fork(&Os, dir, job.planned[cell].recipe.stable_steps())),
+        _ => false,
+    };
+    let turns = |part: &[usize], trunks: &[Option<usize>]| clock.turns(part, trunks, &forked);
+    let done: Vec<bool> = ledger.cells.iter().map(|(_, state)| !state.is_open()).collect();
+    fit_in::propose(job.planned, &done, &turns, found.price.workers, target)
 }
 
 /// A proposal as a person reads it.

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Failure, answer, args::PredictArgs, print, print_json};
-use crate::error::{InputError, exit};
-use crate::fit::{Analysis, FIT_VERSION, Pins};
+use crate::error::InputError;
+use crate::fit::{Analysis, Pins, ReadError};
 use crate::fs::read_file;
 use crate::predict::hardware::{self, Hardware};
 use crate::predict::{
@@ -210,15 +210,13 @@ pub(super) const MAX_FIT: u64 = 1 << 30;
 /// Reads a fit.json.
 pub(super) fn read(path: &Path) -> Result<Analysis, Failure> {
     let json = read_file(path, MAX_FIT)?;
-    let analysis: Analysis = serde_json::from_slice(&json).map_err(|e| {
-        let message = format!("`{}` is not a fit.json: {e}", path.display());
-        InputError::new(message, "`isoflop fit` writes one under analysis/")
-    })?;
-    if analysis.version > FIT_VERSION {
-        let message = format!("`{}` was written by a newer isoflop", path.display());
-        return Err(InputError::new(message, "update isoflop, or fit again")
-            .with_code(exit::INPUT)
-            .into());
-    }
-    Ok(analysis)
+    Ok(Analysis::read(&json).map_err(|e| {
+        let hint = match e {
+            ReadError::Newer => "update isoflop, or fit again",
+            ReadError::Syntax(_) | ReadError::Value(_) => {
+                "`isoflop fit` writes one under analysis/"
+            }
+        };
+        InputError::new(format!("`{}` {e}", path.display()), hint)
+    })?)
 }

@@ -1,5 +1,7 @@
 //! Tables for the terminal.
 
+use std::collections::HashMap;
+
 pub(super) use super::layout::table;
 use super::layout::wrapped;
 use crate::fit::{Analysis, Fit, Opinion, SensitivityRow, SizeNoise};
@@ -23,15 +25,20 @@ pub(super) fn plan(
     usd: Option<&dyn Fn(f64) -> f64>,
 ) -> String {
     let mut cells: Vec<&Cell> = cells.iter().collect();
-    cells.sort_by(|l, r| {
+    // Cells that differ by their seeds alone stand together.
+    let by = |l: &Cell, r: &Cell| {
         let key = |c: &Cell| c.budget.unwrap_or_else(|| c.recipe.flops());
         key(l).total_cmp(&key(r)).then(l.params().total_cmp(&r.params()))
-    });
+    };
+    cells.sort_by(|l, r| by(l, r));
     let mut groups: Vec<(&Cell, Recipe, usize)> = Vec::new();
     for cell in cells {
         let unseeded = Recipe { init_seed: 0, order_seed: None, ..cell.recipe.clone() };
+        let near = |(c, ..): &&mut (&Cell, Recipe, usize)| by(c, cell).is_eq();
         match groups
             .iter_mut()
+            .rev()
+            .take_while(near)
             .find(|(c, recipe, _)| c.budget == cell.budget && *recipe == unseeded)
         {
             Some((.., seeds)) => *seeds += 1,
@@ -113,10 +120,13 @@ pub(super) fn ledger(ledger: &Ledger) -> String {
         key(l).total_cmp(&key(r)).then(l.params().total_cmp(&r.params()))
     });
     // The best loss of each budget is what an IsoFLOP study looks for.
-    let best = |budget: Option<f64>| {
-        let losses = ledger.cells.iter().filter(|(c, _)| c.budget == budget && budget.is_some());
-        losses.filter_map(|(_, s)| loss(s)).fold(f64::INFINITY, f64::min)
-    };
+    let mut best: HashMap<u64, f64> = HashMap::new();
+    for (cell, state) in &ledger.cells {
+        if let (Some(budget), Some(loss)) = (cell.budget, loss(state)) {
+            let least = best.entry(budget.to_bits()).or_insert(loss);
+            *least = least.min(loss);
+        }
+    }
     let bits = |loss: f64| {
         ledger.truth.bytes_per_token.map_or_else(
             || "-".to_owned(),
@@ -126,7 +136,9 @@ pub(super) fn ledger(ledger: &Ledger) -> String {
     let rows = cells.iter().map(|(cell, state)| {
         let d = cell.recipe.tokens() as f64;
         let measured = loss(state);
-        let mark = measured.is_some_and(|l| l == best(cell.budget));
+        let mark = cell
+            .budget
+            .is_some_and(|b| measured.is_some() && best.get(&b.to_bits()).copied() == measured);
         let (seconds, rate) = match state {
             State::Completed { seconds, tokens_per_second, .. } => {
                 (duration(*seconds), count(*tokens_per_second))

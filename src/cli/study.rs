@@ -13,14 +13,11 @@ use crate::ledger::check::EARLIER;
 use crate::ledger::hold::Hold;
 use crate::ledger::lease::{self, Watched};
 use crate::ledger::{self, Ledger, State, cell_dir};
-use crate::plan::{self, Cell, Plan, hex, short};
+pub(super) use crate::plan::FILE as PLAN;
+use crate::plan::{self, Cell, Plan, SEAL, hex, sealed, short};
 use crate::spec::{MAX_FILE, Source, Spec};
 use crate::terminal::note;
 
-/// Where a sweep's plan is kept in its results directory.
-pub(super) const PLAN: &str = "plan.json";
-/// The SHA-256 of the plan, as `sha256sum` writes it; plans of older versions have none.
-const SEAL: &str = "plan.json.sha256";
 /// Longest plan that is read [bytes]: ten thousand cells take a fifth of it.
 const MAX_PLAN: u64 = 64 << 20;
 /// Where a sweep's file is kept in its results directory.
@@ -149,24 +146,13 @@ pub(super) fn planned(dir: &Path) -> Result<Vec<Cell>, Failure> {
         let message = format!("`{}` is not as it was written: {why}", plan.display());
         InputError::new(message, "`isoflop run SWEEP` writes it again").with_code(exit::DAMAGED)
     };
-    // A plan without a seal is of an older version, or was being written; its cells speak for themselves.
-    if let Ok(seal) = Os.read(&dir.join(SEAL), MAX_SEAL)
-        && seal != sealed(&json)
-    {
-        return Err(damaged(format!("its hash is not that of `{SEAL}`")).into());
-    }
-    let cells: Vec<Cell> = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
-    plan::verify(&cells, &read_spec(&dir.join(SWEEP))?.0).map_err(damaged)?;
-    Ok(cells)
+    let seal = Os.read(&dir.join(SEAL), MAX_SEAL).ok();
+    let spec = read_spec(&dir.join(SWEEP))?.0;
+    Ok(plan::read(&json, seal.as_deref(), &spec).map_err(damaged)?)
 }
 
 /// Longest seal that is read [bytes].
 const MAX_SEAL: u64 = 1 << 10;
-
-/// What the seal of a plan says.
-fn sealed(json: &[u8]) -> Vec<u8> {
-    format!("{}  {PLAN}\n", hex(&Sha256::digest(json))).into_bytes()
-}
 
 /// A results directory, held for this sweep from now on.
 pub(super) fn hold(results: &Path, text: &str) -> Result<Hold, Failure> {

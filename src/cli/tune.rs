@@ -16,7 +16,7 @@ use crate::plan::{Cell, Given, Plan, trunk};
 use crate::spec::{OptimSpec, TuneSpec};
 use crate::terminal::note;
 use crate::tune::design::{Config, Design, Tried};
-use crate::tune::{Place, Run, TUNE_VERSION, Tuning, Vertex, VertexState};
+use crate::tune::{Place, Run, Tuning, Vertex, VertexState};
 use crate::units::{count, flops, plain3};
 
 /// Name of the planned cells in the results directory, and of the outcome in the analysis directory.
@@ -129,11 +129,7 @@ pub(super) fn read(analysis: &Path) -> Option<Result<Tuning, String>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
         Err(e) => return Some(bad(e.to_string())),
     };
-    Some(match serde_json::from_slice::<Tuning>(&json) {
-        Ok(tuning) if tuning.version == TUNE_VERSION => Ok(tuning),
-        Ok(tuning) => bad(format!("it has version {}", tuning.version)),
-        Err(e) => bad(e.to_string()),
-    })
+    Some(Tuning::read(&json).or_else(bad))
 }
 
 fn searches(study: &Study, tune: &TuneSpec) -> Vec<Search> {

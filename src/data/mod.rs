@@ -5,6 +5,7 @@
 //!
 //! Reads: `spec`, `plan` (for [`DataFacts`]), `random`. Read by: `train`, `exec`, `cli`.
 
+mod kept;
 mod prose;
 mod synthetic;
 mod text;
@@ -113,6 +114,14 @@ impl Dataset {
         cache: Option<Cache<'_>>,
     ) -> Result<Self, DataError> {
         let split = text::split(documents);
+        if split.train.is_empty() {
+            let bytes: usize = documents.iter().map(Vec::len).sum();
+            return Err(InputError::new(
+                format!("the text, {bytes} bytes, is one document, and one document at least is held out"),
+                "break it into lines (a file is cut into documents at a line end after every 32 kB), or name more files",
+            )
+            .into());
+        }
         let (encoder, kept) = tokenizer::Encoder::new(spec.tokenizer.get_ref(), &split, cache)?;
         let (train, held_out) = (encoder.encode(&split.train)?, encoder.encode(&split.held_out)?);
         for (what, ids) in [("training", &train), ("held-out", &held_out)] {

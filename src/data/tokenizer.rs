@@ -1,5 +1,6 @@
 //! Text to ids: raw bytes, or byte-level BPE trained on the training documents (`tokenizers` crate).
 
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -10,7 +11,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, TokenizerBuilder, TokenizerImpl};
 
 use super::text::Split;
-use super::{Cache, DataError};
+use super::{Cache, DataError, kept};
 use crate::error::{FileError, InputError, exit};
 use crate::fs::{Disk as _, Os};
 use crate::plan::hex;
@@ -20,6 +21,11 @@ use crate::spec::Tokenizer;
 const MAX_FILE: u64 = 64 << 20;
 /// Longest file of its hash [bytes].
 const MAX_HASH: u64 = 1 << 10;
+
+/// A document is given to the library in pieces of about this size [bytes].
+const PIECE: usize = 32 << 10;
+/// Longest stretch beyond that without a space between words [bytes].
+const MAX_STRETCH: usize = 1 << 20;
 
 /// Separates documents under BPE; id 0. Under raw bytes the zero byte does, also id 0.
 const END: &str = "<|endoftext|>";
@@ -86,13 +92,50 @@ impl Encoder {
 
 fn encode_one(bpe: &ByteLevelBpe, document: &[u8]) -> Result<Vec<u16>, DataError> {
     let text = String::from_utf8_lossy(document);
-    let encoding = bpe.encode_fast(text.as_ref(), false).map_err(|e| failed("encode with", &*e))?;
-    encoding
-        .get_ids()
-        .iter()
-        .chain([&0])
-        .map(|id| u16::try_from(*id).map_err(|e| failed("encode with", &e)))
-        .collect()
+    let mut ids = Vec::new();
+    for piece in pieces(&text) {
+        let encoding = bpe.encode_fast(piece?, false).map_err(|e| failed("encode with", &*e))?;
+        for id in encoding.get_ids() {
+            ids.push(u16::try_from(*id).map_err(|e| failed("encode with", &e))?);
+        }
+    }
+    ids.push(0);
+    Ok(ids)
+}
+
+/// A document in pieces that a tokenizer can be given one by one, with the ids that all of it would have: each but
+/// the first begins with a space after a word, where pre-tokens end whatever stands around. The library holds
+/// some 200 bytes for each byte of what it is given at once. Text without a space for [`MAX_STRETCH`] is
+/// refused.
+fn pieces(text: &str) -> impl Iterator<Item = Result<&str, InputError>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let from = rest.floor_char_boundary(PIECE);
+        let mut before = rest[..from].chars().next_back();
+        let mut end = rest.len();
+        for (at, c) in rest[from..].char_indices() {
+            if at > MAX_STRETCH {
+                rest = "";
+                return Some(Err(InputError::new(
+                    format!(
+                        "the text has a stretch of more than {MAX_STRETCH} bytes without a space between words"
+                    ),
+                    "BPE looks at a word as a whole: break the line, or use tokenizer = \"bytes\"",
+                )));
+            }
+            if c.is_whitespace() && before.is_some_and(|b| !b.is_whitespace()) {
+                end = from + at;
+                break;
+            }
+            before = Some(c);
+        }
+        let (piece, later) = rest.split_at(end);
+        rest = later;
+        Some(Ok(piece))
+    })
 }
 
 fn failed(what: &str, error: &dyn std::fmt::Display) -> DataError {
@@ -103,27 +146,40 @@ fn failed(what: &str, error: &dyn std::fmt::Display) -> DataError {
     .into()
 }
 
-/// Trains a tokenizer and keeps it in `file`, if given.
-fn train(vocab: u32, text: &Split<'_>, file: Option<PathBuf>) -> Result<ByteLevelBpe, DataError> {
-    let mut trainer = BpeTrainer::builder()
+fn trainer(vocab: u32) -> BpeTrainer {
+    BpeTrainer::builder()
         .show_progress(false)
         .vocab_size(vocab as usize)
         .min_frequency(2)
         .special_tokens(vec![AddedToken::from(END, true)])
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-        .build();
-    // No normalisation and no added space: ids must spell the bytes that were read.
+        .build()
+}
+
+/// What training begins with. No normalisation and no added space: ids must spell the bytes that were read.
+fn untrained() -> Result<ByteLevelBpe, DataError> {
     let byte_level = ByteLevel::new(false, false, true);
-    let mut bpe: ByteLevelBpe = TokenizerBuilder::new()
+    TokenizerBuilder::new()
         .with_model(BPE::default())
         .with_normalizer(None)
         .with_pre_tokenizer(Some(byte_level))
         .with_post_processor(Some(byte_level))
         .with_decoder(Some(byte_level))
         .build()
-        .map_err(|e| failed("build", &*e))?;
-    let documents = text.train.iter().map(|d| String::from_utf8_lossy(d).into_owned());
-    bpe.train(&mut trainer, documents).map_err(|e| failed("train", &*e))?;
+        .map_err(|e| failed("build", &*e))
+}
+
+/// Trains a tokenizer and keeps it in `file`, if given.
+fn train(vocab: u32, text: &Split<'_>, file: Option<PathBuf>) -> Result<ByteLevelBpe, DataError> {
+    let mut bpe = untrained()?;
+    for document in &text.train {
+        pieces(&String::from_utf8_lossy(document)).try_for_each(|piece| piece.map(|_| ()))?;
+    }
+    let documents = text.train.iter().flat_map(|document| {
+        let text = String::from_utf8_lossy(document);
+        pieces(&text).flatten().map(str::to_owned).collect::<Vec<_>>()
+    });
+    bpe.train(&mut trainer(vocab), documents).map_err(|e| failed("train", &*e))?;
     if let Some(file) = file {
         let json = serde_json::to_vec(&bpe).map_err(|e| failed("write", &e))?;
         Os.write_atomic(&file, &json)?;
@@ -156,7 +212,12 @@ fn read(file: &Path) -> Result<ByteLevelBpe, DataError> {
     if sha256(&json).as_bytes() != written {
         return Err(damaged(&"its hash does not match").into());
     }
-    serde_json::from_slice(&json).map_err(|e| damaged(&e).into())
+    let untrained = serde_json::to_value(untrained()?).map_err(|e| failed("build", &e))?;
+    kept::check(&json, &untrained, END).map_err(|why| damaged(&why))?;
+    // The library panics on merges that it has not made.
+    let bpe = catch_unwind(|| serde_json::from_slice::<ByteLevelBpe>(&json));
+    let bpe = bpe.map_err(|_| damaged(&"its merges do not follow from its vocabulary"))?;
+    bpe.map_err(|e| damaged(&e).into())
 }
 
 #[cfg(test)]
@@ -192,6 +253,45 @@ mod tests {
         let (again, kept) = Encoder::new(&spec, &split, cache).unwrap();
         assert!(kept);
         assert_eq!(again.encode(&split.train).unwrap(), encoder.encode(&split.train).unwrap());
+    }
+
+    /// Text whose spaces, apostrophes and letters meet in every way, longer than several pieces.
+    fn mixed() -> String {
+        let parts =
+            ["a", " ", "  ", "\n", "'s", "é", "12", "\u{3000}", "-", "\t ", "語", END, " x"];
+        let stream = crate::random::Stream::new(1, "mixed");
+        (0..60_000).map(|n| parts[stream.below(n, parts.len() as u64) as usize]).collect()
+    }
+
+    #[test]
+    fn a_document_in_pieces_has_the_ids_of_the_whole() {
+        let text = mixed();
+        let cut: Vec<&str> = pieces(&text).map(Result::unwrap).collect();
+        assert!(cut.len() > 2 && cut.concat() == text, "{}", cut.len());
+        assert!(cut.iter().all(|piece| piece.len() < PIECE + 100));
+        let document = text.clone().into_bytes();
+        let split = Split { train: vec![&document], held_out: vec![], sha256: "0".repeat(64) };
+        let (encoder, _) = Encoder::new(&Tokenizer::Bpe { vocab: 300 }, &split, None).unwrap();
+        let Encoder::Bpe(bpe) = &encoder else { panic!() };
+        let whole = bpe.encode_fast(text.as_str(), false).unwrap();
+        let ids = encoder.encode(&[&document]).unwrap();
+        assert_eq!(ids.len(), whole.get_ids().len() + 1);
+        assert!(ids.iter().zip(whole.get_ids()).all(|(l, r)| u32::from(*l) == *r));
+        // Trained on pieces as on the whole.
+        let mut trained = untrained().unwrap();
+        trained.train(&mut trainer(300), [text].into_iter()).unwrap();
+        assert_eq!(trained.get_vocab(true), bpe.get_vocab(true));
+    }
+
+    #[test]
+    fn a_stretch_without_spaces_is_refused_before_the_library_sees_it() {
+        let long = "x".repeat(PIECE + MAX_STRETCH + 2);
+        let error = pieces(&long).collect::<Result<Vec<_>, _>>().unwrap_err();
+        assert!(error.to_string().contains("without a space"), "{error}");
+        let (train, held_out) = (vec![long.as_bytes()], vec![]);
+        let split = Split { train, held_out, sha256: "0".repeat(64) };
+        let made = Encoder::new(&Tokenizer::Bpe { vocab: 300 }, &split, None);
+        assert!(matches!(made, Err(DataError::Input(_))));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! cores. It takes the next cell that nobody has, the most expensive first, and trains it from its newest
 //! checkpoint. Any number of runners may serve one results directory.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -210,6 +211,8 @@ enum Turn<'a> {
 /// The cells that have not ended, as far as this runner knows.
 struct Queue<'a> {
     open: Vec<Open<'a>>,
+    /// Theirs.
+    ids: HashSet<&'a str>,
     waited: bool,
 }
 
@@ -229,7 +232,8 @@ impl<'a> Queue<'a> {
     fn new(cells: &[&'a Cell]) -> Self {
         let open =
             |cell: &&'a Cell| Open { cell, mine: false, first: None, watched: None, told: false };
-        Self { open: cells.iter().map(open).collect(), waited: false }
+        let ids = cells.iter().map(|c| c.id.as_str()).collect();
+        Self { open: cells.iter().map(open).collect(), ids, waited: false }
     }
 
     /// Looks at the cells in their order and claims the first that is free.
@@ -250,7 +254,7 @@ impl<'a> Queue<'a> {
             let (attempts, state) = ledger::look(&dir)?;
             let first = *open.first.get_or_insert(attempts.len());
             let wanted = match state {
-                State::Missing { .. } => true,
+                State::Missing { .. } => Some(true),
                 State::Running { here, .. } => {
                     let silent = open.still(&dir, &attempts) > lease::lease();
                     if here && silent && !open.told {
@@ -261,17 +265,14 @@ impl<'a> Queue<'a> {
                             open.cell.short()
                         ));
                     }
-                    silent && !here
+                    Some(silent && !here)
                 }
-                State::Completed { .. } => {
-                    self.open.remove(at);
-                    continue;
-                }
-                state if attempts.len() == first && again(&state) => true,
-                _ => {
-                    self.open.remove(at);
-                    continue;
-                }
+                State::Completed { .. } => None,
+                state => (attempts.len() == first && again(&state)).then_some(true),
+            };
+            let Some(wanted) = wanted else {
+                self.ids.remove(self.open.remove(at).cell.id.as_str());
+                continue;
             };
             if wanted {
                 let number = log::next(&Os, &dir, &attempts);
@@ -306,12 +307,15 @@ impl<'a> Queue<'a> {
             let attempts = log::numbered(&Os, &cell_dir(results, trunk)).unwrap_or_default();
             attempts.iter().any(|(_, dir)| checkpoint::has_fork(&Os, dir, step))
         };
-        step > 0 && self.open.iter().any(|o| o.cell.id == *trunk) && !has_fork()
+        step > 0 && self.ids.contains(trunk.as_str()) && !has_fork()
     }
 
     fn ended(&mut self, cell: &Cell, ended: &Ended) {
         match ended {
-            Ended::Event(_) => self.open.retain(|o| o.cell.id != cell.id),
+            Ended::Event(_) => {
+                self.open.retain(|o| o.cell.id != cell.id);
+                self.ids.remove(cell.id.as_str());
+            }
             // Another runner has it now, or will.
             Ended::Lost | Ended::Adrift(_) => {
                 self.open.iter_mut().filter(|o| o.cell.id == cell.id).for_each(|o| o.mine = false);

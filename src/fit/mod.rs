@@ -38,6 +38,7 @@ mod noise;
 mod pins;
 mod profile;
 pub(crate) mod qr;
+mod read;
 mod repeats;
 pub mod result;
 mod sample;
@@ -50,6 +51,7 @@ mod warning;
 use std::collections::BTreeMap;
 
 pub use pins::Pins;
+pub use read::ReadError;
 pub use result::*;
 pub use warning::{Code, Warning};
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::FileError;
 use crate::fs::{Disk, Os};
+use crate::sound::{Refused, not_negative};
 
 /// Its name in `results/<sweep>`.
 pub const FILE: &str = "price.json";
@@ -66,7 +67,18 @@ impl Prices {
     /// What is kept of a sweep. Nothing where there is no such file, or none that can be read.
     pub fn read(results: &Path) -> Option<Self> {
         let bytes = Os.read(&results.join(FILE), MAX_FILE).ok()?;
-        serde_json::from_slice(&bytes).ok().filter(|p: &Self| p.v == VERSION)
+        let prices: Self = serde_json::from_slice(&bytes).ok()?;
+        (prices.v == VERSION && prices.check().is_ok()).then_some(prices)
+    }
+
+    fn check(&self) -> Refused {
+        let cells = self.cells.values().map(|c| (c.predicted, c.actual));
+        let sittings = self.sittings.iter().map(|s| (s.predicted, s.actual));
+        for (predicted, actual) in cells.chain(sittings) {
+            not_negative("predicted", predicted)?;
+            actual.iter().try_for_each(|a| not_negative("actual", *a))?;
+        }
+        Ok(())
     }
 
     /// Keeps it, all or nothing.
@@ -108,7 +120,7 @@ impl Ratios {
         let mut all: Vec<f64> = ratios.filter(|r| r.is_finite()).collect();
         all.sort_by(f64::total_cmp);
         let (n, least, most) = (all.len(), *all.first()?, *all.last()?);
-        Some(Self { cells: n, median: 0.5 * (all[(n - 1) / 2] + all[n / 2]), least, most })
+        Some(Self { cells: n, median: 0.5 * all[(n - 1) / 2] + 0.5 * all[n / 2], least, most })
     }
 }
 

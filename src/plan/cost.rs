@@ -1,6 +1,7 @@
 //! What a cell costs before it runs: memory from its dimensions, time from a short probe.
 
-use std::collections::BTreeMap;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, HashMap};
 
 use crate::plan::Cell;
 
@@ -230,7 +231,7 @@ impl Price {
     /// branch waits for its trunk, where that is among `left` too.
     pub fn new(probe: &Probe, left: &[Left<'_>], times: u64, workers: usize) -> Self {
         let cells: Vec<f64> = left.iter().map(|l| probe.seconds(*l, times)).collect();
-        let at: BTreeMap<&str, usize> =
+        let at: HashMap<&str, usize> =
             left.iter().enumerate().map(|(i, l)| (l.cell.id.as_str(), i)).collect();
         let turn = |(l, seconds): (&Left<'_>, &f64)| {
             let trunk = l.cell.trunk.as_ref().and_then(|id| at.get(id.as_str()).copied());
@@ -268,38 +269,128 @@ pub struct Turn {
 /// finds none looks again every [`LOOK`] seconds, until all have ended [s].
 pub fn makespan(turns: &[Turn], workers: usize) -> f64 {
     let mut free = vec![0.0_f64; workers.clamp(1, turns.len().max(1))];
-    let mut started: Vec<Option<f64>> = vec![None; turns.len()];
-    let mut last: f64 = 0.0;
+    let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); turns.len()];
+    for (i, turn) in turns.iter().enumerate() {
+        if let Some((trunk, _)) = turn.after {
+            waiting[trunk].push(i);
+        }
+    }
+    let mut started = vec![false; turns.len()];
+    // Those that may start, those that may from a time on, and the first of all that have not started.
+    let mut ready: BinaryHeap<Reverse<usize>> =
+        (0..turns.len()).filter(|i| turns[*i].after.is_none()).map(Reverse).collect();
+    let mut due: BinaryHeap<Reverse<(Seconds, usize)>> = BinaryHeap::new();
+    let (mut first, mut ends, mut last) = (0, 0.0_f64, 0.0_f64);
     let look = LOOK as f64;
     let woken = |now: f64, due: f64| now + ((due - now) / look).ceil().max(0.0) * look;
     while let Some(worker) = (0..free.len()).min_by(|l, r| free[*l].total_cmp(&free[*r])) {
         let now = free[worker];
-        let ready = |i: usize| match turns[i].after {
-            None => 0.0,
-            Some((trunk, delay)) => started[trunk].map_or(f64::INFINITY, |start| start + delay),
-        };
-        let open = || (0..turns.len()).filter(|i| started[*i].is_none());
-        let soonest = open().map(ready).fold(f64::INFINITY, f64::min);
-        let next = match open().next() {
-            // Nothing that has started will let them go: no plan is like that.
-            Some(first) if soonest.is_infinite() => Some(first),
-            Some(_) => open().find(|i| ready(*i) <= now),
-            None => {
-                let ends = started.iter().zip(turns).filter_map(|(s, t)| Some((*s)? + t.seconds));
-                last = last.max(woken(now, ends.fold(0.0, f64::max)));
+        while let Some(Reverse((at, i))) = due.peek().copied().filter(|d| d.0.0.0 <= now) {
+            due.pop();
+            debug_assert!(at.0 <= now);
+            ready.push(Reverse(i));
+        }
+        while started.get(first) == Some(&true) {
+            first += 1;
+        }
+        let next = match (ready.pop(), due.peek()) {
+            (Some(Reverse(i)), _) => i,
+            (None, Some(Reverse((soonest, _)))) => {
+                free[worker] = woken(now, soonest.0).max(now + look * 1e-3);
+                continue;
+            }
+            (None, None) if first < turns.len() => first,
+            (None, None) => {
+                last = last.max(woken(now, ends));
                 free.remove(worker);
                 continue;
             }
         };
-        match next {
-            Some(i) => {
-                started[i] = Some(now);
-                free[worker] = now + turns[i].seconds;
-            }
-            None => free[worker] = woken(now, soonest).max(now + look * 1e-3),
+        started[next] = true;
+        free[worker] = now + turns[next].seconds;
+        ends = ends.max(free[worker]);
+        for i in waiting[next].drain(..).filter(|i| !started[*i]) {
+            let delay = turns[i].after.map_or(0.0, |(_, delay)| delay);
+            due.push(Reverse((Seconds(now + delay), i)));
         }
     }
     last
+}
+
+/// Seconds, sorted as numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Seconds(f64);
+
+impl Eq for Seconds {}
+
+impl Ord for Seconds {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Seconds {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// What each cell of a sweep takes, to price many parts of it.
+#[derive(Debug, Clone)]
+pub struct Clock<'a> {
+    cells: &'a [Cell],
+    /// Steps that are kept of a cell itself; nothing where it is not to be trained.
+    kept: Vec<Option<u64>>,
+    times: u64,
+    /// Seconds of the start, of a step and of an evaluation of each.
+    each: Vec<[f64; 3]>,
+}
+
+impl<'a> Clock<'a> {
+    /// Of `cells`, of which so many steps are `kept`, by the speeds of a probe; a whole cell is evaluated `times`
+    /// times.
+    pub fn new(probe: &Probe, cells: &'a [Cell], kept: Vec<Option<u64>>, times: u64) -> Self {
+        let each = |cell: &Cell| {
+            let start = probe.start.seconds(cell.recipe.shape.counts().total);
+            [start, probe.step_seconds(cell), probe.eval_seconds(cell)]
+        };
+        Self { cells, kept, times, each: cells.iter().map(each).collect() }
+    }
+
+    /// The turns of those of `part` that are to be trained, given the trunk of each, as [`Price::new`] has them.
+    /// `forked`: whether the trunk, which is not trained any more, has left the fork of a cell.
+    pub fn turns(
+        &self,
+        part: &[usize],
+        trunks: &[Option<usize>],
+        forked: &dyn Fn(usize, usize) -> bool,
+    ) -> Vec<Turn> {
+        let mut places: Vec<Option<usize>> = vec![None; self.cells.len()];
+        let todo = || part.iter().zip(trunks).filter(|(i, _)| self.kept[**i].is_some());
+        todo().enumerate().for_each(|(place, (i, _))| places[*i] = Some(place));
+        let turn = |(i, trunk): (&usize, &Option<usize>)| {
+            let (cell, own) = (&self.cells[*i], self.kept[*i].unwrap_or(0));
+            let Some(trunk) = *trunk else {
+                return Turn { seconds: self.seconds(*i, own, cell.recipe.steps), after: None };
+            };
+            let fork = cell.recipe.stable_steps();
+            let comes = places[trunk].is_some() || forked(trunk, *i);
+            let first = if comes { own.max(fork) } else { own };
+            let begins = self.kept[trunk].unwrap_or(0);
+            let after = places[trunk].filter(|_| fork > begins);
+            Turn {
+                seconds: self.seconds(*i, first, cell.recipe.steps),
+                after: after.map(|place| (place, self.seconds(trunk, begins, fork))),
+            }
+        };
+        todo().map(turn).collect()
+    }
+
+    fn seconds(&self, i: usize, first: u64, end: u64) -> f64 {
+        let [start, step, eval] = self.each[i];
+        let left = Left { cell: &self.cells[i], first };
+        start + step * end.saturating_sub(first) as f64 + eval * left.evals(self.times, end) as f64
+    }
 }
 
 #[cfg(test)]
@@ -411,5 +502,90 @@ mod tests {
         let two = Price::new(&probe, &left, 1, 2).seconds;
         let trunk = plan.cells[0].recipe.flops() / 1e9;
         assert!((trunk..=trunk + 1.0).contains(&two), "{two} {trunk}");
+    }
+
+    /// As [`makespan`] is defined, looking at every cell each time.
+    fn slowly(turns: &[Turn], workers: usize) -> f64 {
+        let mut free = vec![0.0_f64; workers.clamp(1, turns.len().max(1))];
+        let mut started: Vec<Option<f64>> = vec![None; turns.len()];
+        let (mut last, look) = (0.0_f64, LOOK as f64);
+        let woken = |now: f64, due: f64| now + ((due - now) / look).ceil().max(0.0) * look;
+        while let Some(worker) = (0..free.len()).min_by(|l, r| free[*l].total_cmp(&free[*r])) {
+            let now = free[worker];
+            let ready = |i: usize| match turns[i].after {
+                None => 0.0,
+                Some((trunk, delay)) => started[trunk].map_or(f64::INFINITY, |start| start + delay),
+            };
+            let open: Vec<usize> = (0..turns.len()).filter(|i| started[*i].is_none()).collect();
+            let soonest = open.iter().map(|i| ready(*i)).fold(f64::INFINITY, f64::min);
+            let next = match open.first() {
+                Some(first) if soonest.is_infinite() => Some(*first),
+                Some(_) => open.iter().copied().find(|i| ready(*i) <= now),
+                None => {
+                    let ends =
+                        started.iter().zip(turns).filter_map(|(s, t)| Some((*s)? + t.seconds));
+                    last = last.max(woken(now, ends.fold(0.0, f64::max)));
+                    free.remove(worker);
+                    continue;
+                }
+            };
+            match next {
+                Some(i) => {
+                    started[i] = Some(now);
+                    free[worker] = now + turns[i].seconds;
+                }
+                None => free[worker] = woken(now, soonest).max(now + look * 1e-3),
+            }
+        }
+        last
+    }
+
+    #[test]
+    fn the_wall_clock_is_that_of_looking_at_every_cell_each_time() {
+        for round in 0..400 {
+            let stream = crate::random::Stream::new(round, "turns");
+            let n = stream.below(0, 30);
+            let turns: Vec<Turn> = (0..n)
+                .map(|i| {
+                    let of = stream.child(i);
+                    let after = (of.uniform(0) < 0.5)
+                        .then(|| (of.below(1, n) as usize, 5.0 * of.uniform(2)))
+                        .filter(|(trunk, _)| *trunk != i as usize);
+                    Turn { seconds: 4.0 * of.uniform(3), after }
+                })
+                .collect();
+            let workers = 1 + stream.below(1, 5) as usize;
+            assert_eq!(makespan(&turns, workers), slowly(&turns, workers), "{turns:?} {workers}");
+        }
+    }
+
+    #[test]
+    fn a_clock_has_the_turns_of_a_price() {
+        let text = SWEEP[..SWEEP.find("[schedule").unwrap()].to_owned()
+            + "[schedule.trunk]\nwarmup = 0.5\ndecay = 0.2\nend = 0.0\n";
+        let plan = plan(&text);
+        let (cells, times) = (&plan.cells, 3);
+        let at = |id: &String| cells.iter().position(|c| c.id == *id);
+        let trunks: Vec<Option<usize>> =
+            cells.iter().map(|c| c.trunk.as_ref().and_then(at)).collect();
+        assert!(trunks.iter().flatten().count() > 2);
+        let timing = Timing {
+            step_flops: 1e8,
+            step: 0.1,
+            eval_flops: 1e8,
+            eval: Some(0.05),
+            params: 1e6,
+            start: 1.0,
+        };
+        let probe = Probe::new(&[timing]).unwrap();
+        let left: Vec<Left<'_>> = cells.iter().map(Left::all).collect();
+        let clock = Clock::new(&probe, cells, vec![Some(0); cells.len()], times);
+        let all: Vec<usize> = (0..cells.len()).collect();
+        let turns = clock.turns(&all, &trunks, &|_, _| panic!("every trunk is trained"));
+        for workers in [1, 2, 5] {
+            let price = Price::new(&probe, &left, times, workers);
+            assert_eq!(turns.iter().map(|t| t.seconds).collect::<Vec<_>>(), price.cells);
+            assert_eq!(makespan(&turns, workers), price.seconds);
+        }
     }
 }

@@ -11,7 +11,9 @@ mod verify;
 mod warn;
 
 pub use cell::{Cell, Horizon, Recipe, hex, short};
-pub use verify::verify;
+pub use verify::{FILE, SEAL, possible, read, sealed, verify};
+
+use std::collections::HashSet;
 
 use crate::shape::Shape;
 use crate::spec::{Grid, Rule, Schedule, Source, Spec};
@@ -78,7 +80,7 @@ enum Tokens {
 impl Plan {
     /// Expands a sweep. The same spec and data give the same plan.
     pub fn new(spec: &Spec, data: &DataFacts) -> Self {
-        let mut cells = Vec::new();
+        let (mut cells, mut ids) = (Vec::new(), HashSet::new());
         let (mut raised, mut wished, mut merged) = (Vec::new(), 0, 0);
         for wish in wishes(spec) {
             wished += 1;
@@ -92,7 +94,7 @@ impl Plan {
                     raised.push((asked, cell.recipe.tokens() as f64));
                 }
                 // Two wishes may round to one shape: a smaller family than asked for, said in `warn`.
-                if !cells.iter().any(|c: &Cell| c.id == cell.id) {
+                if ids.insert(cell.id.clone()) {
                     cells.push(cell);
                 }
             }

@@ -13,16 +13,17 @@ use crate::spec::Schedule;
 
 /// Gives every cell but the longest of its stem the id of that cell as its trunk.
 pub fn join(cells: &mut [Cell]) {
-    let mut longest: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    for cell in cells.iter() {
-        if let Some(stem) = cell.recipe.stem() {
+    let stems: Vec<Option<String>> = cells.iter().map(|c| c.recipe.stem()).collect();
+    let mut longest: BTreeMap<&str, (u64, String)> = BTreeMap::new();
+    for (cell, stem) in cells.iter().zip(&stems) {
+        if let Some(stem) = stem {
             let this = (cell.recipe.stable_steps(), cell.id.clone());
             let most = longest.entry(stem).or_insert_with(|| this.clone());
             *most = this.max(most.clone());
         }
     }
-    for cell in cells.iter_mut() {
-        let trunk = cell.recipe.stem().map(|stem| longest[&stem].1.clone());
+    for (cell, stem) in cells.iter_mut().zip(&stems) {
+        let trunk = stem.as_ref().map(|stem| longest[stem.as_str()].1.clone());
         cell.trunk = trunk.filter(|id| *id != cell.id);
     }
 }

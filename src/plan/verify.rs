@@ -3,8 +3,35 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cell, trunk};
+use sha2::{Digest as _, Sha256};
+
+use super::{Cell, check, hex, trunk};
 use crate::spec::{Grid, Spec};
+
+/// Name of a plan's file in its results directory.
+pub const FILE: &str = "plan.json";
+/// Name of its seal; plans of older versions have none.
+pub const SEAL: &str = "plan.json.sha256";
+
+/// The cells of a plan as it was written. One without a seal is of an older version, or was being written; its
+/// cells speak for themselves.
+///
+/// # Errors
+///
+/// What is not as it was written.
+pub fn read(json: &[u8], seal: Option<&[u8]>, spec: &Spec) -> Result<Vec<Cell>, String> {
+    if seal.is_some_and(|seal| seal != sealed(json)) {
+        return Err(format!("its hash is not that of `{SEAL}`"));
+    }
+    let cells: Vec<Cell> = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    verify(&cells, spec)?;
+    Ok(cells)
+}
+
+/// The seal of a plan: its SHA-256, as `sha256sum` writes it.
+pub fn sealed(json: &[u8]) -> Vec<u8> {
+    format!("{}  {FILE}\n", hex(&Sha256::digest(json))).into_bytes()
+}
 
 /// Why these are not cells of a plan of this sweep, if they are not.
 ///
@@ -21,6 +48,7 @@ pub fn verify(cells: &[Cell], spec: &Spec) -> Result<(), String> {
         if !ids.insert(&cell.id) {
             return Err(format!("cell {made} is there twice"));
         }
+        possible(cell)?;
         budget(cell, spec)?;
     }
     let mut joined = cells.to_vec();
@@ -29,6 +57,19 @@ pub fn verify(cells: &[Cell], spec: &Spec) -> Result<(), String> {
         Some((_, cell)) => Err(format!("cell {} has the trunk of another", cell.id)),
         None => Ok(()),
     }
+}
+
+/// Why no plan can have a cell that was read: no such model, no step, or rules that come to nothing.
+///
+/// # Errors
+///
+/// The reason.
+pub fn possible(cell: &Cell) -> Result<(), String> {
+    let recipe = &cell.recipe;
+    if recipe.shape.is_possible() && recipe.steps > 0 && recipe.batch_sequences > 0 {
+        return check::check(cell).map_err(|e| e.to_string());
+    }
+    Err(format!("cell {} has a shape, steps or a batch that no model is trained with", cell.id))
 }
 
 /// A budget is one of the grid's, and spent to half a step.

@@ -44,6 +44,7 @@ pub use voice::Fixed;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::stats;
+use crate::sound::{Refused, inside};
 
 /// A value with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,11 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// Refuses one that was read and that [`holding`](Self::holding) would not have made.
+    pub(crate) fn check(&self, place: &str) -> Refused {
+        inside(place, self.value, [self.lo, self.hi])
+    }
+
     /// `of` the best answer, between the percentiles of `of` the draws' answers. Where there are too few
     /// draws for an interval its ends repeat the value.
     fn over<T>(best: &T, drawn: &[T], level: f64, of: impl Fn(&T) -> f64) -> Option<Self> {

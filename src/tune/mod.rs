@@ -15,6 +15,7 @@ mod vertex;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::stats;
+use crate::sound::{Refused, above, inside, level, not_negative};
 pub use agreement::Agreement;
 pub use rules::{FittedRule, Term, Transfer};
 pub use sufficiency::{Sufficiency, best_of};
@@ -125,6 +126,59 @@ pub struct Tuning {
 }
 
 impl Tuning {
+    /// Reads a tune.json.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it: not JSON of that form, of another version, or a number that no tuning has.
+    pub fn read(json: &[u8]) -> Result<Self, String> {
+        let tuning: Self = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        if tuning.version != TUNE_VERSION {
+            return Err(format!("it has version {}", tuning.version));
+        }
+        tuning.check()?;
+        Ok(tuning)
+    }
+
+    fn check(&self) -> Refused {
+        level("level", self.level)?;
+        for (i, run) in self.runs.iter().enumerate() {
+            above(&format!("runs[{i}].learning_rate"), run.learning_rate)?;
+            above(&format!("runs[{i}].batch_tokens"), run.batch_tokens)?;
+            not_negative(&format!("runs[{i}].weight_decay"), run.weight_decay)?;
+            run.losses.iter().try_for_each(|l| above(&format!("runs[{i}].losses"), *l))?;
+        }
+        for (i, found) in self.found.iter().enumerate() {
+            let place = &found.place;
+            for (name, value) in [
+                ("params", place.params),
+                ("tokens", place.tokens),
+                ("learning_rate", place.learning_rate),
+                ("batch_tokens", place.batch_tokens),
+            ] {
+                above(&format!("found[{i}].place.{name}"), value)?;
+            }
+            above(&format!("found[{i}].best_loss"), found.best_loss)?;
+            let best = [&found.batch, &found.learning_rate, &found.weight_decay];
+            let vertices = best.into_iter().flatten().chain(found.by_batch.iter().map(|b| &b.1));
+            for vertex in vertices {
+                vertex.check(&format!("found[{i}]: a vertex"))?;
+            }
+            for (batch, _) in &found.by_batch {
+                above(&format!("found[{i}].by_batch"), *batch)?;
+            }
+        }
+        for (i, rule) in self.rules.iter().enumerate() {
+            above(&format!("rules[{i}].params_ref"), rule.params_ref)?;
+            above(&format!("rules[{i}].tokens_ref"), rule.tokens_ref)?;
+            for term in &rule.terms {
+                let place = format!("rules[{i}].{}", term.name);
+                term.interval.iter().try_for_each(|ends| inside(&place, term.value, *ends))?;
+            }
+        }
+        Ok(())
+    }
+
     /// From what was trained.
     pub fn new(sweep: &str, places: &[Place], runs: Vec<Run>) -> Self {
         let noise = scatter(places.len(), &runs);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Noise, quantile};
 use crate::fit::qr::ordinary;
+use crate::sound::{Refused, above, inside, not_negative};
 
 /// Points of one parabola.
 const POINTS: usize = 5;
@@ -59,6 +60,15 @@ pub struct Vertex {
     pub points: usize,
     /// Whether to believe it.
     pub state: VertexState,
+}
+
+impl Vertex {
+    /// Refuses one that was read and that no search ends with.
+    pub(super) fn check(&self, place: &str) -> Refused {
+        not_negative(place, self.value)?;
+        above(&format!("{place}: the loss"), self.loss)?;
+        self.interval.iter().try_for_each(|ends| inside(place, self.value, *ends))
+    }
 }
 
 /// A parabola c0 + c1 u + c2 u^2 in u = x - centre.
