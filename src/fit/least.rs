@@ -349,7 +349,9 @@ impl Local {
             let weight = problem.weight(row).sqrt();
             *r *= -weight;
             if weight != 1.0 {
-                columns.iter_mut().for_each(|c| c[row] *= weight);
+                for column in &mut columns {
+                    column[row] *= weight;
+                }
             }
         }
         let rss = minus.iter().map(|r| r * r).sum::<f64>();

@@ -29,7 +29,8 @@ batch_tokens = 64
 warmup = 0.1
 end = 0.1
 "#,
-        files[0], files[1]
+        files[0].display().to_string(),
+        files[1].display().to_string()
     ))
     .unwrap()
 }
@@ -82,7 +83,7 @@ fn tokenizers_with_right_hashes() {
     corpora.push((json.clone(), fs::read(&json).unwrap()));
     fuzz_files("tokenizer", &corpora, |bytes| {
         fs::write(&json, bytes).unwrap();
-        let hash: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        let hash = isoflop::plan::hex(&Sha256::digest(bytes));
         fs::write(json.with_extension("json.sha256"), hash).unwrap();
         if let Ok(data) = load(false) {
             trained_on(&data);

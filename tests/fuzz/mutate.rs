@@ -175,7 +175,7 @@ fn edit(value: &mut Value, draw: &mut Draw) {
         other => {
             *other = draw
                 .of(&[json!(1), json!(0.5), json!(""), json!([]), json!(true), json!({})])
-                .clone()
+                .clone();
         }
     }
 }

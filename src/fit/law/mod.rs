@@ -7,6 +7,8 @@
 //!
 //! To add a law: one file beside this one, one line in [`LAWS`]. Read by: `forms`.
 
+#![expect(clippy::inline_always, reason = "must take the instruction set of the caller")]
+
 mod chinchilla;
 mod compute;
 mod coupled;
