@@ -9,7 +9,7 @@ use toml::Table;
 
 /// Packages that their users need in several versions, each of them out of our hands. A new name here is a question to
 /// ask of whoever brings it in.
-const SEVERAL: [&str; 50] = [
+const SEVERAL: [&str; 51] = [
     "allocator-api2",
     "base64",
     "bit-set",
@@ -36,6 +36,7 @@ const SEVERAL: [&str; 50] = [
     "nb",
     "ndarray",
     "nom",
+    "num-bigint",
     "pastey",
     "prettyplease",
     "r-efi",
