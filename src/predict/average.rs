@@ -25,6 +25,11 @@ use crate::fit::law::Curve;
 use crate::fit::stats::{self, Part, Student};
 use crate::fit::{Analysis, Compute, Draws, HEARD, LawFit};
 
+/// A step in ln C over which the path is a straight line [-].
+const RISE: f64 = 0.1;
+/// Draws of the lines are paired with draws of compute this far apart: a prime, so that all are used.
+const STRIDE: usize = 7919;
+
 /// The form whose surface leads the methods.
 const LEAD: &str = "chinchilla";
 /// What a line (approach 1 or 2) counts beside the forms in the intervals of N* and D* [-].
@@ -212,9 +217,36 @@ impl<'a> Average<'a> {
     /// What the draws of the forms and of the lines hold for ln N* at ln C, each with its weight.
     pub(super) fn sizes(&self, ln_c: f64, near: f64) -> Vec<(f64, f64)> {
         let mut sizes = self.drawn(|law| law.optimum(self.compute(), ln_c, near));
-        let lines = self.lines(Fixed::Flops(ln_c.exp()));
-        sizes.extend(lines.into_iter().map(|((n, _), weight)| (n.ln(), weight)));
+        sizes.extend(self.aside(ln_c, near).into_iter().map(|(off, weight)| (near + off, weight)));
         sizes
+    }
+
+    /// How far the draws of the lines put ln N* at ln C from `ln_n`, each with its weight [-]. Questions whose answer
+    /// such a line cannot give itself move theirs by as much.
+    pub(super) fn aside(&self, ln_c: f64, ln_n: f64) -> Vec<(f64, f64)> {
+        let lines = self.lines(Fixed::Flops(ln_c.exp()));
+        lines.into_iter().map(|((n, _), weight)| (n.ln() - ln_n, weight)).collect()
+    }
+
+    /// The same where the compute is uncertain: `computes` are the draws of ln C, each with its weight. One size for
+    /// each, as (ln C, ln N): the average's, moved as a draw of the lines says.
+    pub(super) fn aside_over(
+        &self,
+        (ln_c, ln_n): (f64, f64),
+        computes: &[(f64, f64)],
+    ) -> Vec<((f64, f64), f64)> {
+        let aside = self.aside(ln_c, ln_n);
+        if aside.is_empty() || computes.iter().all(|(c, _)| (c - ln_c).abs() < 1e-9) {
+            return aside.into_iter().map(|(off, weight)| ((ln_c, ln_n + off), weight)).collect();
+        }
+        let total: f64 = aside.iter().map(|(_, weight)| weight).sum();
+        let beside = |step: f64| self.optimum(self.compute(), ln_c + step, ln_n + 0.5 * step);
+        let rise = beside(RISE).zip(beside(-RISE)).map_or(0.5, |(h, l)| 0.5 * (h - l) / RISE);
+        let paired = |(j, &(c, weight)): (usize, &(f64, f64))| {
+            let (off, _) = aside[j * STRIDE % aside.len()];
+            ((c, ln_n + rise * (c - ln_c) + off), weight * total)
+        };
+        computes.iter().enumerate().map(paired).collect()
     }
 
     /// `value` between the percentiles of `drawn`.

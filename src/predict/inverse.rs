@@ -90,7 +90,13 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
     let mut warnings = lead.doubts(ln_c.exp());
     warnings.extend(out_of_reach(fixed, drawn.len(), all));
     let place = |(n, d): (f64, f64)| (compute.log_per_token(n.ln()).0 + d.ln(), n.ln());
-    drawn.extend(average.lines(fixed).into_iter().map(|(run, weight)| (place(run), weight)));
+    if let Fixed::Loss(_) = fixed {
+        // A line knows no loss: it says which size is best at the compute that reaches it.
+        let computes: Vec<(f64, f64)> = drawn.iter().map(|((c, _), w)| (*c, *w)).collect();
+        drawn.extend(average.aside_over((ln_c, ln_n), &computes));
+    } else {
+        drawn.extend(average.lines(fixed).into_iter().map(|(run, weight)| (place(run), weight)));
+    }
     let estimate = |of: &dyn Fn(f64, f64) -> f64| {
         let drawn: Vec<(f64, f64)> = drawn.iter().map(|((c, n), w)| (of(*c, *n), *w)).collect();
         average.between(of(ln_c, ln_n), &drawn).ok_or_else(no_optimum)

@@ -81,6 +81,16 @@ pub fn limited(
     };
     let (n, d) = best.run;
     let run = (n.ln(), d.ln());
+    // Lines know nothing of a corpus: the size is off by as much as theirs is on unlimited data.
+    let aside = average.aside(ln_c, near);
+    let sized = |of: &dyn Fn((f64, f64)) -> f64| {
+        let ln_d = |ln_n: f64| ln_c - compute.log_per_token(ln_n).0;
+        let moved = |ln_n: f64| of((ln_n.exp(), ln_d(ln_n).exp()));
+        let lines = aside.iter().map(|(off, weight)| (moved(run.0 + off), *weight));
+        let drawn: Vec<(f64, f64)> =
+            drawn.iter().map(|(p, w)| (of(p.run), *w)).chain(lines).collect();
+        average.between(of(best.run), &drawn).ok_or_else(no_optimum)
+    };
     // Parameters are worth what the average holds, for every form: the value is then that of the plan.
     let fed = corpus.fed(&average, compute, asked).ok_or_else(no_optimum)?;
     let reached = |law: &dyn Belief, draw| Some(corpus.ln_loss(law, run, fed, draw));
@@ -93,10 +103,10 @@ pub fn limited(
         flops,
         unique_tokens: unique,
         repetition: *repetition,
-        params: estimate(&|p| p.run.0)?,
-        tokens: estimate(&|p| p.run.1)?,
-        tokens_per_param: estimate(&|p| p.run.1 / p.run.0)?,
-        epochs: estimate(&|p| p.run.1 / unique)?,
+        params: sized(&|(n, _)| n)?,
+        tokens: sized(&|(_, d)| d)?,
+        tokens_per_param: sized(&|(n, d)| d / n)?,
+        epochs: sized(&|(_, d)| d / unique)?,
         loss: averaged.loss,
         price: estimate(&|p| p.price)?,
         deadweight: estimate(&|p| p.deadweight)?,
@@ -241,6 +251,19 @@ mod tests {
             let law = Repetition { tokens: bad, ..Repetition::PUBLISHED };
             assert!(limited(&analysis, 1e21, 1e9, &law).is_err());
             assert!(limited(&analysis, 1e21, bad, &Repetition::PUBLISHED).is_err());
+        }
+    }
+
+    /// With all the text in the world the question is that of the best run: the same size, as uncertain.
+    #[test]
+    fn a_size_is_as_uncertain_as_that_of_the_best_run() {
+        let analysis = sample::analysis(60);
+        let best = at_flops(&analysis, 1e21).unwrap();
+        let p = limited(&analysis, 1e21, 1e18, &Repetition::PUBLISHED).unwrap();
+        for (p, best) in [(p.params, best.params), (p.tokens, best.tokens)] {
+            for (got, want) in [(p.value, best.value), (p.lo, best.lo), (p.hi, best.hi)] {
+                assert!((got / want - 1.0).abs() < 2e-3, "{p:?} {best:?}");
+            }
         }
     }
 }

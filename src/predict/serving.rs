@@ -112,10 +112,26 @@ pub fn serving(
     let Plan { run, optimal, .. } = best;
     let near = (optimal.flops.ln(), optimal.params.ln());
     let drawn = average.drawn(|law| plan(law, compute, (quality, demand), near));
-    let estimate = |of: fn(&Plan) -> f64| {
-        let drawn: Vec<(f64, f64)> = drawn.iter().map(|(p, w)| (of(p), *w)).collect();
+    // Lines know no loss: the size is off by as much as theirs is for the optimal run, on the same curve of one loss.
+    let ln_loss = average.ln_loss(near.1, optimal.tokens.ln());
+    let computes: Vec<(f64, f64)> =
+        drawn.iter().map(|(p, weight)| (p.optimal.flops.ln(), *weight)).collect();
+    let moved = |((ln_c, ln_n), weight): ((f64, f64), f64)| {
+        let ln_n = run.params.ln() + ln_n - near.1;
+        // More compute than the average's for this loss, in the proportion of the path.
+        let grown = ln_c - near.0;
+        let along = 0.5 * grown;
+        let ln_d = tokens_reaching(&average, ln_n - along, ln_loss, run.tokens.ln())?;
+        let run = trained(compute, ln_n, ln_d + grown - along)?;
+        Some((Plan { run, total: demand.total(&run), ..best }, weight))
+    };
+    let aside = average.aside_over(near, &computes).into_iter();
+    let moved: Vec<(Plan, f64)> = aside.filter_map(moved).collect();
+    let over = |of: fn(&Plan) -> f64, drawn: &mut dyn Iterator<Item = &(Plan, f64)>| {
+        let drawn: Vec<(f64, f64)> = drawn.map(|(p, w)| (of(p), *w)).collect();
         average.between(of(&best), &drawn).ok_or_else(|| lead.no_optimum(fixed))
     };
+    let estimate = |of: fn(&Plan) -> f64| over(of, &mut drawn.iter().chain(&moved));
     let mut warnings = lead.doubts(run.flops);
     warnings.extend(lead.unusual_ratio(run.tokens / run.params));
     warnings.extend(out_of_reach(fixed, drawn.len(), average.drawn(|_| Some(())).len()));
@@ -129,11 +145,14 @@ pub fn serving(
         tokens_per_param: estimate(|p| p.run.tokens / p.run.params)?,
         loss,
         training_flops: estimate(|p| p.run.flops)?,
-        inference_flops: estimate(|p| p.inference)?,
-        total_flops: estimate(|p| p.total)?,
-        saving: estimate(|p| (1.0 - p.total / p.optimal_total).max(0.0))?,
+        inference_flops: estimate(|p| p.total.inference)?,
+        total_flops: estimate(|p| p.total.weighed)?,
+        saving: over(
+            |p| (1.0 - p.total.weighed / p.optimal_total.weighed).max(0.0),
+            &mut drawn.iter(),
+        )?,
         optimal,
-        optimal_total_flops: best.optimal_total,
+        optimal_total_flops: best.optimal_total.weighed,
         level: lead.level(),
         method: average.name(),
         extrapolation: lead.extrapolation(run.flops),
@@ -146,10 +165,31 @@ pub fn serving(
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     run: Run,
-    inference: f64,
-    total: f64,
+    total: Total,
     optimal: Run,
-    optimal_total: f64,
+    optimal_total: Total,
+}
+
+/// What a run takes.
+#[derive(Debug, Clone, Copy)]
+struct Total {
+    /// Of serving alone [FLOP].
+    inference: f64,
+    /// Of training, and of serving times its cost ratio [FLOP].
+    weighed: f64,
+}
+
+impl Demand {
+    fn total(&self, run: &Run) -> Total {
+        let inference = PER_PARAM * run.params * self.tokens;
+        Total { inference, weighed: run.flops + self.cost_ratio * inference }
+    }
+}
+
+/// A run of ln N on ln D; nothing beyond the range of numbers.
+fn trained(compute: &Compute, ln_n: f64, ln_d: f64) -> Option<Run> {
+    let (params, tokens) = (path::sound(ln_n.exp())?, path::sound(ln_d.exp())?);
+    Some(Run { params, tokens, flops: path::sound(compute.per_token(params) * tokens)? })
 }
 
 /// The cheapest run on the curve of one loss: N is searched for, D follows from the loss. `near`: a place on the
@@ -167,27 +207,20 @@ fn plan(
     let ln_n = law.optimum(compute, ln_c, near.1 + 0.5 * (ln_c - near.0))?;
     let ln_d = ln_c - compute.log_per_token(ln_n).0;
     let ln_loss = law.ln_loss(ln_n, ln_d);
-    let inference = |n: f64| PER_PARAM * n * demand.tokens;
-    let run = |n: f64, d: f64| {
-        Some(Run { params: n, tokens: d, flops: path::sound(compute.per_token(n) * d)? })
-    };
-    let total = |r: &Run| path::sound(r.flops + demand.cost_ratio * inference(r.params));
-    let optimal = run(path::sound(ln_n.exp())?, path::sound(ln_d.exp())?)?;
+    let optimal = trained(compute, ln_n, ln_d)?;
     let cheapest = if demand.tokens == 0.0 {
         optimal
     } else {
-        let at = |ln_n: f64| run(ln_n.exp(), tokens_reaching(law, ln_n, ln_loss, ln_d)?.exp());
-        let cost = |ln_n: f64| at(ln_n).as_ref().and_then(total).map_or(f64::INFINITY, f64::ln);
+        let at = |ln_n: f64| trained(compute, ln_n, tokens_reaching(law, ln_n, ln_loss, ln_d)?);
+        let cost =
+            |ln_n: f64| at(ln_n).map_or(f64::INFINITY, |run| demand.total(&run).weighed.ln());
         // Serving makes the best model smaller, never larger.
         at(lowest(&cost, ln_n - SMALLER, ln_n)?)?
     };
-    Some(Plan {
-        run: cheapest,
-        inference: inference(cheapest.params),
-        total: total(&cheapest)?,
-        optimal,
-        optimal_total: total(&optimal)?,
-    })
+    let [total, optimal_total] = [cheapest, optimal].map(|run| demand.total(&run));
+    path::sound(total.weighed)?;
+    path::sound(optimal_total.weighed)?;
+    Some(Plan { run: cheapest, total, optimal, optimal_total })
 }
 
 #[cfg(test)]
@@ -213,10 +246,10 @@ mod tests {
         let quality = Quality::Loss(HOFFMANN.loss(13e9, tokens));
         let p = planned(&Compute::SixNd, quality, demand(2e12));
         assert!((p.optimal.params / 13e9 - 1.0).abs() < 1e-9);
-        let saved = p.optimal_total - p.total;
+        let saved = p.optimal_total.weighed - p.total.weighed;
         assert_eq!(format!("{:.0e}", p.run.params), "7e9", "{p:?}");
         assert_eq!(format!("{saved:.1e}"), "1.7e22", "{p:?}");
-        assert_eq!(format!("{:.2}", saved / p.optimal_total), "0.17", "{p:?}");
+        assert_eq!(format!("{:.2}", saved / p.optimal_total.weighed), "0.17", "{p:?}");
     }
 
     /// Lagrange: at the optimum the gradients of cost and loss are parallel, dCost/dN dL/dD = dCost/dD
@@ -236,7 +269,8 @@ mod tests {
                 assert!(((by_n / ln) / (by_d / ld) - 1.0).abs() < 1e-5, "{served} {p:?}");
                 let (m, e) = HOFFMANN.optimum(&compute, 1e22).unwrap();
                 assert!((HOFFMANN.loss(n, d) - HOFFMANN.loss(m, e)).abs() < 1e-12);
-                assert!((p.total / cost(n, d) - 1.0).abs() < 1e-12 && p.total < p.optimal_total);
+                assert!((p.total.weighed / cost(n, d) - 1.0).abs() < 1e-12);
+                assert!(p.total.weighed < p.optimal_total.weighed);
                 assert!(n < m && d > e);
             }
         }
@@ -249,7 +283,7 @@ mod tests {
             let (n, d) = HOFFMANN.optimum(&compute, 1e20).unwrap();
             let none = at(0.0);
             assert!((none.run.params / n - 1.0).abs() < 1e-10, "{none:?}");
-            assert!((none.run.tokens / d - 1.0).abs() < 1e-10 && none.inference == 0.0);
+            assert!((none.run.tokens / d - 1.0).abs() < 1e-10 && none.total.inference == 0.0);
             // A hair of demand moves the run by a hair.
             assert!((at(1.0).run.params / n - 1.0).abs() < 1e-4);
             let sizes: Vec<f64> = (0..8).map(|i| at(1e8 * 10_f64.powi(i)).run.params).collect();
@@ -285,5 +319,16 @@ mod tests {
         assert!(serving(&analysis, Quality::OptimalAt(1e21), demand(-1.0)).is_err());
         let free = Demand { tokens: 1e12, cost_ratio: 0.0 };
         assert!(serving(&analysis, Quality::OptimalAt(1e21), free).is_err());
+    }
+
+    /// With next to nothing to serve the question is that of the best run: the same size, as uncertain.
+    #[test]
+    fn a_size_is_as_uncertain_as_that_of_the_best_run() {
+        let analysis = sample::analysis(60);
+        let best = at_flops(&analysis, 1e21).unwrap().params;
+        let p = serving(&analysis, Quality::OptimalAt(1e21), demand(1.0)).unwrap().params;
+        for (got, want) in [(p.value, best.value), (p.lo, best.lo), (p.hi, best.hi)] {
+            assert!((got / want - 1.0).abs() < 3e-2, "{p:?} {best:?}");
+        }
     }
 }
