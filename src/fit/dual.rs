@@ -22,6 +22,9 @@ pub trait Real:
     + Mul<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
+    + Add<f64, Output = Self>
+    + Sub<f64, Output = Self>
+    + Mul<f64, Output = Self>
 {
     /// The same number for every row.
     fn all(value: f64) -> Self;
@@ -136,7 +139,7 @@ pub trait Number:
     #[inline(always)]
     #[must_use]
     fn exp(self) -> Self {
-        let value = self.value().exp();
+        let value = Real::exp(self.value());
         self.chain(value, value)
     }
 
@@ -144,7 +147,7 @@ pub trait Number:
     #[inline(always)]
     #[must_use]
     fn ln(self) -> Self {
-        self.chain(self.value().ln(), Self::Real::all(1.0) / self.value())
+        self.chain(Real::ln(self.value()), Self::Real::all(1.0) / self.value())
     }
 
     /// This number, above 0, to a power that may depend on the parameters as well.
@@ -155,32 +158,32 @@ pub trait Number:
     }
 }
 
-impl Number for f64 {
-    type Real = Self;
+impl<R: Real> Number for R {
+    type Real = R;
 
     #[inline(always)]
     fn constant(value: f64) -> Self {
+        R::all(value)
+    }
+
+    #[inline(always)]
+    fn of_row(value: R) -> Self {
         value
     }
 
     #[inline(always)]
-    fn of_row(value: f64) -> Self {
-        value
-    }
-
-    #[inline(always)]
-    fn value(self) -> f64 {
+    fn value(self) -> R {
         self
     }
 
     #[inline(always)]
-    fn chain(self, value: f64, _slope: f64) -> Self {
+    fn chain(self, value: R, _slope: R) -> Self {
         value
     }
 
     #[inline(always)]
     fn smaller(self, other: Self) -> Self {
-        if other < self { other } else { self }
+        other.if_below(self, other, self)
     }
 }
 

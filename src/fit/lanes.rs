@@ -21,7 +21,7 @@
 
 use std::ops::{Add, AddAssign, Div, Index, IndexMut, Mul, Neg, Sub};
 
-use crate::fit::dual::{NEARLY_STRAIGHT, Number, Real, growth_series};
+use crate::fit::dual::{NEARLY_STRAIGHT, Real, growth_series};
 
 /// Rows that are worked on together: one AVX-512 register.
 pub(super) const LANES: usize = 8;
@@ -196,35 +196,6 @@ impl Real for Lanes {
         Self(std::array::from_fn(
             |l| if self.0[l] < other.0[l] { then.0[l] } else { otherwise.0[l] },
         ))
-    }
-}
-
-impl Number for Lanes {
-    type Real = Self;
-
-    #[inline(always)]
-    fn constant(value: f64) -> Self {
-        Self([value; LANES])
-    }
-
-    #[inline(always)]
-    fn of_row(value: Self) -> Self {
-        value
-    }
-
-    #[inline(always)]
-    fn value(self) -> Self {
-        self
-    }
-
-    #[inline(always)]
-    fn chain(self, value: Self, _slope: Self) -> Self {
-        value
-    }
-
-    #[inline(always)]
-    fn smaller(self, other: Self) -> Self {
-        other.if_below(self, other, self)
     }
 }
 

@@ -9,6 +9,7 @@
 use multiversion::multiversion;
 
 use crate::fit::dual::MAX;
+use crate::fit::lanes::{LANES, Lanes};
 
 pub(super) type Vector = [f64; MAX];
 pub(super) type Matrix = [[f64; MAX]; MAX];
@@ -98,16 +99,15 @@ fn dot(l: &[f64], r: &[f64]) -> f64 {
     if l.len() < SHORT {
         return l.iter().zip(r).map(|(l, r)| l * r).sum();
     }
-    let mut sums = [0.0; 8];
-    let (l, r) = (l.chunks_exact(8), r.chunks_exact(8));
+    let mut sums = Lanes::default();
+    let (l, r) = (l.chunks_exact(LANES), r.chunks_exact(LANES));
     let rest: f64 = l.remainder().iter().zip(r.remainder()).map(|(l, r)| l * r).sum();
     for (l, r) in l.zip(r) {
-        for k in 0..8 {
+        for k in 0..LANES {
             sums[k] += l[k] * r[k];
         }
     }
-    let s = sums;
-    ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])) + rest
+    sums.total() + rest
 }
 
 /// Rows below which a sum is taken in order: eight sums gain nothing there.

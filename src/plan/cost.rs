@@ -409,20 +409,22 @@ mod tests {
         assert_eq!(Curve::new(vec![(1.0, f64::NAN)]), None);
     }
 
-    /// A machine of 1e9 FLOP/s in training, 2e9 in evaluation, 1e6 weights a second: by hand.
+    /// A machine of 1e9 FLOP/s in training, 2e9 in evaluation, 1e6 weights a second.
+    const TIMING: Timing = Timing {
+        step_flops: 1e8,
+        step: 0.1,
+        eval_flops: 1e8,
+        eval: Some(0.05),
+        params: 1e6,
+        start: 1.0,
+    };
+
+    /// By hand.
     #[test]
     fn a_cell_takes_its_start_its_steps_and_its_evaluations() {
         let plan = plan(SWEEP);
         let cell = &plan.cells[3];
-        let timing = Timing {
-            step_flops: 1e8,
-            step: 0.1,
-            eval_flops: 1e8,
-            eval: Some(0.05),
-            params: 1e6,
-            start: 1.0,
-        };
-        let probe = Probe::new(&[timing]).unwrap();
+        let probe = Probe::new(&[TIMING]).unwrap();
         let (start, train) = (cell.recipe.shape.counts().total / 1e6, cell.recipe.flops() / 1e9);
         let forward = cell.recipe.shape.flops_per_token().total() / 3.0;
         let eval = forward * cell.recipe.eval_tokens as f64 / 2e9;
@@ -434,7 +436,7 @@ mod tests {
         let part = left.steps() as f64 / cell.recipe.steps as f64;
         close(probe.seconds(left, 4), start + part * train + eval);
         assert_eq!((left.share(first - 1), left.share(cell.recipe.steps - 1)), (0.0, 1.0));
-        let unevaluated = Probe::new(&[Timing { eval: None, ..timing }]).unwrap();
+        let unevaluated = Probe::new(&[Timing { eval: None, ..TIMING }]).unwrap();
         close(unevaluated.seconds(Left::all(cell), 4), start + train + 8.0 * eval);
         assert_eq!(Probe::new(&[]), None);
     }
@@ -569,15 +571,7 @@ mod tests {
         let trunks: Vec<Option<usize>> =
             cells.iter().map(|c| c.trunk.as_ref().and_then(at)).collect();
         assert!(trunks.iter().flatten().count() > 2);
-        let timing = Timing {
-            step_flops: 1e8,
-            step: 0.1,
-            eval_flops: 1e8,
-            eval: Some(0.05),
-            params: 1e6,
-            start: 1.0,
-        };
-        let probe = Probe::new(&[timing]).unwrap();
+        let probe = Probe::new(&[TIMING]).unwrap();
         let left: Vec<Left<'_>> = cells.iter().map(Left::all).collect();
         let clock = Clock::new(&probe, cells, vec![Some(0); cells.len()], times);
         let all: Vec<usize> = (0..cells.len()).collect();

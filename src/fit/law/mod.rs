@@ -227,14 +227,14 @@ impl Runs {
         let mean = |of: fn(&Point) -> f64| points.iter().map(|p| of(p).ln()).sum::<f64>() / count;
         let own = || Centre { n: mean(|p| p.params), d: mean(|p| p.tokens), c: mean(|p| p.flops) };
         let rows: Vec<Run> = points.iter().map(Run::of).collect();
-        let loss: Vec<f64> = points.iter().map(|p| p.loss).collect();
+        let sample = Sample::new(points);
         Self {
             eights: eights(&rows),
             centre: centre.unwrap_or_else(own),
-            confounded: Sample::new(points).confounded(),
-            log_loss: loss.iter().map(|l| l.ln()).collect(),
+            confounded: sample.confounded(),
+            loss: sample.loss,
+            log_loss: sample.log_loss,
             rows,
-            loss,
         }
     }
 
