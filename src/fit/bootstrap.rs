@@ -2,7 +2,8 @@
 //!
 //! Each draw has its own random stream, keyed by (seed, draw), so the result is the same for any
 //! number of threads. Every refit starts from the full-data optimum and from an independent place, and
-//! runs to convergence: a refit that stops at its warm start makes the interval too narrow.
+//! runs to convergence, or to where it is seen to end in the other's minimum: a refit that stops at its warm start
+//! makes the interval too narrow.
 //!
 //! Two schemes, chosen by the number of clusters and nothing else:
 //!

@@ -18,13 +18,16 @@ use crate::fit::sample::Sample;
 use crate::fit::{Options, lse, noise, stats, varpro};
 use crate::points::{Point, pick};
 
+/// Draws at most. An interval of a run holds its own scatter too, so it needs fewer than one of a parameter.
+const DRAWS: usize = 200;
+
 /// Keeps out the `options.holdout` largest budgets and everything above them, refits the rest, and
 /// predicts each run that was kept out. Without budgets, the tenth of the runs with most compute (for
 /// each budget asked for). `points` must be sorted by compute.
 ///
 /// The prediction interval holds the parameters' uncertainty and a run's own scatter, with Student's
-/// tails for the estimated scatter, which is never less than that of the seeds. It takes the form of the law for granted; that is what the test
-/// is for.
+/// tails for the estimated scatter, which is never less than that of the seeds. It takes the form of the law for
+/// granted; that is what the test is for.
 ///
 /// # Errors
 ///
@@ -50,7 +53,8 @@ pub(super) fn predict(
         return Err(split.because("the smaller runs do not determine both terms of the law".into()));
     };
     let clusters = Clusters::of_points(&fitted);
-    let plan = (options.bootstrap, options.seed ^ 0x0003, clusters.scheme());
+    let draws = options.bootstrap.min(DRAWS);
+    let plan = (draws, options.seed ^ 0x0003, clusters.scheme());
     let refits = bootstrap::surfaces(&sample, &clusters, &huber, &squares, options.delta, plan);
     let draws = if method == "lse-huber" { refits.lse } else { refits.varpro };
     let free = options.pins.free();

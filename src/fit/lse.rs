@@ -48,15 +48,18 @@ pub(super) fn fit(sample: &Sample, delta: f64, also: &[Surface]) -> SurfaceFit {
     }
     let cells = Cells::of(sample);
     let minima: Vec<Minimum> =
-        starts.par_iter().map(|start| descend(sample, &cells, delta, *start)).collect();
+        starts.par_iter().map(|start| descend(sample, &cells, delta, *start, None)).collect();
     summarise(sample, &minima)
 }
 
 /// Fits from given surfaces only: a bootstrap's refit.
 pub(super) fn refit(sample: &Sample, delta: f64, from: &[Surface]) -> SurfaceFit {
     let cells = Cells::of(sample);
-    let minima: Vec<Minimum> =
-        from.iter().map(|s| descend(sample, &cells, delta, vector_of(sample, s))).collect();
+    let mut minima: Vec<Minimum> = Vec::new();
+    for start in from {
+        let start = vector_of(sample, start);
+        minima.push(descend(sample, &cells, delta, start, minima.first()));
+    }
     summarise(sample, &minima)
 }
 
@@ -81,7 +84,13 @@ pub fn objective(points: &[crate::points::Point], delta: f64, surface: &Surface)
     sample.residuals(surface).iter().map(|r| huber(*r, delta).0).sum()
 }
 
-fn descend(sample: &Sample, cells: &[Cells], delta: f64, start: Vector) -> Minimum {
+fn descend(
+    sample: &Sample,
+    cells: &[Cells],
+    delta: f64,
+    start: Vector,
+    known: Option<&Minimum>,
+) -> Minimum {
     let (least, most) = sample.loss_range();
     let (low, high) = (least.ln() - VANISHED, most.ln() + 3.0);
     let mut lower = [low, MIN_EXPONENT, low, MIN_EXPONENT, low];
@@ -93,6 +102,7 @@ fn descend(sample: &Sample, cells: &[Cells], delta: f64, start: Vector) -> Minim
         &lower,
         &upper,
         1e-30 * sample.len() as f64,
+        known,
     )
 }
 

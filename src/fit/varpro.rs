@@ -23,6 +23,9 @@ use crate::fit::sample::{
 /// Nodes of the grid along each exponent; spaced by a factor of about 1.15 from 0.02 to 3.
 const NODES: usize = 36;
 
+/// The same for a refit, by a factor of about 1.75.
+const COARSE: usize = 10;
+
 /// Best nodes, apart from the local minima of the grid, that are polished in a full fit.
 const POLISHED: usize = 16;
 
@@ -34,7 +37,8 @@ pub(super) fn fit(sample: &Sample) -> SurfaceFit {
     // Far starts, to see whether there is another basin.
     starts.extend(grid.every(8));
     starts.extend(grid.best(POLISHED));
-    let minima: Vec<Minimum> = starts.par_iter().map(|s| descend(sample, &means, *s)).collect();
+    let minima: Vec<Minimum> =
+        starts.par_iter().map(|s| descend(sample, &means, *s, None)).collect();
     summarise(sample, &minima)
 }
 
@@ -48,19 +52,21 @@ pub(super) fn refit(sample: &Sample, from: &Surface) -> SurfaceFit {
         from.beta,
         from.e,
     ];
-    let mut starts = vec![warm];
-    starts.extend(Grid::over(&means, 16, sample.pins).best(1));
-    let minima: Vec<Minimum> = starts.iter().map(|s| descend(sample, &means, *s)).collect();
+    let mut minima = vec![descend(sample, &means, warm, None)];
+    for start in Grid::over(&means, COARSE, sample.pins).best(1) {
+        minima.push(descend(sample, &means, start, minima.first()));
+    }
     summarise(sample, &minima)
 }
 
-fn descend(sample: &Sample, means: &Means, start: Vector) -> Minimum {
+fn descend(sample: &Sample, means: &Means, start: Vector, known: Option<&Minimum>) -> Minimum {
     let (_, most) = sample.loss_range();
     let top = 1e3 * most;
     let mut lower = [0.0, MIN_EXPONENT, 0.0, MIN_EXPONENT, 0.0];
     let mut upper = [top, MAX_EXPONENT, top, MAX_EXPONENT, top];
     sample.hold(&mut lower, &mut upper, |e| e);
-    newton::minimise(&mut Squares::over(means), start, &lower, &upper, 1e-30 * sample.len() as f64)
+    let floor = 1e-30 * sample.len() as f64;
+    newton::minimise(&mut Squares::over(means), start, &lower, &upper, floor, known)
 }
 
 /// What eight cells need to remember of a value for its derivatives.

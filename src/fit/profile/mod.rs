@@ -233,7 +233,7 @@ fn minimum(best: &Likelihood, q: &Quantity, from: Vector) -> (f64, Vector) {
     let floor = 1e-30 * sample.len() as f64;
     let squares = lse::Squares::of(sample);
     let mut held = Held::new(q, sample, squares.objective());
-    let found = newton::minimise(&mut held, from, &lower, &upper, floor);
+    let found = newton::minimise(&mut held, from, &lower, &upper, floor, None);
     (2.0 * found.value, found.at)
 }
 
