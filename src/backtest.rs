@@ -180,7 +180,7 @@ pub const EPOCHS_HEADER: [&str; 8] =
     ["epochs", "runs", "clusters", "inside", "bias", "rms", "median", "score"];
 
 /// What the heads mean.
-pub const LEGEND: &str = "inside: intervals that hold the measured loss; errors are of ln L; score: mean interval \
+pub const LEGEND: &str = "inside: intervals that hold the measured loss; errors are ln(predicted / measured), so a bias above 0 is a prediction too high; score: mean interval \
                           score of ln L, lower is better. Cuts overlap and clusters share noise: the runs are no \
                           independent trials.";
 

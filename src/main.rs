@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use isoflop::cli::args::Cli;
-use isoflop::cli::{Failure, execute};
+use isoflop::cli::{Failure, execute, refusal};
 use isoflop::terminal;
 
 fn main() -> ExitCode {
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let code = match Cli::try_parse() {
         Ok(cli) => execute(cli).unwrap_or_else(|Failure { message, code }| {
-            terminal::say(&format!("error: {message}"));
+            terminal::say(&refusal(&format!("error: {message}")));
             code
         }),
         // Help and version too.
@@ -24,6 +24,6 @@ fn main() -> ExitCode {
     };
     // What was to be said was not, or not all of it.
     let Some(error) = terminal::failed() else { return ExitCode::from(code) };
-    terminal::say(&format!("error: {error}\nhint: {}", error.hint()));
+    terminal::say(&refusal(&format!("error: {error}\nhint: {}", error.hint())));
     ExitCode::from(if code == 0 { error.code() } else { code })
 }

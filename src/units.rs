@@ -127,9 +127,26 @@ pub fn count(value: f64) -> String {
     if value.abs() < 999.5 { digits3(value) } else { format!("{value:.2e}") }
 }
 
-/// Three significant digits, no exponent.
+/// So many things of a kind: `1 run`, `12 runs`.
+///
+/// ```
+/// assert_eq!(isoflop::units::several(1, "cell"), "1 cell");
+/// assert_eq!(isoflop::units::several(0, "cell"), "0 cells");
+/// ```
+pub fn several(n: usize, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Three significant digits at least; with an exponent below a tenth and from a hundred thousand on.
+///
+/// ```
+/// assert_eq!(isoflop::units::digits3(20.04), "20.0");
+/// assert_eq!(isoflop::units::digits3(12_345.6), "12346");
+/// assert_eq!(isoflop::units::digits3(13_704_723_054.0), "1.37e10");
+/// ```
 pub fn digits3(value: f64) -> String {
     match value.abs() {
+        v if v >= 99_999.5 => format!("{value:.2e}"),
         v if v >= 99.95 || v == 0.0 => format!("{value:.0}"),
         v if v >= 9.995 => format!("{value:.1}"),
         v if v >= 0.9995 => format!("{value:.2}"),

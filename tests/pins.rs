@@ -220,6 +220,15 @@ fn the_command_line_pins_says_so_and_refuses() {
         let answer: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(answer["pins"]["E"], 1.69, "{answer}");
     }
+    // The fit without pins stays where it is.
+    let there = |path: &str| fs::read(dir.path().join(path)).unwrap();
+    assert_eq!(call(&[&["fit", "runs.csv"], &quick[..]].concat()).0, Some(0));
+    let free = there("analysis/runs/fit.json");
+    assert_eq!(call(&[&["fit", "runs.csv", "--pin", "E=1.69"], &quick[..]].concat()).0, Some(0));
+    assert_eq!(free, there("analysis/runs/fit.json"));
+    let pinned: Value =
+        serde_json::from_slice(&there("analysis/runs/pin-E-1.69/fit.json")).unwrap();
+    assert_eq!(pinned["pins"], serde_json::json!({"E": 1.69}));
     let backtest = ["backtest", "runs.csv", "--pin", "E=1.69,beta=0.28", "--bootstrap", "20"];
     let (code, text, told) = call(&backtest);
     assert!(code == Some(0) && text.contains("E = 1.69, beta = 0.28 are pinned"), "{text}{told}");

@@ -20,7 +20,7 @@ use crate::predict::{Prediction, at_flops};
 use crate::report;
 use crate::spec::{Source, Spec};
 use crate::terminal::note;
-use crate::units::{after_loss, duration};
+use crate::units::{after_loss, duration, several};
 
 /// Where to predict when nobody says: this many times the largest compute of the table.
 const PREDICT_AHEAD: f64 = 10.0;
@@ -125,8 +125,8 @@ impl Study {
         let taken: Vec<String> =
             self.taken.iter().map(|t| format!("  {}  {}", t.symbol, t.from)).collect();
         format!(
-            "{} runs of {}, read as\n{}\n\n",
-            self.table.points.len(),
+            "{} of {}, read as\n{}\n\n",
+            several(self.table.points.len(), "run"),
             self.table.source,
             taken.join("\n")
         )

@@ -433,13 +433,13 @@ pub struct FitArgs {
     /// Where Huber's loss turns from square to linear, in ln L.
     #[arg(long, default_value_t = 1e-3)]
     pub delta: f64,
-    /// Bootstrap refits; 0 leaves the intervals out.
+    /// Bootstrap refits; 0 leaves the intervals out [default: that of the sweep, else 1000].
     #[arg(long, value_name = "COUNT")]
     pub bootstrap: Option<usize>,
-    /// Level of the intervals.
+    /// Level of the intervals [default: that of the sweep, else 0.9].
     #[arg(long)]
     pub level: Option<f64>,
-    /// Largest budgets kept out and predicted from the rest.
+    /// Largest budgets kept out and predicted from the rest [default: that of the sweep, else 1].
     #[arg(long, value_name = "COUNT")]
     pub holdout: Option<usize>,
     /// What is not fitted.
@@ -470,7 +470,7 @@ pub struct BacktestArgs {
     /// Bootstrap refits at each cut.
     #[arg(long, default_value_t = super::backtest::BOOTSTRAP, value_name = "COUNT")]
     pub bootstrap: usize,
-    /// Level of the intervals.
+    /// Level of the intervals [default: that of the sweep, else 0.9].
     #[arg(long)]
     pub level: Option<f64>,
     /// Seed of the bootstrap.

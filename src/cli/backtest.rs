@@ -35,7 +35,7 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
         ..defaults
     };
     let result = backtest(&study.table, &options)?;
-    let file = write(&place, &result)?;
+    let file = write(&super::open::pinned(place, &options.pins), &result)?;
     if args.json {
         print_json(&result);
     } else {
@@ -73,7 +73,7 @@ fn write(dir: &Path, result: &Backtest) -> Result<PathBuf, FileError> {
 
 fn text(b: &Backtest) -> String {
     let mut out = format!(
-        "Backtest of {}: the larger runs predicted from the smaller,\n{}\n\n",
+        "Backtest of {}: the larger runs predicted from the smaller, {}\n\n",
         b.source,
         b.plan()
     );

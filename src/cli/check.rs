@@ -10,6 +10,7 @@ use crate::error::exit;
 use crate::fs::Os;
 use crate::ledger::check::{Kind, check, move_aside};
 use crate::terminal::note;
+use crate::units::several;
 
 /// As JSON.
 #[derive(Serialize)]
@@ -64,10 +65,10 @@ pub(super) fn execute(args: &CheckArgs) -> Result<u8, Failure> {
             }
         }
         print(&format!(
-            "{} cells, {} attempts and {} checkpoints verified; {} damaged, {} recovered, {} stray.\n",
-            checked.cells,
-            checked.attempts,
-            checked.checkpoints,
+            "{}, {} and {} verified; {} damaged, {} recovered, {} stray.\n",
+            several(checked.cells, "cell"),
+            several(checked.attempts, "attempt"),
+            several(checked.checkpoints, "checkpoint"),
             count("damaged"),
             count("recovered"),
             count("stray")

@@ -13,7 +13,7 @@ pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
     }
     let (study, place) = open::open(&args.input, &args.columns.options()?)?;
     let options = options(args, &study)?;
-    let out = args.out.clone().unwrap_or(place);
+    let out = args.out.clone().unwrap_or_else(|| open::pinned(place, &options.pins));
     let analysis = analysis::analyse(&study, &options)?;
     let predictions = analysis::predictions(&study, &analysis);
     analysis::write(&out, &study, &analysis, &predictions)?;

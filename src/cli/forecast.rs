@@ -294,5 +294,7 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
         }
         stop.at_once();
     }
-    score::show(&forecast, path, &args.dirs, false)
+    let code = score::show(&forecast, path, &args.dirs, false)?;
+    print(&format!("  report    `isoflop report {}` shows it among the runs\n", results.display()));
+    Ok(code)
 }

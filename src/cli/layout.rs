@@ -35,6 +35,21 @@ fn wrapped_to(text: &str, width: usize) -> String {
     lines.join("\n")
 }
 
+/// The same, but for lines that quote a file (`  --> file:3:1`, `   3 | key = 1`): those stay as they are.
+pub(super) fn quoting(text: &str) -> String {
+    quoting_to(text, width())
+}
+
+fn quoting_to(text: &str, width: usize) -> String {
+    let quoted = |line: &str| {
+        let line = line.trim_start();
+        let number = line.trim_start_matches(|c: char| c.is_ascii_digit());
+        line.starts_with("--> ") || number.trim_start().starts_with('|')
+    };
+    let told = |line| if quoted(line) { line.to_owned() } else { broken(line, width) };
+    text.split('\n').map(told).collect::<Vec<String>>().join("\n")
+}
+
 /// One line, broken; it goes on under its value, or two columns further in.
 fn broken(line: &str, width: usize) -> String {
     if length(line) <= width {
@@ -143,6 +158,13 @@ fn block(header: &[&str], left: usize, rows: Vec<Vec<String>>, narrow: Option<us
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_keeps_the_lines_that_it_quotes() {
+        let text = "error: one two three\n  --> a/long/path.toml:3:1\n   3 | a long line of it\n     | ^^^^^^^^^^^^^^\nhint: x";
+        let want = "error: one two\n  three\n  --> a/long/path.toml:3:1\n   3 | a long line of it\n     | ^^^^^^^^^^^^^^\nhint: x";
+        assert_eq!(quoting_to(text, 14), want);
+    }
 
     fn widest(text: &str) -> usize {
         text.lines().map(length).max().unwrap_or(0)

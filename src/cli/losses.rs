@@ -13,7 +13,7 @@ use super::args::FitArgs;
 use super::show::{short, table};
 use super::{Failure, fit, open, print, print_json, show};
 use crate::error::{InputError, exit};
-use crate::fit::{Analysis, Fit};
+use crate::fit::Analysis;
 use crate::import;
 use crate::plan::hex;
 use crate::predict::{self, Irreducible, Prediction};
@@ -142,19 +142,22 @@ fn told(losses: &[OfLoss]) -> Vec<String> {
 /// One line for each loss.
 fn text(source: &str, losses: &[OfLoss]) -> String {
     let dash = || "-".to_owned();
-    let exponent = |fit: &Fit, name: &str, value: f64| match fit.intervals.get(name) {
-        Some([lo, hi]) => format!("{} ({}..{})", short(value), short(*lo), short(*hi)),
-        None => short(value),
+    let exponent = |of: &OfLoss, name: &str| {
+        let (value, interval) = of.fit.parameter(of.fit.fits.first()?, name)?;
+        Some(match interval {
+            Some([lo, hi]) => format!("{} ({}..{})", short(value), short(lo), short(hi)),
+            None => short(value),
+        })
     };
     let loss = |value: f64| format!("{value:.4}");
     let row = |l: &OfLoss| {
-        let (lead, ahead) = (l.fit.fits.first(), l.ahead.as_ref());
+        let ahead = l.ahead.as_ref();
         vec![
             l.loss.clone(),
             l.fit.points.len().to_string(),
             l.irreducible.as_ref().map_or_else(dash, |i| estimate(i.e, loss)),
-            lead.map_or_else(dash, |f| exponent(f, "a", f.exponents.a)),
-            lead.map_or_else(dash, |f| exponent(f, "b", f.exponents.b)),
+            exponent(l, "a").unwrap_or_else(dash),
+            exponent(l, "b").unwrap_or_else(dash),
             ahead.map_or_else(dash, |p| estimate(p.params, count)),
             ahead.map_or_else(dash, |p| estimate(p.tokens_per_param, digits3)),
             ahead.map_or_else(dash, |p| estimate(p.loss, loss)),

@@ -124,6 +124,12 @@ fn print(text: &str) {
     terminal::text(&layout::wrapped(&terminal::shown(text)));
 }
 
+/// An error as a person reads it: broken at spaces where stderr is a terminal, and one line a sentence for a log.
+pub fn refusal(text: &str) -> String {
+    use std::io::IsTerminal as _;
+    if std::io::stderr().is_terminal() { layout::quoting(text) } else { text.to_owned() }
+}
+
 /// Prints to stdout what another program reads.
 fn print_as_is(text: &str) {
     terminal::data(text);

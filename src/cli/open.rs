@@ -18,6 +18,8 @@ use crate::terminal::note;
 
 /// Where analyses lie unless a user says otherwise.
 const ANALYSIS: &str = "analysis";
+/// What the directory of a fit with pins is called, before its pins.
+const PINNED: &str = "pin-";
 /// The fit in a directory of `analysis/`.
 const FIT: &str = "fit.json";
 
@@ -193,11 +195,23 @@ fn of_table(path: &Path, name: &str, analysis: &Path) -> PathBuf {
     analysis.join(format!("{name}-{}", &hash[..8]))
 }
 
-/// The fit.json of a directory, and those of its losses.
+/// Where a fit with pins is kept: in a directory of its own under that of the free fit, which stays.
+pub(super) fn pinned(dir: PathBuf, pins: &Pins) -> PathBuf {
+    if pins.is_empty() {
+        return dir;
+    }
+    let named: Vec<String> = pins.named().map(|(name, value)| format!("{name}-{value}")).collect();
+    dir.join(format!("{PINNED}{}", named.join("-")))
+}
+
+/// The fit.json of a directory, and those of its losses and its pins.
 fn fits(dir: &Path) -> Vec<PathBuf> {
     let losses = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let losses = losses.filter(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(losses::PREFIX))
+        path.file_name().is_some_and(|name| {
+            let name = name.to_string_lossy();
+            [losses::PREFIX, PINNED].iter().any(|prefix| name.starts_with(prefix))
+        })
     });
     let all = losses.chain([dir.to_owned()]).map(|dir| dir.join(FIT));
     all.filter(|fit| fit.exists()).collect()

@@ -21,7 +21,7 @@ use crate::points::Counts;
 use crate::shape::FlopsPerToken;
 use crate::spec::DeviceKind;
 use crate::terminal::note;
-use crate::units::{bytes, count, duration, flops};
+use crate::units::{bytes, count, duration, flops, several};
 
 /// Time that a probe may take even where a tenth of the study is less [s].
 const LEAST: f64 = 4.0;
@@ -151,9 +151,9 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let mut out = format!(
-        "Sweep {}: {} cells, {} FLOP",
+        "Sweep {}: {}, {} FLOP",
         study.plan.name,
-        cells.len(),
+        several(cells.len(), "cell"),
         flops(study.plan.flops())
     );
     if let Some(tokens) = study.data.facts.train_tokens {

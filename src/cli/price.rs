@@ -12,7 +12,7 @@ use crate::ledger::{Ledger, State};
 use crate::plan::Cell;
 use crate::plan::cost::Left;
 use crate::terminal::note;
-use crate::units::{digits3, duration};
+use crate::units::{digits3, duration, several};
 
 /// Where the training of each of `todo` is to begin. A branch is paid from its fork on if the fork is
 /// there or will be.
@@ -133,9 +133,9 @@ fn against(predicted: f64, actual: f64) -> String {
 /// A sitting in which not every cell was completed: its times are of two things, and no ratio is given.
 fn unlike(s: &Sitting, actual: f64) -> String {
     format!(
-        "{} of {} cells were completed in {}; all were predicted to take {}",
+        "{} of {} completed in {}; all were predicted to take {}",
         s.completed,
-        s.cells,
+        several(s.cells, "cell"),
         duration(actual),
         duration(s.predicted)
     )
@@ -155,20 +155,25 @@ fn each(ratios: Ratios) -> String {
 pub(super) fn sittings(prices: &Prices) -> String {
     let line = |s: &Sitting| match s.actual {
         Some(actual) if s.whole => {
-            format!("  {}  {} cells: {}.\n", s.began, s.cells, against(s.predicted, actual))
+            format!(
+                "  {}  {}: {}.\n",
+                s.began,
+                several(s.cells, "cell"),
+                against(s.predicted, actual)
+            )
         }
         Some(actual) => format!("  {}  {}.\n", s.began, unlike(s, actual)),
         None => format!(
-            "  {}  {} cells: predicted {}; no end recorded.\n",
+            "  {}  {}: predicted {}; no end recorded.\n",
             s.began,
-            s.cells,
+            several(s.cells, "cell"),
             duration(s.predicted)
         ),
     };
     let lines: String = prices.sittings.iter().map(line).collect();
     let ratios = prices
         .ratios()
-        .map_or_else(String::new, |r| format!("  {} cells, {}.\n", r.cells, each(r)));
+        .map_or_else(String::new, |r| format!("  {}, {}.\n", several(r.cells, "cell"), each(r)));
     if lines.is_empty() { lines } else { format!("\nPredicted and actual\n{lines}{ratios}") }
 }
 

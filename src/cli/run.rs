@@ -16,7 +16,7 @@ use crate::fs::{Disk as _, Os};
 use crate::ledger::{self, Ledger, State};
 use crate::plan::Cell;
 use crate::terminal::note;
-use crate::units::{count, duration, flops};
+use crate::units::{count, duration, flops, several};
 
 pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     let started = Instant::now();
@@ -112,8 +112,9 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {
     match Input::of(&args.input, &args.dirs.results)? {
         Input::Results(dir) => {
             let recorded = Recorded::open(&dir, &args.dirs.results)?;
+            let pins = args.pinned.pins()?;
             let out = open::of_sweep(&recorded.name, &args.dirs.analysis)?;
-            finish(recorded, &out, &args.pinned.pins()?, started)
+            finish(recorded, &open::pinned(out, &pins), &pins, started)
         }
         input => written(&input, args, started),
     }
@@ -122,8 +123,8 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {
 /// The figures and the report of a fit that was written, or of a table, which is fitted first.
 fn written(input: &Input, args: &ReportArgs, started: Instant) -> Result<u8, Failure> {
     let study = input.study(&args.dirs.results, &args.columns.options()?)?;
-    let out = input.place(&study.name, &args.dirs.analysis)?;
     let pins = args.pinned.pins()?;
+    let out = open::pinned(input.place(&study.name, &args.dirs.analysis)?, &pins);
     let analysis = match input {
         Input::Fit(path) => {
             open::unpinned(path, &pins)?;
@@ -193,9 +194,9 @@ fn summary(study: &Study, ledger: &Ledger) -> String {
         .train_tokens
         .map_or_else(String::new, |t| format!("; corpus of {} tokens", count(t as f64)));
     format!(
-        "Sweep {}: {} cells, {} FLOP{corpus}. {done} completed, {} to go.\n",
+        "Sweep {}: {}, {} FLOP{corpus}. {done} completed, {} to go.\n",
         study.plan.name,
-        study.plan.cells.len(),
+        several(study.plan.cells.len(), "cell"),
         flops(study.plan.flops()),
         ledger.count("missing")
     )

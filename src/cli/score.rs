@@ -170,10 +170,11 @@ fn by(f: &Forecast) -> String {
 
 fn beside(f: &Forecast, score: &Score) -> String {
     let percent = |share: f64| format!("{}%", super::show::signed(100.0 * share, 2));
-    let z = score.z.map_or_else(|| "-".to_owned(), |z| super::show::signed(z, 2));
+    let z = score.z.map_or_else(String::new, |z| format!(", {:.2} predicted sd of ln L", z.abs()));
     let place = if score.inside { "inside" } else { "outside" };
     let mut out = format!(
-        "  measured  {:.4} (standard error {:.4})\n  error     {}, z {z}, {place} the interval\n\n",
+        "  measured  {:.4} (standard error over evaluation batches {:.4})\n  error     {} (predicted / measured - 1){z}, \
+         {place} the interval\n\n",
         score.measured,
         score.measured_se,
         percent(score.error)
@@ -192,7 +193,8 @@ fn beside(f: &Forecast, score: &Score) -> String {
         2,
         &rows.collect::<Vec<_>>(),
     );
-    out + "  Errors are predicted over measured, minus one; z is ln(measured / predicted)\n  in predicted standard deviations.\n"
+    out + "  error: predicted / measured - 1. share: what a form of law counts in the average; chinchilla's is heard with \
+           the surface of the leading method.\n"
 }
 
 /// Every forecast of a sweep with what came of it, by the time it was locked.

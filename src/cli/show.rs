@@ -103,7 +103,7 @@ pub(super) fn plan(
         header.push("cost");
     }
     table(&header, 2, &rows.collect::<Vec<_>>())
-        + "\n  N: matrices of blocks and head (matmul). C = FLOP/tok x D, exact: attention (causal) and\n  \
+        + "\n  N: matrices of blocks and head (matmul). C = FLOP/tok x D, exact: attention (causal) and \
            head counted, input embedding not. 6N beside it is what C = 6ND would take for FLOP/tok.\n"
 }
 
@@ -147,20 +147,22 @@ pub(super) fn ledger(ledger: &Ledger) -> String {
         };
         vec![
             cell.short().to_owned(),
-            state.name().to_owned(),
             flops(cell.recipe.flops()),
             count(cell.params()),
             count(d),
             digits3(d / cell.params()),
-            measured
-                .map_or_else(|| "-".into(), |l| format!("{l:.4}{}", if mark { "*" } else { " " })),
+            // Where there is no loss, why.
+            measured.map_or_else(
+                || state.name().to_owned(),
+                |l| format!("{l:.4}{}", if mark { "*" } else { " " }),
+            ),
             measured.map_or_else(|| "-".into(), bits),
             rate,
             seconds,
         ]
     });
-    let header = ["cell", "state", "C", "N", "D", "D/N", "loss ", "bits/byte", "tok/s", "time"];
-    let mut out = table(&header, 2, &rows.collect::<Vec<_>>());
+    let header = ["cell", "C", "N", "D", "D/N", "loss ", "bits/byte", "tok/s", "time"];
+    let mut out = table(&header, 1, &rows.collect::<Vec<_>>());
     if ledger.cells.iter().any(|(c, _)| c.budget.is_some()) {
         out += &format!("  * lowest loss of its budget [{NATS_PER_TOKEN}, held-out]\n");
     }
@@ -185,23 +187,11 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     let level = analysis.fits.first().map_or(0.9, |f| f.level);
     let pins = &analysis.pins;
     // Quantities down, methods across: their disagreement is read along a line.
-    let with = |fit: &Fit, name: &str| {
-        let value = match (name, fit.params) {
-            ("a", _) => Some(fit.exponents.a),
-            ("b", _) => Some(fit.exponents.b),
-            ("E", Some(p)) => Some(p.e),
-            ("A", Some(p)) => Some(p.a),
-            ("B", Some(p)) => Some(p.b),
-            ("alpha", Some(p)) => Some(p.alpha),
-            ("beta", Some(p)) => Some(p.beta),
-            _ => None,
-        };
-        match (value, fit.intervals.get(name)) {
-            (None, _) => "-".to_owned(),
-            (Some(v), None) if pins.get(name).is_some() => format!("{v} pinned"),
-            (Some(v), None) => short(v),
-            (Some(v), Some([lo, hi])) => format!("{} ({}..{})", short(v), short(*lo), short(*hi)),
-        }
+    let with = |fit: &Fit, name: &str| match analysis.parameter(fit, name) {
+        None => "-".to_owned(),
+        Some((v, None)) if pins.get(name).is_some() => format!("{v} pinned"),
+        Some((v, None)) => short(v),
+        Some((v, Some([lo, hi]))) => format!("{} ({}..{})", short(v), short(lo), short(hi)),
     };
     let line = |label: &str, show: &dyn Fn(&Fit) -> String| {
         std::iter::once(label.to_owned()).chain(analysis.fits.iter().map(show)).collect()
@@ -250,15 +240,15 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     }
     if let Some(bias) = &analysis.isoflop_bias {
         out += &format!(
-            "  IsoFLOP bias of this design, by simulation on the fitted surface: a {}, N* {}% at 10x the largest compute; corrected a {:.3}.\n",
+            "  IsoFLOP bias of this design, by simulation on the fitted surface: a {}, N* {}% at 10x the largest compute; \
+             taken off above and in every answer.\n",
             signed(bias.a, 3),
-            signed(100.0 * bias.params_ahead, 1),
-            bias.corrected.a
+            signed(100.0 * bias.params_ahead, 1)
         );
     }
     if let Some(h) = &analysis.holdout {
         out += &format!(
-            "  Hold-out: {} from {} FLOP on, predicted from {} by {}: error {:+.2}% on average, {:.2}% at most; {} of {} inside their interval.\n",
+            "  Hold-out: {} from {} FLOP on, predicted from {} by {}: error (predicted / measured - 1) {:+.2}% on average, {:.2}% at most; {} of {} inside their interval.\n",
             h.kept_out(),
             flops(h.from_flops),
             h.rest(),
@@ -340,7 +330,8 @@ fn forms(analysis: &Analysis) -> String {
     }
     let dash = || "-".to_owned();
     let rows = analysis.laws.iter().map(|f| {
-        let (held, ahead) = (f.heldout.as_ref(), f.ahead.as_ref());
+        let (held, ahead) = (f.heldout.as_ref(), predict::ahead(analysis, f));
+        let ahead = ahead.as_ref();
         vec![
             f.law.clone(),
             f.k.to_string(),
@@ -369,6 +360,13 @@ fn forms(analysis: &Analysis) -> String {
     let mut out = "\n".to_owned() + &table(&header, 1, &rows.collect::<Vec<_>>());
     out += "  Forms of law on the same runs. dAICc: how well one fits, 0 is best. counts: its part in every answer, by how \
             well it predicted the larger runs from the smaller.\n";
+    if let Some(lead) = analysis.fits.iter().find(|f| f.params.is_some()) {
+        out += &format!(
+            "  scatter, dAICc, held out, at most: by robust least squares of ln L. at 10x: as heard in every answer, where {} \
+             speaks for chinchilla.\n",
+            lead.method
+        );
+    }
     for missing in &analysis.laws_missing {
         out += &format!("  {}: not fitted: {}.\n", missing.law, missing.reason);
     }

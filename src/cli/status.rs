@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
+use super::args::{Dirs, StatusArgs};
 use super::study::Recorded;
-use super::{Failure, args::StatusArgs, print, print_json, show};
+use super::{Failure, print, print_json, score, show};
 use crate::exec::slurm;
+use crate::forecast::{Entry, Outcome};
 use crate::ledger::FAILURES;
 use crate::ledger::price::Prices;
 use crate::terminal::note;
-use crate::units::flops;
+use crate::units::{flops, several};
 
 /// One cell.
 #[derive(Serialize)]
@@ -60,14 +62,15 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
         .map(|(s, n)| format!("{n} {s}"))
         .collect();
     print(&format!(
-        "Sweep {}: {} cells, {}; {:.0}% of {} FLOP.\n\n{}",
+        "Sweep {}: {}, {}; {:.0}% of {} FLOP.\n\n{}",
         recorded.name,
-        ledger.cells.len(),
+        several(ledger.cells.len(), "cell"),
         parts.join(", "),
         100.0 * done / total,
         flops(total),
         show::ledger(ledger)
     ));
+    print(&forecasts(&recorded, &args.dirs)?);
     if let Some(prices) = Prices::read(&recorded.dir) {
         print(&super::price::sittings(&prices));
     }
@@ -80,4 +83,36 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
     }
     note!("{}", show::warnings(&ledger.notes));
     Ok(0)
+}
+
+/// What came of the sweep's forecasts, whose runs are no cells of the grid; nothing where there are none.
+fn forecasts(recorded: &Recorded, dirs: &Dirs) -> Result<String, Failure> {
+    let entries = score::card(&dirs.analysis.join(&recorded.name), &recorded.dir, &recorded.name)?;
+    let line = |entry: &Entry| {
+        let told = match &entry.outcome {
+            Outcome::Scored(score) => format!(
+                "measured {:.4}, {} its interval",
+                score.measured,
+                if score.inside { "inside" } else { "outside" }
+            ),
+            Outcome::Open(why) => format!("not measured: {why}"),
+            Outcome::Void(why) => format!("void: {why}"),
+        };
+        let run = entry.forecast.as_ref().map_or_else(
+            || entry.file.clone(),
+            |f| {
+                format!(
+                    "{}  {} FLOP, predicted {:.4}",
+                    f.cell.short(),
+                    flops(f.flops),
+                    f.loss.value
+                )
+            },
+        );
+        format!("  {run}; {told}\n")
+    };
+    if entries.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(format!("\nForecasts\n{}", entries.iter().map(line).collect::<String>()))
 }

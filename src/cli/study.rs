@@ -31,8 +31,19 @@ pub(super) struct Study {
     pub(super) plan: Plan,
 }
 
+/// How the names of tables end, which are no sweeps.
+const TABLES: [&str; 7] = ["csv", "tsv", "json", "jsonl", "parquet", "gz", "zst"];
+
 /// Reads and checks a sweep file; errors point into it.
 pub(super) fn read_spec(path: &Path) -> Result<(Spec, String), Failure> {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    if TABLES.contains(&ending.as_str()) && path.is_file() {
+        let message =
+            format!("`{}` is no sweep file (TOML): its name is that of a table", path.display());
+        let hint =
+            "a table is read by `isoflop fit`, predict, backtest, report, selftest and export";
+        return Err(InputError::new(message, hint).into());
+    }
     let bytes = match Os.read(path, MAX_FILE as u64) {
         Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
             let message =

@@ -14,7 +14,7 @@ use crate::exec::stop::Stop;
 use crate::ledger::{Ledger, State};
 use crate::plan::Cell;
 use crate::terminal::note;
-use crate::units::duration;
+use crate::units::{duration, several};
 
 /// Of which cells, where, and how kept.
 pub(super) struct Training<'a> {
@@ -67,10 +67,10 @@ impl Training<'_> {
         let priced = found.filter(|_| alone);
         match &priced {
             Some(found) => note!(
-                "Training on {}: about {} for {} cells, {}.",
+                "Training on {}: about {} for {}, {}.",
                 self.device.name,
                 duration(found.price.seconds),
-                todo.len(),
+                several(todo.len(), "cell"),
                 super::plan::side_by_side(workers)
             ),
             None => {

@@ -17,7 +17,7 @@ use crate::spec::{OptimSpec, TuneSpec};
 use crate::terminal::note;
 use crate::tune::design::{Config, Design, Tried};
 use crate::tune::{Place, Run, Tuning, Vertex, VertexState};
-use crate::units::{count, flops, plain3};
+use crate::units::{count, flops, plain3, several};
 
 /// Name of the planned cells in the results directory, and of the outcome in the analysis directory.
 pub(super) const FILE: &str = "tune.json";
@@ -58,11 +58,11 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
         next(&study, tune, &mut searches, &BTreeMap::new(), &mut cells);
         let spent: f64 = cells.iter().map(Cell::flops_spent).sum();
         print(&format!(
-            "{}\nFirst round of tuning {name}: {} runs at {} cells, {} FLOP. Axes whose best lies at an edge are \
+            "{}\nFirst round of tuning {name}: {} at {}, {} FLOP. Axes whose best lies at an edge are \
              extended, decays come last.\n",
             show::plan(&cells, device.room(1), &|_| None, None),
-            cells.len(),
-            searches.len(),
+            several(cells.len(), "run"),
+            several(searches.len(), "cell"),
             flops(spent)
         ));
         return Ok(0);
@@ -81,7 +81,11 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
         let todo: Vec<&Cell> =
             ledger.cells.iter().filter(|(_, s)| s.is_open()).map(|(cell, _)| cell).collect();
         if !todo.is_empty() {
-            note!("Tuning {name}: {} runs so far, {} to train.", cells.len(), todo.len());
+            note!(
+                "Tuning {name}: {} so far, {} to train.",
+                several(cells.len(), "run"),
+                todo.len()
+            );
         }
         let training = Training {
             study: &study,
@@ -113,7 +117,10 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
     let failed: usize =
         FAILURES.iter().filter(|s| **s != "diverged").map(|s| ledger.count(s)).sum();
     if failed > 0 {
-        note!("{failed} runs failed and are missing from the tuning; `isoflop status` lists them.");
+        note!(
+            "{} failed and missing from the tuning; `isoflop status` lists the failed.",
+            several(failed, "run")
+        );
     }
     Ok(u8::from(failed > 0 || tuning.found.is_empty()))
 }
@@ -277,9 +284,9 @@ fn told(tuning: &Tuning, optim: &OptimSpec, out: &Path) -> String {
         "rule costs",
     ];
     let mut out_text = format!(
-        "Tuning of {}: {} runs, intervals at {:.0}%\n{}",
+        "Tuning of {}: {}, intervals at {:.0}%\n{}",
         tuning.sweep,
-        tuning.runs.len(),
+        several(tuning.runs.len(), "run"),
         100.0 * tuning.level,
         show::table(&header, 0, &rows.collect::<Vec<_>>())
     );

@@ -14,7 +14,7 @@ use crate::plan::Cell;
 use crate::plan::cost::{self, Left, Price};
 use crate::terminal::{self, note};
 use crate::train::Progress;
-use crate::units::{count, duration, flops};
+use crate::units::{count, duration, flops, several};
 
 /// Plain lines about the grid as a whole come at most this often.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -120,9 +120,9 @@ impl<'a> Terminal<'a> {
         let elapsed = state.started.elapsed().as_secs_f64();
         let left = left_seconds(share, elapsed, self.predicted).map_or("?".into(), duration);
         let line = format!(
-            "{} of {} cells, {} elapsed, {left} left",
+            "{} of {}, {} elapsed, {left} left",
             state.ended,
-            self.work.len(),
+            several(self.work.len(), "cell"),
             duration(elapsed)
         );
         if self.plain {

@@ -50,7 +50,7 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
         c.y.iter().zip(&collapse.median).map(|(y, m)| 100.0 * (y / m - 1.0)).collect()
     };
     let most = collapse.curves.iter().flat_map(percent).fold(1.0, |m: f64, v| m.max(v.abs()));
-    let y = Scale { lo: -1.1 * most, hi: 1.1 * most, log: false };
+    let y = Scale::linear(-1.1 * most, 1.1 * most);
     let panel = Panel { frame, x, y };
     let y = Axis { title: "deviation from the median [%]", label: Label::Plain };
     panel.axes(&mut canvas, share, y);

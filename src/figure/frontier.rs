@@ -43,7 +43,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
     // One band for both panels: a draw's optimum is the costly part of this page.
     let band: Vec<(f64, Ends)> = analysis.fits.first().map_or_else(Vec::new, |fit| {
         let on = |c: f64| {
-            let [n, d] = law::frontier_band(fit, &analysis.compute, c)?;
+            let [n, d] = law::frontier_band(analysis, fit, c)?;
             Some((c, (n, d)))
         };
         x.steps(25).into_iter().filter_map(on).collect()
@@ -94,7 +94,7 @@ fn panel(
         .fits
         .iter()
         .map(|fit| {
-            let on = |c: &f64| Some((*c, half.of(law::frontier(fit, compute, *c)?)));
+            let on = |c: &f64| Some((*c, half.of(law::frontier(analysis, fit, *c)?)));
             grid.iter().filter_map(on).collect()
         })
         .collect();
@@ -154,7 +154,7 @@ fn panel(
         panel.line(canvas, beyond, Stroke::new(colour, width).dashed(7.0, 4.0));
         if let Some(&(c, v)) = line.last() {
             let letter = half.of(("a", "b"));
-            let exponent = half.of((fit.exponents.a, fit.exponents.b));
+            let exponent = analysis.parameter(fit, letter).map_or(f64::NAN, |p| p.0);
             let text = format!("{}, {letter} = {exponent:.3}", method_name(&fit.method));
             names.push((panel.at(c, v), text, colour));
         }

@@ -31,7 +31,7 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     let minima: Vec<_> = budgets.iter().filter_map(|b| law::minimum(b)).collect();
     let x = Scale::log(all.iter().map(|p| p.params).chain(minima.iter().map(|m| m.0)), 0.04);
     // Room on the right for the names of the curves that end there.
-    let x = Scale { hi: x.hi * (x.hi / x.lo).powf(0.14), ..x };
+    let x = x.longer(0.14);
     let y = Scale::log(all.iter().map(|p| p.loss).chain(minima.iter().map(|m| m.1)), 0.05);
     let panel = Panel { frame, x, y };
     panel.axes(

@@ -1,6 +1,6 @@
 //! A fitted law where a figure needs a curve. Nothing is fitted here.
 
-use crate::fit::{Analysis, BudgetFit, Compute, Draws, Fit, Surface, stats};
+use crate::fit::{Analysis, BudgetFit, Draws, Fit, Surface, stats};
 
 /// The fit that leads: the first with a surface.
 pub(super) fn lead(analysis: &Analysis) -> Option<(&Fit, &Surface)> {
@@ -8,18 +8,24 @@ pub(super) fn lead(analysis: &Analysis) -> Option<(&Fit, &Surface)> {
 }
 
 /// (N*, D*) of one fit at `flops`: from its surface, or from its straight line where it has none.
-pub(super) fn frontier(fit: &Fit, compute: &Compute, flops: f64) -> Option<(f64, f64)> {
+pub(super) fn frontier(analysis: &Analysis, fit: &Fit, flops: f64) -> Option<(f64, f64)> {
     match &fit.params {
-        Some(surface) => surface.optimum(compute, flops),
-        None => Some(fit.frontier.at(flops)),
+        Some(surface) => surface.optimum(&analysis.compute, flops),
+        None => Some(analysis.line(fit).at(flops)),
     }
 }
 
 /// The pointwise interval of N* and of D* over a fit's draws, at the fit's own level.
-pub(super) fn frontier_band(fit: &Fit, compute: &Compute, flops: f64) -> Option<[[f64; 2]; 2]> {
+pub(super) fn frontier_band(analysis: &Analysis, fit: &Fit, flops: f64) -> Option<[[f64; 2]; 2]> {
+    // The draws of a line are shifted as it is.
+    let (told, fitted) = (analysis.line(fit).at(flops), fit.frontier.at(flops));
+    let shift = (told.0 / fitted.0, told.1 / fitted.1);
+    let moved = |(n, d): (f64, f64)| (n * shift.0, d * shift.1);
     let drawn: Vec<(f64, f64)> = match &fit.draws {
-        Draws::Surfaces(draws) => draws.iter().filter_map(|s| s.optimum(compute, flops)).collect(),
-        Draws::Frontiers(draws) => draws.iter().map(|f| f.at(flops)).collect(),
+        Draws::Surfaces(draws) => {
+            draws.iter().filter_map(|s| s.optimum(&analysis.compute, flops)).collect()
+        }
+        Draws::Frontiers(draws) => draws.iter().map(|f| moved(f.at(flops))).collect(),
     };
     let [params, tokens] = [|d: &(f64, f64)| d.0, |d: &(f64, f64)| d.1]
         .map(|of| drawn.iter().map(of).collect::<Vec<f64>>());

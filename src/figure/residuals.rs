@@ -66,7 +66,8 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     }
 
     let frame = Rect { x: 506.0, y: 18.0, w: 326.0, h: 350.0 };
-    let percent = |measured: f64, predicted: f64| 100.0 * (measured / predicted - 1.0);
+    // As every error of a prediction: predicted over measured, minus one.
+    let percent = |measured: f64, predicted: f64| 100.0 * (predicted / measured - 1.0);
     let values = rows.iter().map(|r| percent(r.measured, r.predicted));
     let bounds = rows.iter().filter_map(|r| Some(r.held_out?.map(|v| percent(v, r.predicted))));
     let most = values
@@ -76,12 +77,12 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     let panel = Panel {
         frame,
         x: Scale::log(rows.iter().map(|r| r.flops), 0.06),
-        y: Scale { lo: -most, hi: most, log: false },
+        y: Scale::linear(-most, most),
     };
     panel.axes(
         &mut canvas,
         Axis { title: "training compute C [FLOP]", label: Label::Power },
-        Axis { title: "measured / predicted − 1 [%]", label: Label::Plain },
+        Axis { title: "predicted / measured − 1 [%]", label: Label::Plain },
     );
     panel.line(&mut canvas, &[(panel.x.lo, 0.0), (panel.x.hi, 0.0)], Stroke::new(SOFT, 1.2));
     for row in &rows {
@@ -101,17 +102,19 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
     panel.edges(&mut canvas);
     let note = Type::new(SMALL, SOFT).anchor(Anchor::End);
     let right = frame.right() - 6.0;
-    canvas.text((right, frame.y + 14.0), "worse than predicted", note);
-    canvas.text((right, frame.bottom() - 8.0), "better than predicted", note);
+    canvas.text((right, frame.y + 14.0), "predicted above measured", note);
+    canvas.text((right, frame.bottom() - 8.0), "predicted below measured", note);
 
     let mut notes = vec![format!(
-        "Left: every run against the leading fit, {}; dashes where they agree; right: the same as \
-         relative error against compute. Dots, coloured by compute: runs under the fit to all of them.",
+        "Left: every run against the leading fit, {}; dashes where they agree; right: the \
+         relative error of the prediction against compute. Dots, coloured by compute: runs under the fit to all of \
+         them.",
         method_name(&fit.method)
     )];
     if let Some(holdout) = &analysis.holdout {
         notes.push(format!(
-            "Diamonds: {} runs from {} FLOP on, predicted by a fit that did not see them.",
+            "Diamonds: {} runs from {} FLOP on, predicted by a fit that did not see them; bars: where the prediction \
+             interval of one run puts a measured loss.",
             holdout.runs.len(),
             power(holdout.from_flops)
         ));

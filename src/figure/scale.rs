@@ -8,6 +8,11 @@ pub(super) struct Scale {
     pub(super) log: bool,
 }
 
+/// Farthest end of a logarithmic axis, as a logarithm: e^340 = 10^147, and the ratio of both ends is still finite.
+const FARTHEST: f64 = 340.0;
+/// Farthest end of a linear axis; the difference of both ends is still finite.
+const LARGEST: f64 = 1e300;
+
 /// How tick labels are written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Label {
@@ -29,7 +34,28 @@ impl Scale {
     pub(super) fn log(values: impl IntoIterator<Item = f64>, pad: f64) -> Self {
         let logs = values.into_iter().filter(|v| v.is_finite() && *v > 0.0).map(f64::ln);
         let (lo, hi) = padded(logs, pad).unwrap_or((0.0, std::f64::consts::LN_10));
-        Self { lo: lo.exp(), hi: hi.exp(), log: true }
+        Self::between_logs(lo, hi)
+    }
+
+    fn between_logs(lo: f64, hi: f64) -> Self {
+        let lo = lo.clamp(-FARTHEST, FARTHEST - 1.0);
+        Self { lo: lo.exp(), hi: hi.clamp(lo + 1e-9, FARTHEST).exp(), log: true }
+    }
+
+    /// A linear axis.
+    pub(super) fn linear(lo: f64, hi: f64) -> Self {
+        let end = |v: f64, otherwise: f64| if v.is_nan() { otherwise } else { v };
+        let lo = end(lo, 0.0).clamp(-LARGEST, 0.99 * LARGEST);
+        let hi = end(hi, lo + 1.0).clamp(-LARGEST, LARGEST);
+        // Two ends that are one give no axis.
+        let hi = if lo < hi { hi } else { lo + 1e-9 * lo.abs().max(1e-9) };
+        Self { lo, hi, log: false }
+    }
+
+    /// A logarithmic axis that goes on above by a share of its length.
+    pub(super) fn longer(&self, share: f64) -> Self {
+        let (lo, hi) = (self.lo.ln(), self.hi.ln());
+        Self::between_logs(lo, hi + share * (hi - lo))
     }
 
     /// Place along the axis: 0 at `lo`, 1 at `hi`.
@@ -232,6 +258,31 @@ fn short_count(v: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_axis_has_ends_that_are_numbers_and_few_ticks() {
+        let (most, least) = (f64::MAX, f64::MIN_POSITIVE);
+        let scales = [
+            Scale::log([most], 0.05),
+            Scale::log([least], 0.05),
+            Scale::log([least, most], 0.05).longer(0.14),
+            Scale::log([5e-324], 0.0),
+            Scale::linear(-most, most),
+            Scale::linear(f64::NEG_INFINITY, f64::INFINITY),
+            Scale::linear(f64::NAN, f64::NAN),
+            Scale::linear(1e17, 1e17),
+            Scale::linear(0.0, 0.0),
+        ];
+        for scale in scales {
+            assert!(scale.lo < scale.hi && scale.hi.is_finite(), "{scale:?}");
+            assert!(scale.place(scale.lo).abs() < 1e-9, "{scale:?}");
+            assert!((scale.place(scale.hi) - 1.0).abs() < 1e-9, "{scale:?}");
+            for label in [Label::Power, Label::Count, Label::Plain, Label::Each, Label::Ratio] {
+                assert!(labels(scale, label, 600.0).len() < 40, "{scale:?}");
+            }
+            assert!(scale.minor(600.0).len() < 10_000, "{scale:?}");
+        }
+    }
 
     #[test]
     fn rates_are_written_with_their_own_digits() {

@@ -99,7 +99,7 @@ fn one(
     let x = Scale::log(curves.iter().flat_map(|c| &c.tried).map(|t| t.0), 0.05);
     let high = 1.05 * most;
     let low = -high * STRIP / (1.0 - STRIP);
-    let panel = Panel { frame, x, y: Scale { lo: low, hi: high, log: false } };
+    let panel = Panel { frame, x, y: Scale::linear(low, high) };
     panel.axes(
         &mut canvas,
         Axis { title: axis, label: Label::Each },

@@ -46,7 +46,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
     }
     let most = curves.iter().flat_map(|c| &c.1).map(|v| v.1).filter(|v| v.is_finite());
     let most = most.fold(0.1_f64, f64::max);
-    let panel = Panel { frame, x, y: Scale { lo: -0.04 * most, hi: 1.04 * most, log: false } };
+    let panel = Panel { frame, x, y: Scale::linear(-0.04 * most, 1.04 * most) };
 
     let led = predictions.first();
     let interval = led.map(|p| {

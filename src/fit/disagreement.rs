@@ -8,7 +8,7 @@
 //! is disagreement and not geometry. Read by: `analyse`.
 
 use crate::fit::result::{Analysis, Compute, Disagreement, Fit, Frontier, Opinion};
-use crate::fit::{Code, Method, Warning};
+use crate::fit::{Code, Warning};
 
 /// How far beyond the largest compute the sizes are compared [-].
 const AHEAD: f64 = 10.0;
@@ -41,7 +41,7 @@ pub(super) fn between(analysis: &Analysis, warnings: &mut Vec<Warning>) -> Optio
         all.sort_by(|l, r| l.value.total_cmp(&r.value));
         [all[0].clone(), all[all.len() - 1].clone()]
     };
-    let mut beyond_intervals = Vec::new();
+    let (mut beyond_intervals, mut apart) = (Vec::new(), Vec::new());
     for (i, one) in voices.iter().enumerate() {
         for two in &voices[i + 1..] {
             let (Some(p), Some(q)) = (one.slope, two.slope) else { continue };
@@ -50,14 +50,19 @@ pub(super) fn between(analysis: &Analysis, warnings: &mut Vec<Warning>) -> Optio
                 continue;
             }
             let (left, right) = (&one.fit.method, &two.fit.method);
-            let text = format!(
-                "{left} and {right} disagree beyond their intervals: N* ~ C^{:.3} [{:.3}, {:.3}] against \
-                 C^{:.3} [{:.3}, {:.3}]",
-                one.line.a, p[0], p[1], two.line.a, q[0], q[1]
-            );
-            warnings.push(Warning::new(Code::MethodsDisagree, text));
+            let told = |v: &Voice<'_>, [lo, hi]: [f64; 2]| {
+                format!("{} {:.3} ({lo:.3}..{hi:.3})", v.fit.method, v.line.a)
+            };
+            apart.push(format!("{} and {}", told(one, p), told(two, q)));
             beyond_intervals.push([left.clone(), right.clone()]);
         }
+    }
+    if !apart.is_empty() {
+        let text = format!(
+            "methods disagree about a (N* ~ C^a) beyond their intervals: {}",
+            apart.join("; ")
+        );
+        warnings.push(Warning::new(Code::MethodsDisagree, text));
     }
     let params = |flops: f64| move |v: &Voice| v.params(&analysis.compute, flops);
     Some(Disagreement {
@@ -69,13 +74,8 @@ pub(super) fn between(analysis: &Analysis, warnings: &mut Vec<Warning>) -> Optio
 }
 
 fn voice<'a>(analysis: &Analysis, fit: &'a Fit) -> Voice<'a> {
-    let slope = fit.intervals.get("a").copied();
-    match &analysis.isoflop_bias {
-        Some(bias) if fit.method == Method::Isoflop.name() => {
-            Voice { fit, line: bias.corrected, slope: slope.map(|i| i.map(|end| end - bias.a)) }
-        }
-        _ => Voice { fit, line: fit.frontier, slope },
-    }
+    let slope = analysis.parameter(fit, "a").and_then(|(_, interval)| interval);
+    Voice { fit, line: analysis.line(fit), slope }
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ use crate::fit::result::{
 use crate::fit::stats::{self, Random};
 use crate::fit::{Code, Fit, Options, Warning, ahead, noise};
 use crate::points::{Point, pick};
+use crate::units::count;
 
 /// A difference of AICc beyond which the worse form has no support (Burnham & Anderson 2002, "Model
 /// selection and multimodel inference", section 2.6) [-].
@@ -307,40 +308,21 @@ fn heldout(full: &Fitted, points: &[Point], rows: &[usize], split: &Split) -> Op
     })
 }
 
-/// A quantity ahead: its name, of a form, and of the (N*, loss) of a draw.
-type Quantity = (&'static str, fn(&Ahead) -> Option<f64>, fn(&(f64, f64)) -> f64);
+/// A quantity ahead: its name, of a form, of the (N*, loss) of a draw, and as it is told.
+type Quantity =
+    (&'static str, fn(&Ahead) -> Option<f64>, fn(&(f64, f64)) -> f64, fn(f64) -> String);
 
-/// Warnings: another form is clearly better than Chinchilla's, and forms that the runs do not rule out
-/// predict what the leading fit's interval does not hold.
+/// Warnings: other forms are clearly better than Chinchilla's, and forms that count predict what the leading fit's
+/// interval does not hold.
 pub(super) fn verdicts(
     laws: &[LawFit],
+    averaging: &Averaging,
     lead: Option<&Fit>,
     compute: &Compute,
     warnings: &mut Vec<Warning>,
 ) {
-    let Some(chinchilla) = laws.iter().find(|l| l.law == "chinchilla") else { return };
-    for other in laws {
-        let (Some(gain), Some(ours), Some(theirs)) = (
-            chinchilla.delta_aicc.zip(other.delta_aicc).map(|(c, o)| c - o),
-            chinchilla.heldout.as_ref(),
-            other.heldout.as_ref(),
-        ) else {
-            continue;
-        };
-        if gain > CLEAR && theirs.max_error < ours.max_error {
-            warnings.push(Warning::new(
-                Code::AnotherForm,
-                format!(
-                    "the form {} fits better than chinchilla (AICc lower by {gain:.0}) and is nearer to \
-                     the held-out runs (off by up to {:.2}% against {:.2}%): E and the exponents \
-                     describe these runs, not the law behind them",
-                    other.law,
-                    100.0 * theirs.max_error,
-                    100.0 * ours.max_error
-                ),
-            ));
-        }
-    }
+    warnings.extend(better(laws));
+    let counts = |law: &LawFit| averaging.forms.iter().find(|f| f.law == law.law).map(|f| f.weight);
     let Some(lead) = lead else { return };
     let Draws::Surfaces(surfaces) = &lead.draws else { return };
     let Some(flops) = laws.iter().find_map(|l| l.ahead.as_ref()).map(|a| a.flops) else { return };
@@ -348,28 +330,31 @@ pub(super) fn verdicts(
         .iter()
         .filter_map(|s| s.optimum(compute, flops).map(|(n, d)| (n, s.loss(n, d))))
         .collect();
-    let plausible = |l: &&LawFit| l.law != "chinchilla" && l.delta_aicc.is_some_and(|d| d <= CLEAR);
-    let quantities: [Quantity; 2] =
-        [("N*", |a| a.params, |o| o.0), ("the loss", |a| Some(a.loss), |o| o.1)];
-    for (what, of_law, of_draw) in quantities {
+    let quantities: [Quantity; 2] = [
+        ("N*", |a| a.params, |o| o.0, count),
+        ("the loss", |a| Some(a.loss), |o| o.1, |loss| format!("{loss:.4}")),
+    ];
+    for (what, of_law, of_draw, told) in quantities {
         let draws: Vec<f64> = optima.iter().map(of_draw).collect();
         let Some([low, high]) = stats::percentile_interval(&draws, lead.level) else { continue };
         let outside: Vec<String> = laws
             .iter()
-            .filter(plausible)
-            .filter_map(|l| Some((l, l.ahead.as_ref().and_then(of_law)?)))
-            .filter(|(_, value)| !(low..=high).contains(value))
-            .map(|(l, value)| format!("{} {}", l.law, short(value)))
+            .filter(|l| l.law != "chinchilla")
+            .filter_map(|l| Some((l, l.ahead.as_ref().and_then(of_law)?, counts(l)?)))
+            .filter(|(_, value, counts)| *counts >= HEARD && !(low..=high).contains(value))
+            .map(|(l, value, counts)| {
+                format!("{} {} (counts {:.0}%)", l.law, told(value), 100.0 * counts)
+            })
             .collect();
         if !outside.is_empty() {
             warnings.push(Warning::new(
                 Code::FormsDisagree,
                 format!(
-                    "forms that these runs do not rule out disagree about {what} at {flops:.2e} FLOP by \
-                     more than the interval of {}, [{}, {}]: {}",
+                    "forms that count disagree about {what} at {flops:.2e} FLOP by more than the interval of \
+                     {}'s parameters, {}..{}: {}",
                     lead.method,
-                    short(low),
-                    short(high),
+                    told(low),
+                    told(high),
                     outside.join(", ")
                 ),
             ));
@@ -377,9 +362,28 @@ pub(super) fn verdicts(
     }
 }
 
-/// Four significant digits.
-fn short(value: f64) -> String {
-    if (1e-3..1e4).contains(&value) { format!("{value:.4}") } else { format!("{value:.3e}") }
+/// The forms that fit better than Chinchilla's and are nearer to the held-out runs.
+fn better(laws: &[LawFit]) -> Option<Warning> {
+    let chinchilla = laws.iter().find(|l| l.law == "chinchilla")?;
+    let ours = chinchilla.heldout.as_ref()?.max_error;
+    let one = |other: &LawFit| {
+        let gain = chinchilla.delta_aicc? - other.delta_aicc?;
+        let theirs = other.heldout.as_ref()?.max_error;
+        (gain > CLEAR && theirs < ours)
+            .then(|| format!("{} (by {gain:.0}, off by up to {:.2}%)", other.law, 100.0 * theirs))
+    };
+    let better: Vec<String> = laws.iter().filter_map(one).collect();
+    (!better.is_empty()).then(|| {
+        Warning::new(
+            Code::AnotherForm,
+            format!(
+                "forms that fit better than chinchilla (AICc lower) and are nearer to the held-out runs (chinchilla is off \
+                 by up to {:.2}%): {}. E and the exponents of chinchilla describe these runs, not the law behind them",
+                100.0 * ours,
+                better.join(", ")
+            ),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -457,32 +461,34 @@ mod tests {
             analyse(&table(on("farseer", &truth, 1e-4)), Compute::SixNd, &options()).unwrap();
         let text: Vec<&Warning> =
             analysis.warnings.iter().filter(|w| w.code == Code::AnotherForm).collect();
-        assert!(text.iter().any(|w| w.text.contains("form farseer")), "{:?}", analysis.laws);
+        assert!(text.iter().any(|w| w.text.contains("farseer (by")), "{text:?}");
         let error = |name| named(&analysis.laws, name).heldout.as_ref().unwrap().max_error;
         assert!(error("farseer") < error("chinchilla") && error("chinchilla") < error("kaplan"));
         assert_eq!(named(&analysis.laws, "farseer").heldout.as_ref().unwrap().n, 8);
     }
 
     #[test]
-    fn forms_that_are_not_ruled_out_and_disagree_ahead_are_named() {
+    fn forms_that_count_and_disagree_ahead_are_named() {
         let analysis = analyse(&table(five_budgets()), Compute::SixNd, &options()).unwrap();
-        let mut laws = analysis.laws.clone();
+        let mut averaging = analysis.averaging.clone().unwrap();
         let lead = analysis.fits.first();
-        let told = |laws: &[LawFit]| {
+        let told = |averaging: &Averaging| {
             let mut warnings = Vec::new();
-            verdicts(laws, lead, &Compute::SixNd, &mut warnings);
+            verdicts(&analysis.laws, averaging, lead, &Compute::SixNd, &mut warnings);
             warnings
                 .into_iter()
                 .filter(|w: &Warning| w.code == Code::FormsDisagree)
                 .map(|w| w.text)
                 .collect::<Vec<_>>()
         };
-        let kaplan = laws.iter().position(|l| l.law == "kaplan").unwrap();
-        let before = told(&laws);
+        let kaplan = averaging.forms.iter().position(|f| f.law == "kaplan").unwrap();
+        averaging.forms[kaplan].weight = 0.5 * HEARD;
+        let before = told(&averaging);
         assert!(!before.iter().any(|t| t.contains("kaplan")), "{before:?}");
-        laws[kaplan].delta_aicc = Some(1.0);
-        let after = told(&laws);
-        assert!(after.iter().any(|t| t.contains("the loss") && t.contains("kaplan")), "{after:?}");
+        averaging.forms[kaplan].weight = 0.22;
+        let after = told(&averaging);
+        let kaplan = |t: &String| t.contains("the loss") && t.contains("(counts 22%)");
+        assert!(after.iter().any(kaplan), "{after:?}");
     }
 
     /// D = 20 N: no law of both, but a law of compute.

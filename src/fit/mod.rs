@@ -332,7 +332,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     profile::warnings(&profile, &fits, &compute, &mut warnings);
     let noise = noise::estimate(&points, likelihood.as_ref(), &mut warnings);
     let lead = fits.iter().find(|fit| fit.params.is_some());
-    forms::verdicts(&laws, lead, &compute, &mut warnings);
+    forms::verdicts(&laws, &averaging, lead, &compute, &mut warnings);
     let sample_size = lead
         .and_then(|fit| fit.params)
         .map(|surface| clusters.sample_size(&Sample::new(&points).residuals(&surface)));

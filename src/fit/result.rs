@@ -12,6 +12,7 @@ use crate::fit::pins::Pins;
 use crate::fit::warning::Warning;
 use crate::health::Health;
 use crate::points::{Convention, Exclusion, Point};
+use crate::units::several;
 
 /// Version of `fit.json`. Raised when a field changes its meaning.
 pub const FIT_VERSION: u32 = 3;
@@ -109,6 +110,34 @@ impl Analysis {
             let (runs, clusters) = (self.points.len(), names.len());
             SampleSize { runs, clusters, shared: 1.0, effective: clusters as f64 }
         })
+    }
+
+    /// What is taken off a method's line in every answer: the bias of approach 2 on this design.
+    fn bias(&self, fit: &Fit) -> Option<&IsoflopBias> {
+        self.isoflop_bias.as_ref().filter(|_| fit.method == "isoflop")
+    }
+
+    /// The line of a method as every answer takes it.
+    pub fn line(&self, fit: &Fit) -> Frontier {
+        self.bias(fit).map_or(fit.frontier, |bias| bias.corrected)
+    }
+
+    /// A parameter of a method (`a`, `b`, `E`, `A`, `B`, `alpha`, `beta`) and its interval, as every answer takes it.
+    /// Nothing for one that the method does not have.
+    pub fn parameter(&self, fit: &Fit, name: &str) -> Option<(f64, Option<[f64; 2]>)> {
+        let off = |of: fn(&IsoflopBias) -> f64| self.bias(fit).map_or(0.0, of);
+        let (value, bias) = match (name, &fit.params) {
+            ("a", _) => (self.line(fit).exponents().a, off(|b| b.a)),
+            ("b", _) => (self.line(fit).exponents().b, off(|b| b.b)),
+            ("E", Some(p)) => (p.e, 0.0),
+            ("A", Some(p)) => (p.a, 0.0),
+            ("B", Some(p)) => (p.b, 0.0),
+            ("alpha", Some(p)) => (p.alpha, 0.0),
+            ("beta", Some(p)) => (p.beta, 0.0),
+            _ => return None,
+        };
+        let interval = fit.intervals.get(name).map(|ends| ends.map(|end| end - bias));
+        Some((value, interval))
     }
 }
 
@@ -428,11 +457,12 @@ impl Holdout {
     pub fn kept_out(&self) -> String {
         let runs = self.runs.len();
         if self.clusters == 0 || self.clusters == runs {
-            format!("{runs} runs")
+            several(runs, "run")
         } else {
             format!(
-                "{runs} runs in {} clusters (so many independent trials at least)",
-                self.clusters
+                "{} in {} (so many independent trials at least)",
+                several(runs, "run"),
+                several(self.clusters, "cluster")
             )
         }
     }

@@ -30,8 +30,8 @@ const RISE: f64 = 0.1;
 /// Draws of the lines are paired with draws of compute this far apart: a prime, so that all are used.
 const STRIDE: usize = 7919;
 
-/// The form whose surface leads the methods.
-const LEAD: &str = "chinchilla";
+/// The form whose surface leads the methods, and which is heard with that surface.
+pub(super) const LEAD: &str = "chinchilla";
 /// What a line (approach 1 or 2) counts beside the forms in the intervals of N* and D* [-].
 const LINE: f64 = 0.5;
 /// Draws of a form that are asked what takes a search.

@@ -4,10 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::voice::Voice;
+use super::average::LEAD;
+use super::voice::{Lead, Voice};
 use super::{Estimate, Fixed, PredictError, path, positive};
 use crate::fit::law::Run;
-use crate::fit::{Analysis, LawFit};
+use crate::fit::{Ahead, Analysis, LawFit, Surface};
 
 /// What one method says of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,29 @@ pub struct LawLoss {
     pub law: String,
     /// Loss of that run [nats/token].
     pub loss: f64,
+}
+
+/// The surface with which a form is heard, where it is not its own: the leading one speaks for Chinchilla's.
+fn spokesman(analysis: &Analysis, form: &LawFit) -> Option<Surface> {
+    (form.law == LEAD).then(|| Lead::of(analysis).ok())?.map(|lead| lead.surface)
+}
+
+/// What a form says of the compute-optimal run at ten times the largest compute, as every answer hears it.
+pub fn ahead(analysis: &Analysis, form: &LawFit) -> Option<Ahead> {
+    let own = form.ahead.as_ref()?;
+    let Some(surface) = spokesman(analysis, form) else { return Some(own.clone()) };
+    // Half-width in ln C of the chord that gives the local exponent.
+    let h = 0.05_f64;
+    let at = |flops: f64| surface.optimum(&analysis.compute, flops);
+    let (params, tokens) = at(own.flops)?;
+    let (below, above) = (at(own.flops * (-h).exp())?.0, at(own.flops * h.exp())?.0);
+    Some(Ahead {
+        flops: own.flops,
+        params: Some(params),
+        tokens: Some(tokens),
+        loss: surface.loss(params, tokens),
+        a: Some((above / below).ln() / (2.0 * h)),
+    })
 }
 
 /// The loss of a run of `params` parameters on `tokens` tokens by every method with a surface, the leading
@@ -56,7 +80,7 @@ pub fn by_method(
     Ok(all)
 }
 
-/// The same run by every form of law that was fitted to the runs, where it gives a number. `unique` are the
+/// The same run by every form of law that was fitted to the runs, as every answer hears it, where it gives a number. `unique` are the
 /// distinct tokens it draws on [tokens], `flops` its compute [FLOP]. A law of C alone speaks of the best run
 /// of C and of no other: it is asked where the run is `optimal`.
 pub fn by_law(
@@ -69,7 +93,11 @@ pub fn by_law(
     let run = unique.map_or(run, |unique| run.unique(unique));
     let of = |form: &LawFit| {
         form.form().filter(|law| law.surface || optimal)?;
-        Some(LawLoss { law: form.law.clone(), loss: path::sound(form.loss(&run)?)? })
+        let loss = match spokesman(analysis, form) {
+            Some(surface) => surface.loss(params, tokens),
+            None => form.loss(&run)?,
+        };
+        Some(LawLoss { law: form.law.clone(), loss: path::sound(loss)? })
     };
     analysis.laws.iter().filter_map(of).collect()
 }

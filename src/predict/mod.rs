@@ -32,7 +32,7 @@ mod voice;
 
 pub use average::{FormShare, Irreducible, MeanLoss, counts, irreducible};
 pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens};
-pub use every::{LawLoss, MethodLoss, by_law, by_method};
+pub use every::{LawLoss, MethodLoss, ahead, by_law, by_method};
 pub use hardware::Cost;
 pub use inverse::{Inverse, MethodInverse, optimal_with};
 pub use limited::{Limited, limited};

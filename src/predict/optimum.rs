@@ -222,14 +222,17 @@ fn disagreement(methods: &[MethodPrediction], warnings: &mut Vec<Warning>) {
     for other in others {
         let (one, two) = (&first.params, &other.params);
         if !inside(one.value, two) && !inside(two.value, one) {
-            warnings.push(Warning::new(Code::MethodsDisagree, format!(
-                "{} and {} disagree beyond their intervals: N* {:.3e} against {:.3e}, a factor {:.2}",
-                first.method,
-                other.method,
-                one.value,
-                two.value,
-                (one.value / two.value).max(two.value / one.value)
-            )));
+            warnings.push(Warning::new(
+                Code::MethodsDisagree,
+                format!(
+                    "{} and {} disagree beyond their intervals: N* {} against {}, a factor {:.2}",
+                    first.method,
+                    other.method,
+                    count(one.value),
+                    count(two.value),
+                    (one.value / two.value).max(two.value / one.value)
+                ),
+            ));
         }
     }
 }

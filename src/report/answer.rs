@@ -10,7 +10,7 @@ use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Fit};
 use crate::forecast::{Entry, Forecast, Score};
 use crate::predict::{Estimate, Prediction};
-use crate::units::{after_loss, count, digits3};
+use crate::units::{after_loss, count, digits3, several};
 
 /// The answer, or the reason why there is none.
 pub(super) fn answer(input: &Input) -> Markup {
@@ -22,7 +22,7 @@ pub(super) fn answer(input: &Input) -> Markup {
         @match input.predictions.first() {
             Some(p) => { (best_run(analysis, p)) (tiles(analysis, p)) },
             None => p.answer {
-                "A law was fitted to " (runs(analysis.points.len())) "; nothing was predicted from it."
+                "A law was fitted to " (several(analysis.points.len(), "run")) "; nothing was predicted from it."
             },
         }
         (came(input.forecasts, analysis.convention.loss_unit()))
@@ -63,7 +63,7 @@ fn nothing(input: &Input) -> Markup {
             } @else if finished == 0 {
                 "No run can be fitted yet. "
             } @else {
-                "No law can be fitted to " (runs(finished)) " yet. "
+                "No law can be fitted to " (several(finished, "run")) " yet. "
             }
             @if !told.is_empty() { "Of " (input.cells.len()) " cells: " (told.join(", ")) "." }
         }
@@ -97,21 +97,18 @@ fn reach(extrapolation: f64) -> String {
 /// The exponent by every method, and whether they agree.
 fn exponents(analysis: &Analysis) -> Markup {
     let a = |fit: &Fit| {
-        let ends = fit.intervals.get("a").copied().unwrap_or([fit.exponents.a; 2]);
-        Estimate { value: fit.exponents.a, lo: ends[0], hi: ends[1] }
+        let (value, interval) = analysis.parameter(fit, "a")?;
+        let [lo, hi] = interval.unwrap_or([value; 2]);
+        Some(Estimate { value, lo, hi })
     };
-    // Apart: neither value lies in the other's interval.
-    let within = |v: &Estimate, e: &Estimate| (e.lo..=e.hi).contains(&v.value);
-    let apart = |x: &Fit, y: &Fit| !within(&a(x), &a(y)) && !within(&a(y), &a(x));
-    let fits = &analysis.fits;
-    let disagree = fits.iter().enumerate().any(|(i, x)| fits[..i].iter().any(|y| apart(x, y)));
+    let disagree = analysis.disagreement.as_ref().is_some_and(|d| !d.beyond_intervals.is_empty());
     html! {
         p.answer {
             "The best size grows as C" sup { "a" } ", with "
             @for (i, fit) in analysis.fits.iter().enumerate() {
                 @if i > 0 { ", " }
                 @if i == 0 { "a = " }
-                (spoken(&a(fit))) " by " (method_name(&fit.method))
+                @if let Some(a) = a(fit) { (spoken(&a)) " by " (method_name(&fit.method)) }
             }
             ". "
             @if analysis.fits.len() == 1 {
@@ -203,10 +200,6 @@ pub(super) fn params_in_words(convention: &str) -> &str {
         "as given" => "parameters as the table gives them",
         other => other,
     }
-}
-
-fn runs(n: usize) -> String {
-    if n == 1 { "1 run".to_owned() } else { format!("{n} runs") }
 }
 
 #[cfg(test)]

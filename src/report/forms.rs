@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use super::number::{difference, percent, with_interval};
 use super::tables::table;
 use crate::figure::{method_name, power};
-use crate::fit::{Analysis, Disagreement, LawFit};
-use crate::predict::{counts, irreducible};
+use crate::fit::{Ahead, Analysis, Disagreement};
+use crate::predict::{ahead, counts, irreducible};
 use crate::units::{count, digits3};
 
 /// Every law on the same runs, by AICc and by its error on the largest budget.
@@ -25,7 +25,7 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
                     Some(h) => { td.n { (percent(h.mean_error)) } td.n { (percent(h.max_error).trim_start_matches('+')) } }
                     None => { td.n { "–" } td.n { "–" } }
                 }
-                (ahead(fit))
+                (told(ahead(analysis, fit).as_ref()))
                 td.wrap {
                     (fit.certificate.starts_at_best) " of " (fit.certificate.starts) " starts agree"
                     @if !fit.certificate.at_bound.is_empty() { small { b { "not determined: " (fit.certificate.at_bound.join(", ")) } } }
@@ -44,11 +44,12 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
             &rows,
         )) }
         p.note {
-            "By least squares of ln L, since AICc needs a likelihood; so the Chinchilla row differs a little from the "
-            "robust fit above. ΔAICc: 0 is the best on these runs, above 10 has no support (a law of the frontier alone "
+            "Scatter, ΔAICc and held out: by robust least squares of ln L, since AICc needs a likelihood. At 10×: the "
+            "compute-optimal run at ten times the largest compute, as heard in every answer, where the leading fit above "
+            "speaks for Chinchilla's form. ΔAICc: 0 is the best on these runs, above 10 has no support (a law of the frontier alone "
             "is fitted to other points and has none), and runs of one trunk count for what they are worth. Counts: the part of each "
             "form in every answer, by how well it predicted the larger runs from the smaller. Held out: fitted without the largest budgets, which it then "
-            "predicts. At 10×: the compute-optimal run at ten times the largest compute."
+            "predicts."
         }
         @if let Some(i) = irreducible(analysis).filter(|_| analysis.pins.e.is_none()) {
             p {
@@ -84,8 +85,7 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
     }
 }
 
-fn ahead(fit: &LawFit) -> Markup {
-    let ahead = fit.ahead.as_ref();
+fn told(ahead: Option<&Ahead>) -> Markup {
     html! {
         td.n { @match ahead.and_then(|a| a.a) { Some(a) => (format!("{a:.3}")), None => "–" } }
         td.n { @match ahead.and_then(|a| a.params) { Some(n) => (count(n)), None => "–" } }

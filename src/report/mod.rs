@@ -397,13 +397,12 @@ mod tests {
     fn methods_that_lie_outside_each_others_intervals_are_said_to_disagree() {
         let (mut analysis, _, predictions) = sample::tiny();
         analysis.fits.truncate(2);
-        analysis.fits[0].intervals.insert("a".into(), [0.50, 0.58]);
-        analysis.fits[1].intervals.insert("a".into(), [0.40, 0.60]);
+        analysis.disagreement.as_mut().unwrap().beyond_intervals.clear();
         assert!(
             html(&input(&analysis, &[], &predictions, &[])).contains("The methods agree within")
         );
-        analysis.fits[1].exponents.a = 0.45;
-        analysis.fits[1].intervals.insert("a".into(), [0.40, 0.49]);
+        let pair = ["lse-huber", "varpro"].map(str::to_owned);
+        analysis.disagreement.as_mut().unwrap().beyond_intervals.push(pair);
         assert!(
             html(&input(&analysis, &[], &predictions, &[])).contains("The methods disagree beyond")
         );

@@ -28,15 +28,14 @@ pub(super) fn table(heads: &[(&str, &str, bool)], rows: &Markup) -> Markup {
 /// Every fit with its coefficients, objective and certificate.
 pub(super) fn fits(analysis: &Analysis) -> Markup {
     let unit = analysis.convention.loss_unit();
-    let named = |fit: &Fit, name: &str| fit.intervals.get(name).copied();
     let rows = html! {
         @for (i, fit) in analysis.fits.iter().enumerate() {
             tr.lead[i == 0] {
                 td { b { (method_name(&fit.method)) } small { code { (fit.method) } ", n = " (fit.n) } }
-                @for (name, value) in coefficients(fit) {
-                    td.n { @match value {
-                        Some(value) if analysis.pins.get(name).is_some() => { (value) small { "pinned" } }
-                        Some(value) => (with_interval(value, named(fit, name))),
+                @for name in ["E", "A", "B", "alpha", "beta", "a", "b"] {
+                    td.n { @match analysis.parameter(fit, name) {
+                        Some((value, _)) if analysis.pins.get(name).is_some() => { (value) small { "pinned" } }
+                        Some((value, interval)) => (with_interval(value, interval)),
                         None => "–",
                     } }
                 }
@@ -136,19 +135,6 @@ fn noise(noise: &Noise) -> Markup {
             }
         }
     }
-}
-
-fn coefficients(fit: &Fit) -> [(&'static str, Option<f64>); 7] {
-    let s = fit.params.as_ref();
-    [
-        ("E", s.map(|s| s.e)),
-        ("A", s.map(|s| s.a)),
-        ("B", s.map(|s| s.b)),
-        ("alpha", s.map(|s| s.alpha)),
-        ("beta", s.map(|s| s.beta)),
-        ("a", Some(fit.exponents.a)),
-        ("b", Some(fit.exponents.b)),
-    ]
 }
 
 fn certificate(fit: &Fit) -> Markup {
@@ -308,7 +294,7 @@ pub(super) fn isoflop(analysis: &Analysis) -> Markup {
                 "surface of " (method_name(&bias.surface_method)) ", the same runs and budgets are off by "
                 b { (difference(bias.a)) } " in a and by " b { (percent(bias.params_ahead)) }
                 " in N* at ten times the largest compute (" (percent(bias.params_at_largest))
-                " at the largest). With that taken off, a is "
+                " at the largest). That is taken off in every other table and answer, where a is "
                 span title=(bias.corrected.a) { b { (format!("{:.3}", bias.corrected.a).replace('-', "−")) } } "."
             }
         }
