@@ -12,7 +12,7 @@
 //! The terminal and the report show the rows of this file, and the report only those of a backtest of its own runs
 //! ([`Backtest::is_of`]): the two cannot differ.
 //!
-//! Pure. Reads: `points`, `units`, `plan` for hexadecimal, `fit`, `predict`. Read by: `report`, `cli`.
+//! Pure.
 
 use std::collections::HashSet;
 
@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::fit::numeric::stats;
 use crate::fit::{self, Compute, FitError, Options, Pins, analyse};
 use crate::plan::hex;
 use crate::points::{self, Point, Table};
@@ -304,7 +305,7 @@ fn fingerprint(points: &[Point]) -> String {
 ///
 /// [`FitError`]: fewer runs than any fit needs.
 pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> {
-    options.pins.allowed(table)?;
+    fit::allowed(&options.pins, table)?;
     let mut points = table.points.clone();
     points.sort_by(|l, r| l.flops.total_cmp(&r.flops).then(l.id.cmp(&r.id)));
     let need = LEAST + 1;
@@ -467,7 +468,7 @@ fn quality(runs: &[&Held], level: f64) -> Option<Quality> {
         coverage: mean(&|r| f64::from(u8::from(r.inside))),
         bias: mean(&|r| r.error),
         rms: mean(&|r| r.error.powi(2)).sqrt(),
-        median: fit::stats::quantile(&sizes, 0.5),
+        median: stats::quantile(&sizes, 0.5),
         interval_score: mean(&score),
     })
 }

@@ -5,7 +5,7 @@
 //! the law would go through the mean of good and bad recipes.
 //!
 //! Limits: the best of several noisy runs is a little better than it is; runs of equal setting and other seeds
-//! are averaged before they are compared. Reads: `points`, `units`. Read by: `import`, `cli`.
+//! are averaged before they are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 

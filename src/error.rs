@@ -1,7 +1,7 @@
 //! Errors as a person reads them: what, where, and what to do next; and the exit code of each class.
 //!
 //! Every other module has its own error enum where it has a door; this file holds the sweep file's and
-//! the shared rendering. Reads: nothing. Read by: everything.
+//! the shared rendering.
 
 use std::ops::Range;
 use std::path::PathBuf;

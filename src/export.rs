@@ -3,7 +3,7 @@
 //! What a format has a column for and the table does not know is left empty. What it has no column for and a fit
 //! reads (C, budget, cluster, unique tokens) stands behind its own columns, which its readers pass over: a table
 //! that is read back gives the same fit. Where a format wants budgets and none were planned, they are those of
-//! approach 2. Reads: `points`, `fit`. Read by: `cli`.
+//! approach 2.
 
 use crate::error::InputError;
 use crate::fit::budget_of_each;

@@ -7,14 +7,35 @@
 //!                        └ status (live)
 //! ```
 //!
-//! Data flows one way; a module reads only from its left:
-//! `spec → shape → plan → data → model → train → ledger → device → exec`, and
-//! `points → health → fit → predict → forecast → figure → report`, `selftest` and `tune` beside `figure`,
-//! with `cli` on top of both.
+//! # Layers
 //!
-//! Words: a *sweep* is the study in one TOML file, a *cell* one point of its grid, an *attempt* one try
-//! at training a cell, a *run log* the record of an attempt, the *ledger* the fold of all run logs, a
-//! *law* a formula for the loss, a *fit* a law with numbers, intervals and diagnostics.
+//! Data flows one way: a module reads only what stands before it here (`tests/layering.rs` reads this list).
+//!
+//! ```text
+//! basics    error terminal units sound random points covariates health fs columnar
+//! sweeps    spec shape plan data
+//! training  ops model train ledger device exec
+//! laws      import fit export predict forecast backtest selftest tune
+//! pages     figure report
+//! commands  cli lib main
+//! ```
+//!
+//! # Glossary
+//!
+//! * *sweep*: a study, as one TOML file. *grid*: its model sizes and token budgets.
+//! * *cell*: one run of the grid that is to be trained. *recipe*: all that decides its bits; its hash is the cell's id.
+//! * *attempt*: one try at training a cell. *run log*: the sealed record of an attempt.
+//! * *ledger*: what all run logs together say of every cell. *checkpoint*: a kept state of an attempt.
+//! * *run*: one row of a table of results: N, D, C and a loss. *table*: the runs of a study, ours or imported.
+//! * *N*: model size [parameters]. *D*: training tokens. *C*: training compute [FLOP]. *tokens/param*: D/N.
+//! * *budget*: runs of one C (an IsoFLOP slice). *cluster*: runs that share noise, such as checkpoints of one trunk.
+//! * *law*, or *form*: a formula for the loss. *fit*: a law with its numbers, intervals and certificate.
+//! * *method*: a way to fit: `lse-huber` and `varpro` (approach 3), `isoflop` (approach 2), `envelope` (approach 1).
+//! * *model average*: what all forms say together, each with its weight; it answers every question.
+//! * *effective sample size*: the independent runs that all runs are worth.
+//! * *discrepancy*: how far the average is expected to miss beyond the runs, for each e-fold of compute.
+//! * *hold-out*: the largest budget, predicted from the smaller ones. *backtest*: the same at several cuts.
+//! * *forecast*: a prediction that was locked before its run.
 
 pub mod backtest;
 pub mod cli;

@@ -1,7 +1,7 @@
 //! The table a fit reads: one row for each finished run, from our own ledger or from anybody's CSV.
 //!
 //! A [`Table`] knows nothing of files or devices. `ledger` makes one from run logs, `import` makes one
-//! from a CSV. Reads: `units`. Read by: `fit`, `predict`, `figure`, `report`.
+//! from a CSV.
 
 use std::collections::HashSet;
 

@@ -3,8 +3,6 @@
 //! Nothing here has a state to save or to restore: initial weights, data order and synthetic data are
 //! drawn by key, so a resumed run, another worker count or another order of drawing sees the same
 //! numbers. Backends' own generators are never used (their seeds are process-global).
-//!
-//! Reads: nothing in this crate. Read by: `data`, `model`.
 
 /// A stream of random numbers, addressed by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

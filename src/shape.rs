@@ -2,7 +2,6 @@
 //! to the number of parameters and to the FLOPs of a token.
 //!
 //! Counts come from the configuration alone and are checked against the real tensors in `model`.
-//! Reads: `spec`. Read by: `plan`, `model`, `report`.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,4 @@
 //! Whether numbers that were read from a file can be what they stand for: each refusal names the number's place.
-//!
-//! Read by: whoever reads a file of results back.
 
 /// What is wrong with a number, with its place.
 pub(crate) type Refused = Result<(), String>;

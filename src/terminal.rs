@@ -5,7 +5,6 @@
 //!
 //! A write that fails does not end the work that is being told of. The first failure of each stream is kept, and
 //! `main` turns it into a message and an exit code; a reader that has gone away (`| head`) is none.
-//! Reads: `error`. Read by: everything that says something.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
@@ -46,6 +45,11 @@ macro_rules! note {
     ($($arg:tt)*) => { $crate::terminal::say(&format!($($arg)*)) };
 }
 pub(crate) use note;
+
+/// Whether a person reads standard error as it is written, and no file.
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
 
 /// The first failed write of this process, of stdout before stderr.
 pub fn failed() -> Option<&'static FileError> {

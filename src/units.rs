@@ -1,7 +1,6 @@
 //! Numbers as people write and read them: `2.5B` in, `2.50B` out.
 //!
 //! Quantities are `f64` named by what they are (`params`, `tokens`, `flops`), with the unit in the doc.
-//! Reads: nothing in this crate. Read by: everything.
 
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};

@@ -120,7 +120,7 @@ tokenizer = { bpe = { vocab = 512 } }"#;
         said(&shell.env("RAYON_NUM_THREADS", "1").output().unwrap())
     };
     let (code, out, err) = plan("300000");
-    assert!(code == Some(0) && out.contains("1 cells"), "{out}{err}");
+    assert!(code == Some(0) && out.contains("1 cell"), "{out}{err}");
     fs::write(place.path("lines.txt"), "").unwrap();
     let (code, _, err) = plan("300000");
     assert!(code == Some(2) && err.contains("is one document"), "{err}");

@@ -1,44 +1,18 @@
-//! Data flows one way: a module imports only from its left.
+//! Data flows one way: a module imports only from its left, and no files read each other in a circle.
+
+#[path = "layering/graph.rs"]
+mod graph;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Left to right. `error`, `terminal`, `units`, `sound`, `random` and `points` know nothing of the rest.
-const ORDER: [&str; 33] = [
-    "error",
-    "terminal",
-    "units",
-    "sound",
-    "random",
-    "points",
-    "covariates",
-    "health",
-    "fs",
-    "columnar",
-    "spec",
-    "shape",
-    "plan",
-    "data",
-    "ops",
-    "model",
-    "train",
-    "ledger",
-    "device",
-    "exec",
-    "import",
-    "fit",
-    "export",
-    "predict",
-    "forecast",
-    "backtest",
-    "selftest",
-    "tune",
-    "figure",
-    "report",
-    "cli",
-    "lib",
-    "main",
-];
+/// The words of the lines of a list in a module's documentation, but for the name of each line.
+fn listed(file: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let list = text.split("# Layers").nth(1).and_then(|rest| rest.split("```").nth(1)).unwrap();
+    let lines = list.lines().filter_map(|line| line.strip_prefix("//! "));
+    lines.flat_map(|line| line.split_whitespace().skip(1)).map(str::to_owned).collect()
+}
 
 /// May not touch a disk, a clock, the environment or a device.
 const PURE: [&str; 14] = [
@@ -86,12 +60,29 @@ fn modules() -> Vec<(String, PathBuf, String)> {
         .collect()
 }
 
-fn place(module: &str) -> usize {
-    ORDER.iter().position(|m| *m == module).unwrap_or_else(|| panic!("{module} has no place"))
+/// Places of modules in the list of `lib.rs`.
+struct Order(Vec<String>);
+
+impl Order {
+    fn read() -> Self {
+        let order = listed("src/lib.rs");
+        assert!(order.len() > 30, "{order:?}");
+        Self(order)
+    }
+
+    fn has(&self, module: &str) -> bool {
+        self.0.iter().any(|m| m == module)
+    }
+
+    fn place(&self, module: &str) -> usize {
+        let place = self.0.iter().position(|m| m == module);
+        place.unwrap_or_else(|| panic!("{module} has no place in src/lib.rs"))
+    }
 }
 
 #[test]
 fn a_module_imports_only_from_its_left() {
+    let order = Order::read();
     let mut checked = 0;
     for (module, path, code) in modules() {
         for (i, _) in code.match_indices("crate::") {
@@ -100,9 +91,9 @@ fn a_module_imports_only_from_its_left() {
                 .chars()
                 .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
                 .collect();
-            if name != module && ORDER.contains(&name.as_str()) {
+            if name != module && order.has(&name) {
                 assert!(
-                    place(&name) < place(&module),
+                    order.place(&name) < order.place(&module),
                     "{}: {module} must not read {name}",
                     path.display()
                 );
@@ -111,6 +102,75 @@ fn a_module_imports_only_from_its_left() {
         }
     }
     assert!(checked > 80, "imports were found: {checked}");
+}
+
+/// A `mod.rs` and its own files are one room: what it defines for them they may read.
+#[test]
+fn no_files_read_each_other_in_a_circle() {
+    let mut reads = graph::Graph::read().reads();
+    let count: usize = reads.values().map(std::collections::BTreeSet::len).sum();
+    assert!(reads.len() > 200 && count > 800, "{} files, {count} reads", reads.len());
+    for (module, reads) in &mut reads {
+        reads.retain(|other| !module.starts_with(&format!("{other}::")));
+    }
+    let circles = graph::circles(&reads);
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn the_rooms_of_fit_read_only_from_their_left() {
+    let order = listed("src/fit/mod.rs");
+    let place = |module: &str| {
+        let room = module.strip_prefix("fit::")?.split("::").next()?;
+        let place = order.iter().position(|name| *name == room);
+        Some(place.unwrap_or_else(|| panic!("{room} has no place in src/fit/mod.rs")))
+    };
+    let mut checked = 0;
+    for (module, reads) in graph::Graph::read().reads() {
+        for other in reads {
+            if let (Some(here), Some(there)) = (place(&module), place(&other)) {
+                assert!(there <= here, "{module} must not read {other}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 150, "reads were found: {checked}");
+}
+
+#[test]
+fn a_path_is_followed_to_its_file() {
+    let reads = graph::Graph::read().reads();
+    // `use crate::fit::{..., stats}`, which is passed on from `numeric`.
+    assert!(
+        reads["predict::optimum"].contains("fit::numeric::stats"),
+        "{:?}",
+        reads["predict::optimum"]
+    );
+    // `use super::average::Average`.
+    assert!(reads["predict::optimum"].contains("predict::average"));
+    let circle = [("a", "b"), ("b", "c"), ("c", "b"), ("d", "a")];
+    let circle = circle.map(|(from, to)| (from.to_owned(), [to.to_owned()].into())).into();
+    let found: Vec<String> = graph::circles(&circle).into_keys().collect();
+    assert_eq!(found, ["b", "c"]);
+}
+
+/// What people are told of the layout is what is there.
+#[test]
+fn the_readme_names_every_directory() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let block = readme.split("## Layout").nth(1).and_then(|rest| rest.split("```").nth(1)).unwrap();
+    let told: Vec<&str> =
+        block.lines().filter_map(|line| line.split_once('/').map(|(name, _)| name)).collect();
+    let mut there: Vec<String> = fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| !name.starts_with('.') && name != "target")
+        .collect();
+    there.sort();
+    assert_eq!(told, there);
 }
 
 #[test]

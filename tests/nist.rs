@@ -6,8 +6,8 @@
 use std::f64::consts::PI;
 use std::path::{Path, PathBuf};
 
-use isoflop::fit::dual::{Dual, MAX, Number};
-use isoflop::fit::least::{ByRow, Solution, minimise};
+use isoflop::fit::numeric::dual::{Dual, MAX, Number};
+use isoflop::fit::numeric::least::{ByRow, Solution, minimise};
 
 type Model = fn(&[Dual], &[f64]) -> Dual;
 

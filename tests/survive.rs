@@ -133,7 +133,10 @@ fn several_runners_share_a_sweep_and_train_each_cell_once() {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{told}");
         let out = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(out.matches("completed").count(), 6, "every runner sees the end: {out}");
+        let rows = out.lines().skip_while(|line| !line.starts_with("  cell")).skip(1);
+        let loss =
+            |row: &str| row.split_whitespace().nth(5)?.trim_end_matches('*').parse::<f64>().ok();
+        assert_eq!(rows.take(6).filter_map(loss).count(), 6, "every runner sees the end: {out}");
     }
     let attempts = place.attempts("six");
     assert_eq!(attempts.len(), 6);
@@ -254,7 +257,7 @@ fn check_verifies_all_names_what_is_damaged_and_moves_it_aside_on_request() {
     };
     let (code, out) = check(&[]);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("1 attempts and 2 checkpoints verified; 0 damaged"), "{out}");
+    assert!(out.contains("1 attempt and 2 checkpoints verified; 0 damaged"), "{out}");
 
     let attempt = place.attempts("one")[0][0].clone();
     let checkpoint = sorted(&attempt).into_iter().find(|p| p.is_dir()).unwrap();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::args::FitArgs;
 use super::study::Recorded;
 use super::{Failure, answer, show};
 use crate::covariates;
@@ -265,6 +266,20 @@ pub(super) fn predictions(study: &Study, analysis: &Analysis) -> Vec<Prediction>
     let computes = if named.is_empty() { vec![PREDICT_AHEAD * largest] } else { named };
     // A fit that cannot predict says so among its warnings.
     computes.into_iter().filter_map(|c| at_flops(analysis, c).ok()).collect()
+}
+
+/// What the command line asks, over what the sweep file says.
+pub(super) fn options(args: &FitArgs, study: &Study) -> Result<Options, Failure> {
+    let defaults = study.options();
+    Ok(Options {
+        delta: args.delta,
+        bootstrap: args.bootstrap.unwrap_or(defaults.bootstrap),
+        level: args.level.unwrap_or(defaults.level),
+        holdout: args.holdout.unwrap_or(defaults.holdout),
+        seed: args.seed,
+        pins: args.pinned.pins()?,
+        ..defaults
+    })
 }
 
 /// What the terminal shows of an analysis.

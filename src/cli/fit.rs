@@ -1,8 +1,7 @@
 //! `isoflop fit`: laws for a sweep's results or for any table of runs.
 
-use super::analysis::{self, Study};
+use super::analysis;
 use super::{Failure, args::FitArgs, losses, open, print, print_json};
-use crate::fit::Options;
 use crate::ledger;
 use crate::terminal::note;
 
@@ -12,7 +11,7 @@ pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
         return losses::execute(args, &several);
     }
     let (study, place) = open::open(&args.input, &args.columns.options()?)?;
-    let options = options(args, &study)?;
+    let options = analysis::options(args, &study)?;
     let out = args.out.clone().unwrap_or_else(|| open::pinned(place, &options.pins));
     let analysis = analysis::analyse(&study, &options)?;
     let predictions = analysis::predictions(&study, &analysis);
@@ -25,18 +24,4 @@ pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
     }
     note!("wrote {}", out.join("report.html").display());
     Ok(u8::from(study.ledger.as_ref().is_some_and(ledger::Ledger::has_failures)))
-}
-
-/// What the command line asks, over what the sweep file says.
-pub(super) fn options(args: &FitArgs, study: &Study) -> Result<Options, Failure> {
-    let defaults = study.options();
-    Ok(Options {
-        delta: args.delta,
-        bootstrap: args.bootstrap.unwrap_or(defaults.bootstrap),
-        level: args.level.unwrap_or(defaults.level),
-        holdout: args.holdout.unwrap_or(defaults.holdout),
-        seed: args.seed,
-        pins: args.pinned.pins()?,
-        ..defaults
-    })
 }

@@ -1,7 +1,7 @@
 //! Text that fits the terminal: tables in as many blocks as it takes, sentences broken at spaces.
 //!
 //! Nothing is left out to make room. A word that is longer than a line (a path, a command) stays whole. What another
-//! program reads (JSON, CSV, scripts) does not come here. Reads: the environment (`COLUMNS`). Read by: the commands.
+//! program reads (JSON, CSV, scripts) does not come here.
 
 use comfy_table::presets;
 use comfy_table::{CellAlignment, ContentArrangement, Table};

@@ -11,7 +11,7 @@ use super::analysis::{self, Study};
 use super::answer::estimate;
 use super::args::FitArgs;
 use super::show::{short, table};
-use super::{Failure, fit, open, print, print_json, show};
+use super::{Failure, open, print, print_json, show};
 use crate::error::{InputError, exit};
 use crate::fit::Analysis;
 use crate::import;
@@ -19,9 +19,6 @@ use crate::plan::hex;
 use crate::predict::{self, Irreducible, Prediction};
 use crate::terminal::note;
 use crate::units::{count, digits3, flops};
-
-/// How the directory of a loss begins, so that it cannot be one of the analysis' own.
-pub(super) const PREFIX: &str = "loss-";
 
 /// Everything, as JSON.
 #[derive(Serialize)]
@@ -97,7 +94,7 @@ pub(super) fn execute(args: &FitArgs, losses: &[(String, import::Options)]) -> R
 }
 
 fn one(args: &FitArgs, column: &str, study: &Study, out: &Path) -> Result<OfLoss, Failure> {
-    let fit = analysis::analyse(study, &fit::options(args, study)?)?;
+    let fit = analysis::analyse(study, &analysis::options(args, study)?)?;
     let predictions = analysis::predictions(study, &fit);
     analysis::write(out, study, &fit, &predictions)?;
     Ok(OfLoss {
@@ -115,10 +112,10 @@ fn directory(column: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let name: String = column.chars().map(|c| if plain(c) { c } else { '-' }).collect();
     if name == column {
-        return format!("{PREFIX}{name}");
+        return format!("{}{name}", open::LOSS);
     }
     let hash = hex(&Sha256::digest(column.as_bytes()));
-    format!("{PREFIX}{name}-{}", &hash[..8])
+    format!("{}{name}-{}", open::LOSS, &hash[..8])
 }
 
 /// The warnings of all, each once: by itself where it is of every loss, else with their names.

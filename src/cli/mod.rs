@@ -126,8 +126,7 @@ fn print(text: &str) {
 
 /// An error as a person reads it: broken at spaces where stderr is a terminal, and one line a sentence for a log.
 pub fn refusal(text: &str) -> String {
-    use std::io::IsTerminal as _;
-    if std::io::stderr().is_terminal() { layout::quoting(text) } else { text.to_owned() }
+    if terminal::is_watched() { layout::quoting(text) } else { text.to_owned() }
 }
 
 /// Prints to stdout what another program reads.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::analysis::Study;
 use super::predict::MAX_FIT;
 use super::study::{PLAN, Recorded};
-use super::{Failure, losses, predict};
+use super::{Failure, predict};
 use crate::error::InputError;
 use crate::fit::{Analysis, Options, Pins};
 use crate::fs::{Disk as _, Os};
@@ -18,6 +18,8 @@ use crate::terminal::note;
 
 /// Where analyses lie unless a user says otherwise.
 const ANALYSIS: &str = "analysis";
+/// How the directory of a loss begins, so that it cannot be one of the analysis' own.
+pub(super) const LOSS: &str = "loss-";
 /// What the directory of a fit with pins is called, before its pins.
 const PINNED: &str = "pin-";
 /// The fit in a directory of `analysis/`.
@@ -210,7 +212,7 @@ fn fits(dir: &Path) -> Vec<PathBuf> {
     let losses = losses.filter(|path| {
         path.file_name().is_some_and(|name| {
             let name = name.to_string_lossy();
-            [losses::PREFIX, PINNED].iter().any(|prefix| name.starts_with(prefix))
+            [LOSS, PINNED].iter().any(|prefix| name.starts_with(prefix))
         })
     });
     let all = losses.chain([dir.to_owned()]).map(|dir| dir.join(FIT));

@@ -160,7 +160,7 @@ fn finish(recorded: Recorded, out: &Path, pins: &Pins, started: Instant) -> Resu
         u8::from(recorded.ledger.has_failures())
     };
     let study = Analysed::recorded(recorded);
-    pins.allowed(&study.table)?;
+    crate::fit::allowed(pins, &study.table)?;
     let options = Options { pins: *pins, ..study.options() };
     let (analysis, refusal) = analysis::analyse_or_refuse(&study, &options);
     let predictions = analysis::predictions(&study, &analysis);

@@ -2,7 +2,7 @@
 //!
 //! The crate's reader makes room for as many children as a group of the schema declares, and follows groups by
 //! recursion. A few bytes can declare 2^31 of the one or a million levels of the other; here they are counted first.
-//! The footer is a struct in Thrift's compact protocol. Reads: nothing of the project. Read by: the reader beside it.
+//! The footer is a struct in Thrift's compact protocol.
 
 use parquet::file::metadata::FooterTail;
 use parquet::file::reader::ChunkReader;

@@ -2,7 +2,6 @@
 //!
 //! Knows nothing of what columns mean. What a file declares is bounded by a budget before room is made for it
 //! (`footer`, `pages`), and what the format's reader does to a damaged file (it may panic) ends here as an error.
-//! Reads: `error`. Read by: `import`.
 
 mod footer;
 mod pages;

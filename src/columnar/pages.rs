@@ -2,7 +2,7 @@
 //!
 //! The format's own reader makes room for what a page declares. Here it hands pages out as they lie in the file, and
 //! they are unpacked by the codecs that the project has anyway, none beyond what the budget leaves. An encoding whose
-//! decoder makes room by a number in the page is refused. Reads: nothing of the project. Read by: the reader beside it.
+//! decoder makes room by a number in the page is refused.
 
 use std::io::Read as _;
 use std::sync::Arc;

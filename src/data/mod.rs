@@ -2,8 +2,6 @@
 //!
 //! A batch is a pure function of (seed, step): nothing to save, nothing to restore, the same for any
 //! number of workers. Held-out documents are chosen by their hash and never trained on.
-//!
-//! Reads: `spec`, `plan` (for [`DataFacts`]), `random`. Read by: `train`, `exec`, `cli`.
 
 mod kept;
 mod prose;

@@ -2,8 +2,6 @@
 //!
 //! CUPTI comes with the toolkit and is loaded at run time. Its callbacks run on the thread that calls
 //! the driver, so they do little: a name is compared, a few atomics are added to.
-//!
-//! Reads: `driver`, `libraries`. Read by: `cli`.
 
 #![expect(unsafe_code, reason = "CUPTI is a C library that calls back")]
 

@@ -2,8 +2,6 @@
 //!
 //! cubecl panics in a worker thread where the driver is missing; here a person hears what is missing and
 //! what mends it.
-//!
-//! Reads: nothing in this crate. Read by: the rest of `device`.
 
 #![expect(unsafe_code, reason = "the CUDA driver is a C library, opened at run time")]
 

@@ -3,8 +3,6 @@
 //!
 //! What the loader finds by itself goes first, as cudarc will get that one; then the usual homes of a
 //! toolkit, then pip's packages. No program is run.
-//!
-//! Reads: `driver`. Read by: `prepare`, `calls`.
 #![expect(unsafe_code, reason = "NVRTC is a C library, opened at run time")]
 
 use std::ffi::{OsStr, c_int};

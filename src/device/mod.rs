@@ -1,7 +1,5 @@
 //! What can train here: this machine's CPU, or its NVIDIA GPUs. What is there, whether it computes right, how
 //! fast it is.
-//!
-//! Reads: `train`, `model`, `ops`, `plan`, `spec`. Read by: `exec`, `cli`.
 
 pub mod bench;
 #[cfg(feature = "cuda")]

@@ -1,6 +1,4 @@
 //! Where CUDA may lie on a machine: the homes of a toolkit, and pip's packages.
-//!
-//! Reads: `driver`. Read by: `libraries`, `prepare`.
 
 use std::path::{Path, PathBuf};
 

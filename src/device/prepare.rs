@@ -1,6 +1,4 @@
 //! Makes this process able to use the GPU's libraries wherever they lie, with nothing exported by the user.
-//!
-//! Reads: `driver`, `libraries`. Read by: `exec`.
 
 #![expect(unsafe_code, reason = "libraries and the environment variable that one of them reads")]
 

@@ -1,6 +1,4 @@
 //! Where cells run: local workers, and job arrays.
-//!
-//! Reads: `train`, `ledger`, `data`, `device`. Read by: `cli`.
 
 mod attempt;
 pub mod local;

@@ -3,8 +3,6 @@
 //! Three looks, each only as long as the one before allows: a few steps of the smallest and the largest cell,
 //! which bound everything; a few cells for each way to divide the cores, where nobody said how; then as many cells as
 //! time allows with that many side by side, in rounds, because a machine is not equally fast all the time.
-//!
-//! Reads: `train`, `plan`, `data`. Read by: `cli`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};

@@ -1,6 +1,7 @@
 //! A fitted law where a figure needs a curve. Nothing is fitted here.
 
-use crate::fit::{Analysis, BudgetFit, Draws, Fit, Surface, stats};
+use crate::fit::numeric::stats;
+use crate::fit::{Analysis, BudgetFit, Draws, Fit, Surface};
 
 /// The fit that leads: the first with a surface.
 pub(super) fn lead(analysis: &Analysis) -> Option<(&Fit, &Surface)> {

@@ -3,8 +3,6 @@
 //! A figure shows values that `fit` and `predict` computed; it evaluates a fitted law on a grid and takes
 //! the percentiles of bootstrap draws that make a band, and fits nothing. A figure with nothing to show
 //! is left out. The same input gives the same bytes.
-//!
-//! Reads: `points`, `fit`'s result, `predict`'s result, `forecast`. Read by: `report`, `cli`.
 
 mod canvas;
 mod collapse;

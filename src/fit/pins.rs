@@ -3,16 +3,12 @@
 //! A pin is exact: the parameter is left out of every fit, refit and interval, and the scatter has a degree of freedom
 //! more for it. A form of law that has no such parameter of its own is not fitted and says why. The lines of approach
 //! 1 and 2 know nothing of E, alpha and beta and stay what they are.
-//!
-//! Reads: `points`. Read by: the rest of `fit`, `predict`, `cli`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::sample::{MAX_EXPONENT, MIN_EXPONENT};
-use crate::fit::{Code, FitError, Surface, Warning};
-use crate::points::Table;
+use crate::fit::warning::{Code, Warning};
 
 /// Parameters of L = E + A N^-alpha + B D^-beta.
 const PARAMETERS: usize = 5;
@@ -71,39 +67,6 @@ impl Pins {
     /// Parameters of Chinchilla's law that are left to fit [count].
     pub fn free(&self) -> usize {
         PARAMETERS - self.named().count()
-    }
-
-    /// The surface with the pinned values to the digit.
-    pub(super) fn on(&self, s: Surface) -> Surface {
-        Surface {
-            e: self.e.unwrap_or(s.e),
-            alpha: self.alpha.unwrap_or(s.alpha),
-            beta: self.beta.unwrap_or(s.beta),
-            ..s
-        }
-    }
-
-    /// Whether the runs of `table` allow these values.
-    ///
-    /// # Errors
-    ///
-    /// [`FitError::BadPin`]: not finite, not above 0, E not below the lowest loss, or an exponent that is none.
-    pub fn allowed(&self, table: &Table) -> Result<(), FitError> {
-        let lowest = table.points.iter().map(|p| p.loss).fold(f64::INFINITY, f64::min);
-        for (name, value) in self.named() {
-            let want = match name {
-                _ if !(value.is_finite() && value > 0.0) => "a finite number above 0".to_owned(),
-                "E" if value >= lowest => format!(
-                    "less than the lowest loss, {lowest:.4} {}: E is what is left over with infinite N and D",
-                    table.convention.loss_unit()
-                ),
-                "E" => continue,
-                _ if value > MIN_EXPONENT && value < MAX_EXPONENT => continue,
-                _ => format!("an exponent between {MIN_EXPONENT} and {MAX_EXPONENT}"),
-            };
-            return Err(FitError::BadPin { name, value, want });
-        }
-        Ok(())
     }
 
     /// What a reader must know of every number of such a fit.

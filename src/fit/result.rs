@@ -1,7 +1,6 @@
 //! What a fit says: plain values, which are also the file `fit.json`.
 //!
-//! Every number here comes with its convention and, where one can be had, its interval. Read by:
-//! `predict`, `figure`, `report`, `cli`.
+//! Every number here comes with its convention and, where one can be had, its interval.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -279,6 +278,21 @@ pub enum Draws {
     Surfaces(Vec<Surface>),
     /// Refitted frontiers.
     Frontiers(Vec<Frontier>),
+}
+
+impl Draws {
+    /// Number of draws.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Surfaces(draws) => draws.len(),
+            Self::Frontiers(draws) => draws.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Evidence that the optimum is one.

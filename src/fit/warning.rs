@@ -1,6 +1,4 @@
 //! What a reader must know before believing a number: a code for programs, a sentence for people.
-//!
-//! Read by: the rest of `fit`, `predict`, and whatever shows their results.
 
 use std::fmt;
 

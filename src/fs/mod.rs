@@ -2,8 +2,6 @@
 //!
 //! Everything that must survive goes through [`Disk`]: few operations, each of which can fail or be cut.
 //! [`Os`] is the machine's; tests have one that fails at the n-th call and one that loses power.
-//!
-//! Reads: `error`. Read by: `data`, `ledger`, `exec`, `cli`.
 
 #[cfg(test)]
 pub(crate) mod doubles;

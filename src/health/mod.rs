@@ -5,8 +5,7 @@
 //! was still high, a loss that rose at the end, a warmup that was most of the run. A run that breaks a rule of the sweep's `[fit] exclude`
 //! is left out of the fit by name. A fifth look, the collapse of normalised curves, warns only.
 //!
-//! Pure functions of slices. Reads: `points`, `units`. Read by: `spec`, `ledger`, `fit`, `figure`,
-//! `report`, `cli`.
+//! Pure functions of slices.
 
 mod collapse;
 mod ending;

@@ -4,7 +4,7 @@
 //! are of one run is a guess, so the rule is strict. All of these must hold: the rows follow one another; N and
 //! every setting, seed or name beside it are equal; D rises from row to row; the loss falls as along a curve; and D
 //! rises evenly, as a loop writes it, or so often as no grid has lengths. What was taken is said, with the way to
-//! say otherwise: a column `id`, or `--separate`. Read by: the reader beside it.
+//! say otherwise: a column `id`, or `--separate`.
 
 use crate::points::{Point, Remark, Table, Topic};
 use crate::units::count;

@@ -3,8 +3,6 @@
 //! A column is taken by `--map`, or by its name and what is in it: held-out losses before training losses,
 //! counts that say what is in them before totals, full columns before empty ones. Where C and D are there, the
 //! N whose 6ND is C is taken. Every choice is told.
-//!
-//! Reads: `points`, `units`. Read by: the reader beside it.
 
 use super::grid::Grid;
 use super::names::{self, Name, Unit};

@@ -3,7 +3,7 @@
 //! What is read: UTF-8, UTF-16 with its mark, and what is no UTF-8 but text as Windows-1252, of which Latin-1's
 //! letters are a part; all also under gzip or zstd. The encoding of eight-bit text is a guess, and it is said:
 //! digits, separators and names of columns in ASCII are the same in all such encodings, so a wrong guess garbles a
-//! note and never a number. Everything else is named, with what to do about it. Read by: the reader beside it.
+//! note and never a number. Everything else is named, with what to do about it.
 
 use std::io::Read as _;
 

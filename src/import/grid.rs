@@ -1,6 +1,6 @@
 //! From text to cells: which separator, where the header is, which lines are none of the table's.
 //!
-//! Knows nothing of what columns mean. Read by: the reader beside it.
+//! Knows nothing of what columns mean.
 
 use crate::error::InputError;
 

@@ -2,7 +2,7 @@
 //! units of 1e21, a perplexity for a loss.
 //!
 //! Such a table gives a law like any other, of wrong numbers, so it is refused with what to do. The user's word
-//! on a unit, `--map "params=N (1)"`, makes a remark of a refusal. Read by: the reader beside it.
+//! on a unit, `--map "params=N (1)"`, makes a remark of a refusal.
 
 use super::columns::Columns;
 use crate::error::InputError;

@@ -4,7 +4,6 @@
 //! Parquet file (`parquet`), columns get their meaning (`columns`), rows
 //! become runs, and what is odd about them is looked at (`magnitude`, `settings`, `checkpoints`). Rows that cannot be
 //! used become exclusions with a reason; a table that cannot be read is an error.
-//! Reads: `points`, `units`, `covariates`, `columnar`. Read by: `cli`.
 
 mod checkpoints;
 mod columns;

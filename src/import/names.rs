@@ -4,7 +4,6 @@
 //! names cover the tables people have: `chinchilla` (C, N, D, loss), Open-Athena (experiment, params, tokens,
 //! budget, loss), nanochat (flops_budget, num_scaling_params, tokens_trained, val_bpb), simple-scaling-laws
 //! (training_run_id, model_size__*, dataset_size__*, test_loss__*), trackers' exports, and our `ledger.csv`.
-//! Read by: `columns`, `settings`.
 
 use super::number;
 

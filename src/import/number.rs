@@ -1,6 +1,6 @@
 //! Numbers as people write them in tables: `7,085,551`, `4,51`, `7.09m`, `2.35 B tokens`, `1.2 × 10^18`.
 //!
-//! A comma is either a decimal mark or between thousands; a column says which. Read by: `columns`.
+//! A comma is either a decimal mark or between thousands; a column says which.
 
 /// What the commas and points of a column mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

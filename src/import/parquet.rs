@@ -2,7 +2,6 @@
 //!
 //! Nulls are empty cells. Numbers are written by the fewest digits that read back to the same bits, so that roles,
 //! units and magnitudes are found as in any other table. What is no number and no text is named and left out.
-//! Reads: `columnar`. Read by: the reader beside it.
 
 use std::fmt::{Display, LowerExp};
 

@@ -1,6 +1,6 @@
 //! JSON as tables come in it: a list of records, one record a line, or columns by name.
 //!
-//! Objects inside a record become columns of dotted names, `config.lr`. Read by: the reader beside it.
+//! Objects inside a record become columns of dotted names, `config.lr`.
 
 use serde_json::{Map, Value};
 

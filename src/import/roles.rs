@@ -1,6 +1,4 @@
 //! Which names of columns may play which role, and which of several is preferred.
-//!
-//! Read by: `columns`.
 
 use super::names::{Name, Unit};
 

@@ -1,6 +1,4 @@
 //! Columns of a table that are settings of its runs, and the state in which a tracker left them.
-//!
-//! Read by: the reader beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

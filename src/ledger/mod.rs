@@ -3,8 +3,6 @@
 //! `results/<sweep>/cells/<id>/attempt-NNNN/` has one writer, ever. Folding all run logs gives the state
 //! of every cell; the ledger CSV and the table of a fit follow from that and can always be made again.
 //! An attempt that was cut is followed by another, which goes on from the newest checkpoint that verifies.
-//!
-//! Reads: `plan`, `points`, `fs`. Read by: `exec`, `report`, `cli`.
 
 pub mod check;
 pub mod checkpoint;

@@ -3,8 +3,6 @@
 //!
 //! Weights are plain tensors with a role; the optimiser and the record walk them by name. Linear layers
 //! are `[in, out]`, gains `[1, width]`.
-//!
-//! Reads: `shape`, `plan`, `ops`, `random`. Read by: `train`.
 
 pub mod check;
 mod init;

@@ -37,8 +37,6 @@
 //!
 //! Limits: tied matrices are embedding and head in one and cannot have two rates; `complete-p` refuses
 //! them. The gains of `qk_norm` are shared by the heads, whose number grows with width; the paper has none.
-//!
-//! Reads: `shape`, `plan`. Read by: `init`, `train`.
 
 use super::Role;
 use crate::plan::Recipe;

@@ -7,8 +7,6 @@
 //!
 //! All activations are `[tokens, width]`; weights are `[in, out]`, gains `[1, width]`. f32 throughout,
 //! sums over a batch in a fixed order, so a run has the same bits for any number of threads.
-//!
-//! Reads: `shape`. Read by: `model`, `train`.
 
 mod adamw;
 mod attention;

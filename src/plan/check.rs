@@ -1,6 +1,4 @@
 //! What the rules of a sweep come to at each of its cells: numbers that training can use, or a refusal by the key.
-//!
-//! Reads: `spec` for the caps. Read by: `cli` before anything is written.
 
 use crate::plan::{Cell, Plan};
 use crate::spec::MAX_BATCH;

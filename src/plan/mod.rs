@@ -1,6 +1,6 @@
 //! From the sweep file to the cells: every dimension, count, step and rate, before anything runs.
 //!
-//! Pure: no disk, no device. Reads: `spec`, `shape`, `units`. Read by: `data`, `train`, `ledger`, `exec`.
+//! Pure: no disk, no device.
 
 mod cell;
 pub mod check;

@@ -10,19 +10,16 @@
 //! distributions: draws, a run's scatter, and the discrepancy that grows with ln(C / C_max). The interval of
 //! any other number is the percentiles of what each draw of each form says of it. An interval holds its value.
 //!
-//! Limits: the truth may be none of the forms, and they may all be wrong alike. Read by: the questions of
-//! `predict`, `figure`.
+//! Limits: the truth may be none of the forms, and they may all be wrong alike.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::belief::{Belief, Formed};
-use super::optimum::{self, MethodPrediction};
-use super::repetition::{Corpus, Repetition, repeated};
 use super::voice::{Lead, Optimal, Voice};
-use super::{Estimate, Fixed, PredictError, path};
+use super::{Estimate, Fixed, PredictError};
 use crate::fit::law::Curve;
-use crate::fit::stats::{self, Part, Student};
+use crate::fit::numeric::stats::{self, Part, Student};
 use crate::fit::{Analysis, Compute, Draws, HEARD, LawFit};
 
 /// A step in ln C over which the path is a straight line [-].
@@ -194,12 +191,6 @@ impl<'a> Average<'a> {
             out.extend(said.into_iter().map(|v| (v, each)));
         }
         out
-    }
-
-    /// What each method says of `flops`, in the order in which they lead.
-    pub(super) fn methods(&self, flops: f64) -> Vec<MethodPrediction> {
-        let of = |voice| optimum::by_method(voice, self.compute(), flops);
-        self.voices.iter().filter_map(of).collect()
     }
 
     /// The runs (N, D) of `fixed` by the draws of approach 1 and 2, each draw with its weight: such a line knows
@@ -396,53 +387,6 @@ fn alone(lead: &Lead<'_>, weight: f64, scatter: f64) -> Member {
     }
 }
 
-/// The average, to be asked for the loss of many runs: the curves of a figure, a backtest.
-pub struct MeanLoss<'a>(Average<'a>);
-
-impl<'a> MeanLoss<'a> {
-    /// Nothing without a surface.
-    pub fn new(analysis: &'a Analysis) -> Option<Self> {
-        Average::of(analysis).ok().map(Self)
-    }
-
-    /// Loss of a run of `params` parameters on `tokens` fresh tokens [nats/token].
-    pub fn at(&self, params: f64, tokens: f64) -> Option<f64> {
-        path::sound(self.0.ln_loss(params.ln(), tokens.ln()).exp())
-    }
-
-    /// The same with its prediction interval for one run.
-    pub fn interval(&self, params: f64, tokens: f64) -> Option<Estimate> {
-        Some(self.0.loss(params, tokens)?.loss)
-    }
-
-    /// What each method says of `flops`, in the order in which they lead.
-    pub fn methods(&self, flops: f64) -> Vec<MethodPrediction> {
-        self.0.methods(flops)
-    }
-
-    /// N* at `flops` with its interval, which holds the choice of form and of method [parameters].
-    pub fn size(&self, flops: f64) -> Option<Estimate> {
-        let ln_n = self.0.best(flops.ln())?;
-        let drawn: Vec<(f64, f64)> =
-            self.0.sizes(flops.ln(), ln_n).into_iter().map(|(n, w)| (n.exp(), w)).collect();
-        self.0.between(ln_n.exp(), &drawn)
-    }
-
-    /// The same for a run that has `unique` distinct tokens.
-    pub fn repeated(&self, params: f64, tokens: f64, unique: f64) -> Option<Estimate> {
-        let analysis = self.0.lead.analysis;
-        let corpus = Corpus::new(analysis, unique, &Repetition::known(analysis)).ok()?;
-        Some(repeated(&self.0, &corpus, (params.ln(), tokens.ln()))?.0.loss)
-    }
-
-    /// The compute-optimal run at `flops` (N*, D*) [parameters, tokens].
-    pub fn best(&self, flops: f64) -> Option<(f64, f64)> {
-        let ln_n = self.0.best(flops.ln())?;
-        let ln_d = flops.ln() - self.0.compute().log_per_token(ln_n).0;
-        Some((path::sound(ln_n.exp())?, path::sound(ln_d.exp())?))
-    }
-}
-
 /// The loss that infinite N and D leave, averaged over the forms that have such a limit [nats/token].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Irreducible {
@@ -459,7 +403,7 @@ pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{at_flops, chosen, limited, optimal_with, sample};
+    use super::super::{Repetition, at_flops, chosen, limited, optimal_with, sample};
     use super::*;
     use crate::fit::law::{Law, Run};
     use crate::fit::{Averaging, Code, FormWeight};

@@ -1,7 +1,7 @@
 //! One law of loss, whatever its form: its value, its compute-optimal path, and the path walked backwards.
 //!
 //! Surfaces of the Chinchilla form answer in closed form, all others by their values. Arguments are natural
-//! logarithms of N, D and C. Read by: `average` and the questions of `predict`.
+//! logarithms of N, D and C.
 
 use super::path;
 use crate::fit::law::{Curve, Run};

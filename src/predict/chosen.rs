@@ -1,15 +1,15 @@
 //! A run somebody has settled on: its loss, and what it wastes against the compute-optimal run.
 //!
-//! Two of N, D and C settle the third, by C = c(N) D. Read by: `cli`.
+//! Two of N, D and C settle the third, by C = c(N) D.
 
 use serde::{Deserialize, Serialize};
 
 use super::average::Average;
 use super::belief::Belief;
 use super::optimum::{scarce, unheard, wasted};
-use super::repetition::{self, Repeated};
+use super::repetition::{self, Corpus, Repeated, Repetition};
 use super::{Cost, Estimate, Fixed, FormShare, PredictError, Run, positive};
-use crate::fit::{Analysis, Compute, Warning, bisect};
+use crate::fit::{Analysis, Code, Compute, Warning, bisect};
 
 /// One run, wherever it lies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -139,6 +139,51 @@ pub fn chosen_tokens(analysis: &Analysis, flops: f64, tokens: f64) -> Result<Cho
         }
     };
     chosen(analysis, params, tokens)
+}
+
+/// A settled run on a corpus of `unique` [tokens]: its loss and what it wastes are then those of the run that
+/// repeats what is not there.
+///
+/// # Errors
+///
+/// [`PredictError`]: a value out of range, or no loss surface.
+pub fn repeating(
+    analysis: &Analysis,
+    chosen: Chosen,
+    unique: f64,
+    law: &Repetition,
+) -> Result<Chosen, PredictError> {
+    let corpus = Corpus::new(analysis, unique, law)?;
+    let average = Average::of(analysis)?;
+    let no_optimum = || average.lead.no_optimum(Fixed::Flops(chosen.flops));
+    let (run, ln_c) = ((chosen.params.ln(), chosen.tokens.ln()), chosen.flops.ln());
+    let best = average.best(ln_c).ok_or_else(no_optimum)?;
+    let compute = &analysis.compute;
+    let fed = corpus.fed(&average, compute, (ln_c, best)).ok_or_else(no_optimum)?;
+    let (told, averaged) = repetition::repeated(&average, &corpus, run).ok_or_else(no_optimum)?;
+    let waste = |law: &dyn Belief, draw: Option<usize>| {
+        let reached = corpus.ln_loss(law, run, fed, draw);
+        Some(wasted(law.reaching(compute, reached, (ln_c, best))?, ln_c))
+    };
+    let regret = |law: &dyn Belief, draw: Option<usize>| {
+        let best = law.optimum(compute, ln_c, best)?;
+        let least = law.ln_loss(best, ln_c - compute.log_per_token(best).0);
+        Some((corpus.ln_loss(law, run, fed, draw) - least).exp_m1().max(0.0))
+    };
+    let mut warnings = chosen.warnings;
+    // What a run on a known corpus would be is now answered.
+    warnings.retain(|w| w.code != Code::RepeatsTokens);
+    warnings.extend(corpus.doubts(told.epochs));
+    Ok(Chosen {
+        loss: averaged.loss,
+        sd: averaged.sd,
+        forms: averaged.forms,
+        regret: average.estimate_by(regret).ok_or_else(no_optimum)?,
+        deadweight: average.estimate_by(waste).ok_or_else(no_optimum)?,
+        repeated: Some(told),
+        warnings,
+        ..chosen
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,4 @@
 //! The loss of one run by every method that has a surface, and by every other form of law.
-//!
-//! Read by: `forecast`, `cli`.
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 //! Peaks are the vendors' for dense bf16 products, without structured sparsity (half of what a datasheet
 //! with an asterisk prints). MFU is model FLOPs over peak FLOPs (Chowdhery et al. 2022, arXiv:2204.02311,
 //! appendix B): it divides the very C that the laws are about. It depends on the model, the parallelism
-//! and the people; measure yours. Prices are never assumed. Read by: `cli`.
+//! and the people; measure yours. Prices are never assumed.
 
 use serde::{Deserialize, Serialize};
 

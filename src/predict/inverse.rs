@@ -1,7 +1,7 @@
 //! The path walked backwards: the compute at which a size, a token count or a loss is the optimal one.
 //!
 //! For somebody whose model size is settled by a device, whose tokens by a corpus, or whose loss by a
-//! rival: how much compute makes that the right choice. Read by: `cli`.
+//! rival: how much compute makes that the right choice.
 
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,6 @@
 //!
 //! How such tokens count is said in `repetition`: by the table's own decays where its law of repetition was fitted,
 //! else by the published ones.
-//!
-//! Read by: `cli`.
 
 use serde::{Deserialize, Serialize};
 

@@ -22,6 +22,8 @@ mod every;
 pub mod hardware;
 mod inverse;
 mod limited;
+mod mean_loss;
+mod method;
 mod optimum;
 mod path;
 mod repetition;
@@ -30,20 +32,22 @@ mod sample;
 mod serving;
 mod voice;
 
-pub use average::{FormShare, Irreducible, MeanLoss, counts, irreducible};
-pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens};
+pub use average::{FormShare, Irreducible, counts, irreducible};
+pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens, repeating};
 pub use every::{LawLoss, MethodLoss, ahead, by_law, by_method};
 pub use hardware::Cost;
 pub use inverse::{Inverse, MethodInverse, optimal_with};
 pub use limited::{Limited, limited};
-pub use optimum::{Deadweight, MethodPrediction, Prediction, at_flops};
-pub use repetition::{BestRepeated, Repeated, Repetition, RepetitionSource, repeating};
+pub use mean_loss::MeanLoss;
+pub use method::MethodPrediction;
+pub use optimum::{Deadweight, Prediction, at_flops};
+pub use repetition::{BestRepeated, Repeated, Repetition, RepetitionSource};
 pub use serving::{Demand, Quality, Serving, serving};
 pub use voice::Fixed;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::stats;
+use crate::fit::numeric::stats;
 use crate::sound::{Refused, inside};
 
 /// A value with its interval.

@@ -3,36 +3,18 @@
 //! The loss is flat in N around N*, so its size is known less well than its loss. What that is worth is
 //! said in two units: loss at half and at twice N*, and deadweight compute loss (DCL; arXiv:2603.22339),
 //! the share of the compute that a better choice would have saved.
-//!
-//! Read by: `figure`, `report`, `cli`.
 
 use serde::{Deserialize, Serialize};
 
 use super::average::Average;
 use super::belief::Belief;
+use super::method::{self, MethodPrediction};
 use super::repetition::{self, Repeated};
-use super::voice::{Voice, silent};
-use super::{Cost, Estimate, Fixed, FormShare, PredictError, path, positive};
-use crate::fit::{Analysis, Code, Compute, Warning, stats};
+use super::voice::silent;
+use super::{Cost, Estimate, Fixed, FormShare, PredictError, positive};
+use crate::fit::numeric::stats;
+use crate::fit::{Analysis, Code, Warning};
 use crate::units::count;
-
-/// What one method says about one compute.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MethodPrediction {
-    /// `lse-huber`, `varpro`, `isoflop`, `envelope`.
-    pub method: String,
-    /// N* [parameters].
-    pub params: Estimate,
-    /// D* [tokens].
-    pub tokens: Estimate,
-    /// D*/N* [tokens/parameter].
-    pub tokens_per_param: Estimate,
-    /// Loss at (N*, D*), where the method has a loss surface [nats/token].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<Estimate>,
-    /// Whether the bias of approach 2 on this design was taken off.
-    pub corrected: bool,
-}
 
 /// Compute that a run wastes if the truth is a draw of the law and not the law itself, as a share of
 /// its compute [-]. The run is the recommendation, which under the average wastes nothing.
@@ -124,7 +106,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     };
     let deadweight =
         |ratio: f64| average.estimate(|law| wasted(law, beside(ratio))).ok_or_else(no_optimum);
-    let methods = average.methods(flops);
+    let methods = method::all(&average, flops);
     let mut warnings = lead.doubts(flops);
     warnings.extend(lead.implausible(averaged.loss.value));
     warnings.extend(unheard(&average, params, tokens));
@@ -194,20 +176,6 @@ pub(super) fn scarce(r: &Repeated, what: &str, unit: &str) -> Warning {
     Warning::new(Code::RepeatsTokens, text)
 }
 
-/// One method's answer, or nothing where it has no optimum at this compute.
-pub(super) fn by_method(voice: &Voice, compute: &Compute, flops: f64) -> Option<MethodPrediction> {
-    let found = voice.optimal(compute, Fixed::Flops(flops))?;
-    path::sound(found.best.1 / found.best.0)?;
-    Some(MethodPrediction {
-        method: voice.fit.method.clone(),
-        params: found.estimate(|d| d.0)?,
-        tokens: found.estimate(|d| d.1)?,
-        tokens_per_param: found.estimate(|d| d.1 / d.0)?,
-        loss: voice.loss(found.best),
-        corrected: voice.corrected,
-    })
-}
-
 /// Median and one-sided upper end of `shares`; nothing under 20 of them, as for any interval.
 fn upper(shares: &[(f64, f64)], level: f64) -> Option<Deadweight> {
     let [median, _] = stats::weighted_interval(shares, 0.0)?;
@@ -241,7 +209,7 @@ fn disagreement(methods: &[MethodPrediction], warnings: &mut Vec<Warning>) {
 mod tests {
     use super::super::sample::{EPOCH, analysis};
     use super::*;
-    use crate::fit::{Draws, FIT_VERSION, Frontier, Noise, Surface};
+    use crate::fit::{Compute, Draws, FIT_VERSION, Frontier, Noise, Surface};
 
     /// Chinchilla's form alone: what a closed form can be held against.
     fn of_one_form(mut analysis: Analysis) -> Analysis {

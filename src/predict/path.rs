@@ -10,8 +10,6 @@
 //!
 //! which gives D from N in closed form. g never falls with N ([`Compute`]), so D rises and the loss falls
 //! along the path, and the other two ways round have one root each.
-//!
-//! Read by: the questions of `predict`.
 
 use crate::fit::{Compute, Surface, bisect};
 

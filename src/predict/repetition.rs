@@ -20,15 +20,14 @@
 //! jump at D = U.
 //!
 //! Limits: the loss of this law never rises with D or N, and that of a run that over-fits does.
-//!
-//! Read by: `limited`, `chosen`, `optimum`, `average`, `cli`.
 
 use serde::{Deserialize, Serialize};
 
 use super::average::{Average, Averaged};
 use super::belief::{Belief, lowest};
-use super::{Chosen, Estimate, Fixed, PredictError, positive};
-use crate::fit::{Analysis, Code, Compute, LawFit, PUBLISHED, Warning, epochs, stats, worth};
+use super::{Estimate, PredictError, positive};
+use crate::fit::numeric::stats;
+use crate::fit::{Analysis, Code, Compute, LawFit, PUBLISHED, Warning, epochs, worth};
 
 /// Up to here repeated tokens were found to be worth almost as much as new ones (Muennighoff et al. 2023,
 /// abstract) [epochs].
@@ -89,8 +88,7 @@ impl Repetition {
         let level = analysis.fits.first().map_or(0.9, |fit| fit.level);
         let interval = |of: fn(&(f64, f64)) -> f64, value: f64| {
             let drawn: Vec<f64> = drawn(law).iter().map(of).collect();
-            let [lo, hi] = stats::percentile_interval(&drawn, level)?;
-            Some([lo.min(value), hi.max(value)])
+            stats::interval_about(value, &drawn, level)
         };
         Self {
             tokens_interval: interval(|d| d.0, tokens),
@@ -302,51 +300,6 @@ pub(super) fn repeated(
     Some((told, loss))
 }
 
-/// A settled run on a corpus of `unique` [tokens]: its loss and what it wastes are then those of the run that
-/// repeats what is not there.
-///
-/// # Errors
-///
-/// [`PredictError`]: a value out of range, or no loss surface.
-pub fn repeating(
-    analysis: &Analysis,
-    chosen: Chosen,
-    unique: f64,
-    repetition: &Repetition,
-) -> Result<Chosen, PredictError> {
-    let corpus = Corpus::new(analysis, unique, repetition)?;
-    let average = Average::of(analysis)?;
-    let no_optimum = || average.lead.no_optimum(Fixed::Flops(chosen.flops));
-    let (run, ln_c) = ((chosen.params.ln(), chosen.tokens.ln()), chosen.flops.ln());
-    let best = average.best(ln_c).ok_or_else(no_optimum)?;
-    let compute = &analysis.compute;
-    let fed = corpus.fed(&average, compute, (ln_c, best)).ok_or_else(no_optimum)?;
-    let (told, averaged) = repeated(&average, &corpus, run).ok_or_else(no_optimum)?;
-    let waste = |law: &dyn Belief, draw: Option<usize>| {
-        let reached = corpus.ln_loss(law, run, fed, draw);
-        Some(super::optimum::wasted(law.reaching(compute, reached, (ln_c, best))?, ln_c))
-    };
-    let regret = |law: &dyn Belief, draw: Option<usize>| {
-        let best = law.optimum(compute, ln_c, best)?;
-        let least = law.ln_loss(best, ln_c - compute.log_per_token(best).0);
-        Some((corpus.ln_loss(law, run, fed, draw) - least).exp_m1().max(0.0))
-    };
-    let mut warnings = chosen.warnings;
-    // What a run on a known corpus would be is now answered.
-    warnings.retain(|w| w.code != Code::RepeatsTokens);
-    warnings.extend(corpus.doubts(told.epochs));
-    Ok(Chosen {
-        loss: averaged.loss,
-        sd: averaged.sd,
-        forms: averaged.forms,
-        regret: average.estimate_by(regret).ok_or_else(no_optimum)?,
-        deadweight: average.estimate_by(waste).ok_or_else(no_optimum)?,
-        repeated: Some(told),
-        warnings,
-        ..chosen
-    })
-}
-
 /// What a run of (ln N, ln D) comes to on the corpus that the study knows, where it repeats that.
 pub(super) fn on_known(average: &Average<'_>, (ln_n, ln_d): (f64, f64)) -> Option<Repeated> {
     let analysis = average.lead.analysis;
@@ -357,7 +310,7 @@ pub(super) fn on_known(average: &Average<'_>, (ln_n, ln_d): (f64, f64)) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use super::super::{at_flops, chosen, limited, sample};
+    use super::super::{at_flops, chosen, limited, repeating, sample};
     use super::*;
     use crate::fit::{Averaging, FormWeight};
 

@@ -4,7 +4,7 @@
 //! Minimises c(N) D + r 2N D_inf subject to L(N, D) = the loss wanted. Inference costs 2N FLOPs per token,
 //! prompt and answer alike, as in the paper: neither attention over a long context nor a cache is in it.
 //! r is what a FLOP of inference costs over a FLOP of training (lower utilisation, other devices); 1
-//! counts FLOPs. Read by: `cli`.
+//! counts FLOPs.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,13 +1,13 @@
 //! Who answers: every method's law and its draws, and the leading surface with what it knows of a run.
 //!
 //! Approach 2 speaks with its bias for this design taken off, where that could be estimated
-//! ([`IsoflopBias`](crate::fit::IsoflopBias)): line and draws are shifted alike. Read by: the questions of
-//! `predict`.
+//! ([`IsoflopBias`](crate::fit::IsoflopBias)): line and draws are shifted alike.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Estimate, PredictError, path};
-use crate::fit::{Analysis, Code, Compute, Draws, Fit, Frontier, Surface, Warning, stats};
+use crate::fit::numeric::stats;
+use crate::fit::{Analysis, Code, Compute, Draws, Fit, Frontier, Surface, Warning};
 use crate::units::after_loss;
 
 /// From here on a prediction is called an extrapolation.

@@ -3,8 +3,6 @@
 //! Fonts, style and figures are inline; there is no script, and a content security policy that would
 //! refuse one. Everything a person wrote (ids, reasons, the sweep file) is escaped. Every printed number
 //! is a rounding of a value that `fit` or `predict` computed and that `fit.json` holds.
-//!
-//! Reads: `points`, `fit`'s result, `predict`'s result, `forecast`, `backtest`, `figure`. Read by: `cli`.
 
 mod answer;
 mod backtest;

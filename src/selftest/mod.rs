@@ -9,7 +9,6 @@
 //! every run; a real study is worse in both.
 //!
 //! Pure: the same design, plan and seed give the same bits, whatever the number of threads.
-//! Reads: `points`, `random`, `fit`, `predict`. Read by: `cli`.
 
 mod design;
 mod tally;
@@ -20,7 +19,8 @@ use serde::Serialize;
 pub use design::Design;
 pub use tally::{Coverage, Verdict};
 
-use crate::fit::{self, Analysis, Draws, FitError, Frontier, Method, Surface, analyse, stats};
+use crate::fit::numeric::stats;
+use crate::fit::{self, Analysis, Draws, FitError, Frontier, Method, Surface, analyse};
 use crate::predict::{Estimate, MeanLoss};
 use crate::random::Stream;
 use tally::Trial;

@@ -3,8 +3,6 @@
 //! A [`Spec`] says what to vary and what to hold fixed. It knows nothing of tensors, disks or clusters.
 //! The only way to make one is [`Spec::parse`], so a `Spec` in hand is a valid `Spec`. Derived numbers
 //! (steps, widths, learning rates) live in the plan, never here.
-//!
-//! Reads: `units`, `error`, `health`'s rules. Read by: `shape`, `plan`, `data`, `train`.
 
 mod check;
 pub(crate) use check::MAX_BATCH;

@@ -4,7 +4,6 @@
 //! an observer, which may keep the state and may stop the run by failing. A run that goes on from a kept
 //! state takes the same steps, bit for bit, as one that was never stopped; where kernels are tuned, the choice
 //! may differ from process to process, and so may the last bits.
-//! Reads: `plan`, `data`, `model`. Read by: `exec`.
 
 pub mod check;
 mod coordinates;

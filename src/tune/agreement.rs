@@ -1,6 +1,4 @@
 //! Whether the sweep's own `[optim]` agrees with what tuning found, and what the rate does with the horizon.
-//!
-//! Reads: `spec`. Read by: `tune`.
 
 use serde::{Deserialize, Serialize};
 

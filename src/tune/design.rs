@@ -3,8 +3,6 @@
 //! First every rate at every batch. Then, while the best lies at an end of what was tried, one more value
 //! beyond that end. Last the weight decays, at the best rate and batch. A pure function of the outcomes, so
 //! that the same command again asks for the same runs.
-//!
-//! Reads: `spec`. Read by: `cli`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

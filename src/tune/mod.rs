@@ -3,8 +3,6 @@
 //!
 //! Pure: from (place, values, losses) to vertices, rules with intervals and verdicts. What to try next is
 //! [`design`]'s; the runs themselves are ordinary cells. Every loss is handled as ln L.
-//!
-//! Reads: `spec`, `fit::stats`. Read by: `figure`, `report`, `cli`.
 
 mod agreement;
 pub mod design;
@@ -14,7 +12,7 @@ mod vertex;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::stats;
+use crate::fit::numeric::stats;
 use crate::sound::{Refused, above, inside, level, not_negative};
 pub use agreement::Agreement;
 pub use rules::{FittedRule, Term, Transfer};

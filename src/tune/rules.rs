@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Noise, Place, Vertex, VertexState, quantile};
-use crate::fit::qr::ordinary;
+use crate::fit::numeric::qr::ordinary;
 
 /// N and D of the tuning cells rise together beyond this correlation of their logarithms.
 const COLLINEAR: f64 = 0.95;

@@ -3,8 +3,6 @@
 //! Lourie et al. 2026 (arXiv:2608.11859): with too few configurations a scale the law itself disappears.
 //! Drawn without replacement from the n that were tried, the least of k is the i-th smallest loss with
 //! probability C(n - i, k - 1) / C(n, k), exactly.
-//!
-//! Read by: `tune`.
 
 use serde::{Deserialize, Serialize};
 

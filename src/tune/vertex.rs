@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Noise, quantile};
-use crate::fit::qr::ordinary;
+use crate::fit::numeric::qr::ordinary;
 use crate::sound::{Refused, above, inside, not_negative};
 
 /// Points of one parabola.

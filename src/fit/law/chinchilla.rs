@@ -2,14 +2,15 @@
 //!
 //! Working parameters: ln E, the logarithms of both terms at the centre, and the exponents.
 
-use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{
-    self, Centre, EXPONENT, Form, Formula, GRID, Law, Run, Runs, Value, log_sum,
-};
+use crate::fit::law::definition::{Law, Value, every, first, origin};
+use crate::fit::law::formula::{Form, Formula, log_sum};
+use crate::fit::law::run::{Centre, Run, data, size};
+use crate::fit::law::runs::{EXPONENT, GRID, Runs, factors};
+use crate::fit::numeric::dual::{Dual, Number};
 use crate::units::LOSS;
 
 /// What laws that hold this one report first.
-pub(super) const VALUES: [Value; 5] = [
+pub(in crate::fit) const VALUES: [Value; 5] = [
     Value { name: "E", unit: LOSS },
     Value { name: "A", unit: "{loss} parameters^alpha" },
     Value { name: "B", unit: "{loss} tokens^beta" },
@@ -17,7 +18,7 @@ pub(super) const VALUES: [Value; 5] = [
     Value { name: "beta", unit: "-" },
 ];
 
-pub(super) static LAW: Law = Law {
+pub(in crate::fit) static LAW: Law = Law {
     name: "chinchilla",
     equation: "L = E + A N^-alpha + B D^-beta",
     source: "arXiv:2203.15556",
@@ -31,11 +32,11 @@ pub(super) static LAW: Law = Law {
     bounds: |runs| vec![runs.floor(), runs.term(), runs.term(), EXPONENT, EXPONENT],
     starts,
     lacks: Runs::lacks_spread,
-    choose: law::every,
+    choose: every,
     terms: &[0, 1, 2],
-    seen_from: law::origin,
+    seen_from: origin,
     surface: true,
-    irreducible: law::first,
+    irreducible: first,
     rugged: false,
 };
 
@@ -44,32 +45,32 @@ struct Chinchilla;
 impl Formula<5> for Chinchilla {
     #[inline(always)]
     fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
-        let size = theta[1] - theta[3].scaled(law::size(run, centre));
-        let data = theta[2] - theta[4].scaled(law::data(run, centre));
+        let size = theta[1] - theta[3].scaled(size(run, centre));
+        let data = theta[2] - theta[4].scaled(data(run, centre));
         log_sum([theta[0], size, data])
     }
 }
 
-pub(super) fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {
+pub(in crate::fit) fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {
     let [e, a, b, alpha, beta] = [theta[0], theta[1], theta[2], theta[3], theta[4]];
     let (a, b) = (a + alpha * centre.n, b + beta * centre.d);
     vec![e.exp(), a.exp(), b.exp(), alpha, beta]
 }
 
 /// Starts of a law that has parameters besides these: each of its own starts with each of `more`.
-pub(super) fn starts_with<const K: usize>(runs: &Runs, more: &[[f64; K]]) -> Vec<Vec<f64>> {
+pub(in crate::fit) fn starts_with<const K: usize>(runs: &Runs, more: &[[f64; K]]) -> Vec<Vec<f64>> {
     let own = starts(runs);
     own.iter().flat_map(|s| more.iter().map(|m| [&s[..], &m[..]].concat())).collect()
 }
 
 /// The best factors for each pair of exponents of a grid.
-pub(super) fn starts(runs: &Runs) -> Vec<Vec<f64>> {
-    let data: Vec<Vec<f64>> = GRID.iter().map(|beta| runs.power(-beta, law::data)).collect();
+pub(in crate::fit) fn starts(runs: &Runs) -> Vec<Vec<f64>> {
+    let data: Vec<Vec<f64>> = GRID.iter().map(|beta| runs.power(-beta, data)).collect();
     let mut starts = Vec::with_capacity(GRID.len() * GRID.len());
     for alpha in GRID {
-        let size = runs.power(-alpha, law::size);
+        let size = runs.power(-alpha, size);
         for (beta, data) in GRID.iter().zip(&data) {
-            let [e, a, b] = law::factors(&runs.loss, &size, data).map(|f| runs.log_term(f));
+            let [e, a, b] = factors(&runs.loss, &size, data).map(|f| runs.log_term(f));
             starts.push(vec![e, a, b, alpha, *beta]);
         }
     }

@@ -6,16 +6,17 @@
 //!
 //! Working parameters: ln E, ln of the falling term at the centre, and gamma.
 
-use crate::fit::dual::{Dual, Number};
-use crate::fit::envelope;
-use crate::fit::groups::Group;
-use crate::fit::law::{
-    self, Centre, EXPONENT, Form, Formula, GRID, Law, Run, Runs, Value, log_sum,
-};
+use crate::fit::data::budgets::Group;
+use crate::fit::frontier::envelope;
+use crate::fit::law::definition::{Law, Value, first, origin};
+use crate::fit::law::formula::{Form, Formula, log_sum};
+use crate::fit::law::run::{Centre, Run, compute_of};
+use crate::fit::law::runs::{EXPONENT, GRID, Runs, factors};
+use crate::fit::numeric::dual::{Dual, Number};
 use crate::points::Point;
 use crate::units::LOSS;
 
-pub(super) static LAW: Law = Law {
+pub(in crate::fit) static LAW: Law = Law {
     name: "compute",
     equation: "L = E + A C^-gamma on the lowest run of each budget",
     source: "arXiv:2406.19146",
@@ -38,9 +39,9 @@ pub(super) static LAW: Law = Law {
     },
     choose: frontier,
     terms: &[0, 1],
-    seen_from: law::origin,
+    seen_from: origin,
     surface: false,
-    irreducible: law::first,
+    irreducible: first,
     rugged: false,
 };
 
@@ -49,7 +50,7 @@ struct OfCompute;
 impl Formula<3> for OfCompute {
     #[inline(always)]
     fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
-        log_sum([theta[0], theta[1] - theta[2].scaled(law::compute_of(run, centre))])
+        log_sum([theta[0], theta[1] - theta[2].scaled(compute_of(run, centre))])
     }
 }
 
@@ -62,8 +63,8 @@ fn starts(runs: &Runs) -> Vec<Vec<f64>> {
     GRID.iter()
         .map(|gamma| 0.5 * gamma)
         .map(|gamma| {
-            let falling = runs.power(-gamma, law::compute_of);
-            let [e, a, _] = law::factors(&runs.loss, &falling, &nothing);
+            let falling = runs.power(-gamma, compute_of);
+            let [e, a, _] = factors(&runs.loss, &falling, &nothing);
             vec![runs.log_term(e), runs.log_term(a), gamma]
         })
         .collect()
@@ -84,7 +85,7 @@ fn frontier(points: &[Point], groups: &[Group]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fit::groups;
+    use crate::fit::data::budgets;
     use crate::fit::law::tests::{gradient_is_the_difference_quotient, recovers, runs_on};
 
     const TRUTH: [f64; 3] = [1.7, 900.0, 0.15];
@@ -102,12 +103,12 @@ mod tests {
     #[test]
     fn each_budget_sends_its_lowest_run() {
         let budgets = [1e18, 3e18, 1e19, 3e19];
-        let mut points = crate::fit::sample::tests::study(&budgets, 5, 4.0, 0.0, 1);
+        let mut points = crate::fit::data::sample::tests::study(&budgets, 5, 4.0, 0.0, 1);
         // A bad budget is not on the hull, and is not passed over.
         for p in points.iter_mut().filter(|p| p.flops == 1e19) {
             p.loss *= 1.05;
         }
-        let rows = frontier(&points, &groups::budgets(&points));
+        let rows = frontier(&points, &budgets::budgets(&points));
         assert_eq!(rows.len(), 4);
         for (row, budget) in rows.iter().zip(budgets) {
             let own = points.iter().filter(|p| p.flops == budget);

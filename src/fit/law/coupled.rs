@@ -10,16 +10,18 @@
 //! Working parameters: ln E, the logarithms of what size alone and data alone would leave above E at the
 //! centre, their exponents alpha gamma and beta gamma, and ln gamma.
 
-use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{
-    self, Centre, EXPONENT, Form, Formula, Law, Run, Runs, Value, chinchilla, log_sum,
-};
+use crate::fit::law::chinchilla;
+use crate::fit::law::definition::{Law, Value, every, first, origin};
+use crate::fit::law::formula::{Form, Formula, log_sum};
+use crate::fit::law::run::{Centre, Run, data, size};
+use crate::fit::law::runs::{EXPONENT, Runs};
+use crate::fit::numeric::dual::{Dual, Number};
 use crate::units::LOSS;
 
 /// Where ln gamma may lie: a factor of 5. Beyond, the inner sum is its larger or its mean term.
 const BENT: (f64, f64) = (-1.61, 1.61);
 
-pub(super) static LAW: Law = Law {
+pub(in crate::fit) static LAW: Law = Law {
     name: "coupled",
     equation: "L = E + (A N^-alpha + B D^-beta)^gamma",
     source: "arXiv:2001.08361 with an irreducible loss",
@@ -50,11 +52,11 @@ pub(super) static LAW: Law = Law {
     bounds: |runs| vec![runs.floor(), runs.term(), runs.term(), EXPONENT, EXPONENT, BENT],
     starts,
     lacks: Runs::lacks_spread,
-    choose: law::every,
+    choose: every,
     terms: &[0, 1, 2],
-    seen_from: law::origin,
+    seen_from: origin,
     surface: true,
-    irreducible: law::first,
+    irreducible: first,
     rugged: false,
 };
 
@@ -64,8 +66,8 @@ impl Formula<6> for Coupled {
     #[inline(always)]
     fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
         let gamma = theta[5].exp();
-        let size = (theta[1] - theta[3].scaled(law::size(run, centre))) / gamma;
-        let data = (theta[2] - theta[4].scaled(law::data(run, centre))) / gamma;
+        let size = (theta[1] - theta[3].scaled(size(run, centre))) / gamma;
+        let data = (theta[2] - theta[4].scaled(data(run, centre))) / gamma;
         log_sum([theta[0], log_sum([size, data]) * gamma])
     }
 }

@@ -14,12 +14,15 @@
 //! DIFFERENCE: the authors fit differences of the loss piece by piece; here all nine are fitted at once,
 //! starting from the Chinchilla law, of which this is nearly a generalisation.
 
-use crate::fit::dual::{Dual, Number, Real};
-use crate::fit::law::{
-    self, Centre, Form, Formula, Law, Run, Runs, Value, farseer_starts, log_sum,
-};
+use crate::fit::law::box_cox::box_cox;
+use crate::fit::law::definition::{Law, Value, every};
+use crate::fit::law::farseer_starts;
+use crate::fit::law::formula::{Form, Formula, log_sum};
+use crate::fit::law::run::{Centre, Run, size};
+use crate::fit::law::runs::{EXPONENT, Runs};
+use crate::fit::numeric::dual::{Dual, Number};
 
-pub(super) static LAW: Law = Law {
+pub(in crate::fit) static LAW: Law = Law {
     name: "farseer",
     equation: "L = exp(S0 + s0 h(q)) + exp(Q0 + B0 h(b)) D^(-exp(E0 + A0 h(a))), h(p) = ((N/N0)^p - 1)/p",
     source: "arXiv:2506.10972",
@@ -44,12 +47,12 @@ pub(super) static LAW: Law = Law {
     seen_from,
     bounds: |runs| {
         let (slope, exponent) = ((-5.0, 5.0), (-2.0, 2.0));
-        let steepness = (law::EXPONENT.0.ln(), law::EXPONENT.1.ln());
+        let steepness = (EXPONENT.0.ln(), EXPONENT.1.ln());
         vec![runs.term(), slope, exponent, runs.term(), slope, exponent, steepness, slope, exponent]
     },
-    starts: farseer_starts::starts,
+    starts: |runs| farseer_starts::starts(runs, &LAW.form),
     lacks,
-    choose: law::every,
+    choose: every,
     terms: &[0, 3],
     surface: true,
     irreducible,
@@ -81,20 +84,13 @@ struct Farseer;
 impl Formula<9> for Farseer {
     #[inline(always)]
     fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
-        let x = law::size(run, centre);
+        let x = size(run, centre);
         let [level, slope] = data(theta, centre);
-        let floor = theta[0] + theta[1] * bent(theta[2], x);
-        let factor = level + slope * bent(theta[5], x);
-        let exponent = (theta[6] + theta[7] * bent(theta[8], x)).exp();
+        let floor = theta[0] + theta[1] * box_cox(theta[2], x);
+        let factor = level + slope * box_cox(theta[5], x);
+        let exponent = (theta[6] + theta[7] * box_cox(theta[8], x)).exp();
         log_sum([floor, factor - exponent.scaled(run.d)])
     }
-}
-
-/// (exp(q x) - 1)/q, x where q is zero.
-#[inline(always)]
-pub(super) fn bent<T: Number>(q: T, x: T::Real) -> T {
-    let (value, slope) = (q.value() * x).relative_growth();
-    q.chain(x * value, x * x * slope)
 }
 
 /// The coefficients as seen from the centre of the sizes, and where that is. Not as the authors print them:
@@ -136,7 +132,7 @@ fn lacks(runs: &Runs) -> Option<String> {
     while let Some((first, _)) = rest.first() {
         let many = rest.partition_point(|r| r.0 <= first + std::f64::consts::LN_2);
         let data: Vec<f64> = rest[..many].iter().map(|r| r.1).collect();
-        determined += usize::from(crate::fit::sample::distinct_logs(&data, 0.05) >= 3);
+        determined += usize::from(crate::fit::data::sample::distinct_logs(&data, 0.05) >= 3);
         rest = &rest[many..];
     }
     if determined < 4 {
@@ -151,6 +147,7 @@ fn lacks(runs: &Runs) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fit::law;
     use crate::fit::law::tests::{gradient_is_the_difference_quotient, recovers, runs_on};
 
     /// Of the size that the authors print: S, s, q, Q, B, b, E, A, a.
@@ -178,7 +175,7 @@ mod tests {
         .enumerate()
         {
             let centre = Runs::new(&design, None).centre;
-            let mut random = crate::fit::stats::Random::new(7, k as u64);
+            let mut random = crate::fit::numeric::stats::Random::new(7, k as u64);
             let mut points = design.clone();
             let mut truth = 0.0;
             for p in &mut points {
@@ -247,9 +244,9 @@ mod tests {
     #[test]
     fn a_straight_line_is_no_pole() {
         for x in [-3.0, 0.7, 2.0] {
-            assert_eq!(bent(0.0, x), x);
+            assert_eq!(box_cox(0.0, x), x);
             // The series and the formula agree where they meet.
-            let (below, above) = (bent(0.9999e-2 / x, x), bent(1.0001e-2 / x, x));
+            let (below, above) = (box_cox(0.9999e-2 / x, x), box_cox(1.0001e-2 / x, x));
             assert!((above / below - 1.0 - 1e-6).abs() < 1e-8, "{below} {above}");
         }
     }

@@ -6,12 +6,13 @@
 //!   in the other two coefficients. They are taken for parabolas in ln N, found by ordinary least squares
 //!   for each of a grid of exponents, and put into the law's form at three sizes.
 //! - Chinchilla's law for four ranges of the data's exponent, with each coefficient bent either way.
-//!
-//! Read by: `farseer`.
 
-use crate::fit::law::farseer::{self, bent};
-use crate::fit::law::{self, GRID, Runs, chinchilla, log_sum};
-use crate::fit::qr;
+use crate::fit::law::box_cox::box_cox;
+use crate::fit::law::chinchilla;
+use crate::fit::law::formula::{Form, log_sum};
+use crate::fit::law::run::{data, size};
+use crate::fit::law::runs::{GRID, Runs};
+use crate::fit::numeric::qr;
 
 /// How much steeper the data term gets with ln N.
 const STEEPER: [f64; 7] = [-0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.4];
@@ -23,32 +24,33 @@ const EITHER: [f64; 2] = [-1.0, 0.5];
 const BENDS: [f64; 3] = [-1.5, -0.5, 0.5];
 
 /// Every start.
-pub(super) fn starts(runs: &Runs) -> Vec<Vec<f64>> {
-    let mut starts = projected(runs);
-    starts.extend(straightened(runs));
+pub(in crate::fit) fn starts(runs: &Runs, form: &Form) -> Vec<Vec<f64>> {
+    let mut starts = projected(runs, form);
+    starts.extend(straightened(runs, form));
     starts
 }
 
 /// The sum of squares of a start.
-fn rss(runs: &Runs, theta: &[f64]) -> f64 {
-    let fitted = runs.ln_losses(&farseer::LAW.form, theta);
+fn rss(runs: &Runs, form: &Form, theta: &[f64]) -> f64 {
+    let fitted = runs.ln_losses(form, theta);
     fitted.iter().zip(&runs.log_loss).map(|(l, r)| (l - r).powi(2)).sum()
 }
 
 /// The lowest of some starts; one whose sum of squares is no number is none.
-fn lowest(runs: &Runs, starts: impl Iterator<Item = Vec<f64>>) -> Option<Vec<f64>> {
-    let told = starts.map(|theta| (rss(runs, &theta), theta)).filter(|(rss, _)| rss.is_finite());
+fn lowest(runs: &Runs, form: &Form, starts: impl Iterator<Item = Vec<f64>>) -> Option<Vec<f64>> {
+    let told =
+        starts.map(|theta| (rss(runs, form, &theta), theta)).filter(|(rss, _)| rss.is_finite());
     told.min_by(|l, r| l.0.total_cmp(&r.0)).map(|(_, theta)| theta)
 }
 
 /// For each exponent at the centre, each sign of its slope and each bend the best start by projection.
-fn projected(runs: &Runs) -> Vec<Vec<f64>> {
+fn projected(runs: &Runs, form: &Form) -> Vec<Vec<f64>> {
     let mut starts = Vec::new();
     for exponent in GRID {
         for bend in BENDS {
             for slopes in [&STEEPER[..4], &STEEPER[3..]] {
                 let of = slopes.iter().filter_map(|s| project(runs, [exponent.ln(), *s, bend]));
-                starts.extend(lowest(runs, of));
+                starts.extend(lowest(runs, form, of));
             }
         }
     }
@@ -58,12 +60,12 @@ fn projected(runs: &Runs) -> Vec<Vec<f64>> {
 /// The other six parameters for given ones of the data's exponent. Nothing where a term is not above zero
 /// at the three sizes, one spread below the centre, there, and one above.
 fn project(runs: &Runs, [level, slope, bend]: [f64; 3]) -> Option<Vec<f64>> {
-    let size: Vec<f64> = runs.rows.iter().map(|run| law::size(run, &runs.centre)).collect();
+    let size: Vec<f64> = runs.rows.iter().map(|run| size(run, &runs.centre)).collect();
     let spread = (size.iter().map(|x| x * x).sum::<f64>() / size.len() as f64).sqrt();
-    let steepness = |x: f64| (level + slope * bent(bend, x)).exp();
+    let steepness = |x: f64| (level + slope * box_cox(bend, x)).exp();
     let mut columns = vec![Vec::new(); 6];
     for ((run, x), loss) in runs.rows.iter().zip(&size).zip(&runs.loss) {
-        let data = (-steepness(*x) * law::data(run, &runs.centre)).exp();
+        let data = (-steepness(*x) * data(run, &runs.centre)).exp();
         // Errors count in proportion to the loss.
         for (k, u) in [1.0, x / spread, (x / spread).powi(2)].into_iter().enumerate() {
             columns[k].push(u / loss);
@@ -90,7 +92,7 @@ fn through([low, mid, high]: [f64; 3], w: f64) -> [f64; 3] {
     let ratio = (high - mid) / (mid - low);
     if ratio.is_finite() && ratio > 0.0 {
         let q = (ratio.ln() / w).clamp(-1.9, 1.9);
-        return [mid, (high - low) / (bent(q, w) - bent(q, -w)), q];
+        return [mid, (high - low) / (box_cox(q, w) - box_cox(q, -w)), q];
     }
     // No such curve turns back: a straight line.
     [mid, (high - low) / (2.0 * w), 0.1]
@@ -98,19 +100,21 @@ fn through([low, mid, high]: [f64; 3], w: f64) -> [f64; 3] {
 
 /// Chinchilla's law for four ranges of the data's exponent, each with the three coefficients bent either
 /// way.
-fn straightened(runs: &Runs) -> Vec<Vec<f64>> {
+fn straightened(runs: &Runs, form: &Form) -> Vec<Vec<f64>> {
     let plain: Vec<Vec<f64>> = chinchilla::starts(runs).iter().map(|s| straight(s)).collect();
     let mut starts = Vec::new();
     for betas in GRID.chunks(2) {
         let near = |s: &&Vec<f64>| betas.iter().any(|beta| s[6] == beta.ln());
-        let Some(straight) = lowest(runs, plain.iter().filter(near).cloned()) else { continue };
+        let Some(straight) = lowest(runs, form, plain.iter().filter(near).cloned()) else {
+            continue;
+        };
         for [q, b, a] in octants() {
             let bent = |steeper: &f64| {
                 let mut theta = straight.clone();
                 (theta[2], theta[5], theta[7], theta[8]) = (q, b, *steeper, a);
                 theta
             };
-            starts.extend(lowest(runs, STEEPER.iter().map(bent)));
+            starts.extend(lowest(runs, form, STEEPER.iter().map(bent)));
         }
     }
     starts

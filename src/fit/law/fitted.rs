@@ -1,10 +1,12 @@
 //! One law fitted to runs by least squares, and what it then says of other runs.
 
-use crate::fit::dual::{Dual, MAX};
-use crate::fit::law::{Centre, Law, Run, Runs, VANISHED};
-use crate::fit::least::{self, Residuals, Solution};
+use crate::fit::law::definition::Law;
+use crate::fit::law::run::{Centre, Run};
+use crate::fit::law::runs::{Runs, VANISHED};
+use crate::fit::numeric::dual::{Dual, MAX};
+use crate::fit::numeric::least::{self, Residuals, Solution};
+use crate::fit::numeric::stats;
 use crate::fit::pins::Pins;
-use crate::fit::stats;
 use crate::points::Point;
 
 /// Where a residual begins to be bounded, in robust standard deviations: a normal run in 2,000 lies beyond.
@@ -321,8 +323,8 @@ impl Fitted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fit::dual::Number;
-    use crate::fit::sample::tests::{TRUTH, study};
+    use crate::fit::data::sample::tests::{TRUTH, study};
+    use crate::fit::numeric::dual::Number;
 
     /// The Chinchilla law in the parameters that are printed.
     struct Printed<'a>(&'a [Point]);

@@ -1,16 +1,17 @@
 //! The formula of a law in all the ways in which it is asked: one row or eight at a time, with and without gradient.
 //!
 //! Eight rows at a time are what a fit takes; their exponentials are those of `lanes`, within an ulp of the system's.
-//! Read by: `law`, `fitted`.
+
+#![expect(clippy::inline_always, reason = "must take the instruction set of the caller")]
 
 use multiversion::multiversion;
 
-use crate::fit::dual::{Dual, Gradient, Number};
-use crate::fit::lanes::{LANES, Lanes};
-use crate::fit::law::{Centre, Run};
+use crate::fit::law::run::{Centre, Run};
+use crate::fit::numeric::dual::{Dual, Gradient, Number, Real as _};
+use crate::fit::numeric::lanes::{LANES, Lanes};
 
 /// ln L of the `K` working parameters of a law.
-pub(super) trait Formula<const K: usize> {
+pub(in crate::fit) trait Formula<const K: usize> {
     /// ln L of a run.
     fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T;
 }
@@ -26,15 +27,15 @@ type Slopes = fn(&[f64], &[Run<Lanes>], &Centre, &mut [Lanes], &mut [Vec<Lanes>]
 
 /// A formula, ready to be asked.
 #[derive(Debug)]
-pub(super) struct Form {
-    pub(super) value: OfRow<f64>,
-    pub(super) gradient: OfRow<Dual>,
-    pub(super) values: OfRows,
-    pub(super) slopes: Slopes,
+pub(in crate::fit) struct Form {
+    pub(in crate::fit) value: OfRow<f64>,
+    pub(in crate::fit) gradient: OfRow<Dual>,
+    pub(in crate::fit) values: OfRows,
+    pub(in crate::fit) slopes: Slopes,
 }
 
 impl Form {
-    pub(super) const fn of<F: Formula<K>, const K: usize>() -> Self {
+    pub(in crate::fit) const fn of<F: Formula<K>, const K: usize>() -> Self {
         Self {
             value: F::ln_loss::<f64>,
             gradient: F::ln_loss::<Dual>,
@@ -76,6 +77,20 @@ fn slopes<F: Formula<K>, const K: usize>(
 }
 
 /// Rows that `rows` of eight hold.
-pub(super) fn flat(eights: &[Lanes], rows: usize) -> Vec<f64> {
+pub(in crate::fit) fn flat(eights: &[Lanes], rows: usize) -> Vec<f64> {
     (0..rows).map(|i| eights[i / LANES][i % LANES]).collect()
+}
+
+/// ln of a sum of exponentials.
+#[inline(always)]
+pub(in crate::fit) fn log_sum<T: Number, const K: usize>(terms: [T; K]) -> T {
+    let mut top = terms[0].value();
+    for t in &terms[1..] {
+        top = top.if_below(t.value(), t.value(), top);
+    }
+    let mut sum = terms[0].plus(-top).exp();
+    for t in &terms[1..] {
+        sum = sum + t.plus(-top).exp();
+    }
+    sum.ln().plus(top)
 }

@@ -10,10 +10,14 @@
 //!
 //! Limits: below G = 0 the law turns over where a lack reaches -1/G, which is outside of what runs show.
 
-use crate::fit::dual::Number;
-use crate::fit::law::{self, Centre, EXPONENT, Form, Formula, Law, Run, Runs, Value, chinchilla};
+use crate::fit::law::chinchilla;
+use crate::fit::law::definition::{Law, Value, every, first, origin};
+use crate::fit::law::formula::{Form, Formula};
+use crate::fit::law::run::{Centre, Run, data, size};
+use crate::fit::law::runs::{EXPONENT, Runs};
+use crate::fit::numeric::dual::Number;
 
-pub(super) static LAW: Law = Law {
+pub(in crate::fit) static LAW: Law = Law {
     name: "interaction",
     equation: "L = E + A N^-alpha + B D^-beta + G A B N^-alpha D^-beta",
     source: "arXiv:2203.15556 with a term of both",
@@ -42,11 +46,11 @@ pub(super) static LAW: Law = Law {
     },
     starts,
     lacks: Runs::lacks_spread,
-    choose: law::every,
+    choose: every,
     terms: &[0, 1, 2],
-    seen_from: law::origin,
+    seen_from: origin,
     surface: true,
-    irreducible: law::first,
+    irreducible: first,
     rugged: false,
 };
 
@@ -55,8 +59,8 @@ struct Interaction;
 impl Formula<6> for Interaction {
     #[inline(always)]
     fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
-        let size = (theta[1] - theta[3].scaled(law::size(run, centre))).exp();
-        let data = (theta[2] - theta[4].scaled(law::data(run, centre))).exp();
+        let size = (theta[1] - theta[3].scaled(size(run, centre))).exp();
+        let data = (theta[2] - theta[4].scaled(data(run, centre))).exp();
         (theta[0].exp() + size + data + theta[5] * size * data).ln()
     }
 }

@@ -3,10 +3,13 @@
 //! Working parameters: ln of the loss that size alone, and that data alone, would leave at the centre,
 //! and both exponents; ln L is then aD times a sum of exponentials over aD.
 
-use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{self, Centre, EXPONENT, Form, Formula, Law, Run, Runs, Value, log_sum};
+use crate::fit::law::definition::{Law, Value, every, origin};
+use crate::fit::law::formula::{Form, Formula, log_sum};
+use crate::fit::law::run::{Centre, Run, data, size};
+use crate::fit::law::runs::{EXPONENT, Runs};
+use crate::fit::numeric::dual::{Dual, Number};
 
-pub(super) static LAW: Law = Law {
+pub(in crate::fit) static LAW: Law = Law {
     name: "kaplan",
     equation: "L = [(Nc/N)^(aN/aD) + Dc/D]^aD",
     source: "arXiv:2001.08361",
@@ -30,9 +33,9 @@ pub(super) static LAW: Law = Law {
     },
     starts,
     lacks: Runs::lacks_spread,
-    choose: law::every,
+    choose: every,
     terms: &[],
-    seen_from: law::origin,
+    seen_from: origin,
     surface: true,
     irreducible: |_| Some(0.0),
     rugged: false,
@@ -44,8 +47,8 @@ impl Formula<4> for Kaplan {
     #[inline(always)]
     fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
         let a_d = theta[3];
-        let size = theta[0] - theta[2].scaled(law::size(run, centre));
-        let data = theta[1] - a_d.scaled(law::data(run, centre));
+        let size = theta[0] - theta[2].scaled(size(run, centre));
+        let data = theta[1] - a_d.scaled(data(run, centre));
         log_sum([size / a_d, data / a_d]) * a_d
     }
 }

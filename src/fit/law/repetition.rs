@@ -8,12 +8,14 @@
 //!
 //! Working parameters: those of `chinchilla`, then ln R_D* and ln R_N*.
 
-use crate::fit::dual::{Number, Real};
-use crate::fit::law::{
-    self, Centre, EXPONENT, Form, Formula, Law, Run, Runs, Value, chinchilla, log_sum,
-};
+use crate::fit::law::chinchilla;
+use crate::fit::law::definition::{Law, Value, every, first, origin};
+use crate::fit::law::formula::{Form, Formula, log_sum};
+use crate::fit::law::run::{Centre, Run, size};
+use crate::fit::law::runs::{EXPONENT, Runs};
+use crate::fit::numeric::dual::{Number, Real};
 
-pub(super) static LAW: Law = Law {
+pub(in crate::fit) static LAW: Law = Law {
     name: "repetition",
     equation: "L = E + A N'^-alpha + B D'^-beta, D' = U + U R_D* (1 - exp(-(D/U - 1)/R_D*)), N' \
                likewise from U_N = min(N, N_opt(U)) and R_N*",
@@ -44,11 +46,11 @@ pub(super) static LAW: Law = Law {
     },
     starts,
     lacks,
-    choose: law::every,
+    choose: every,
     terms: &[0, 1, 2],
-    seen_from: law::origin,
+    seen_from: origin,
     surface: true,
-    irreducible: law::first,
+    irreducible: first,
     rugged: false,
 };
 
@@ -64,7 +66,7 @@ impl Formula<7> for Repetition {
         let data = worth(repeated, theta[5]).plus(unique);
         // The size at which dL/d ln N = dL/d ln D on U tokens.
         let optimal = (a + alpha.ln() - b - beta.ln() + beta.scaled(unique)) / alpha;
-        let all = T::of_row(law::size(run, centre));
+        let all = T::of_row(size(run, centre));
         let used = all.smaller(optimal);
         let idle = (all - used).exp() - 1.0;
         let size = worth(idle, theta[6]) + used;

@@ -6,13 +6,14 @@
 //!
 //! Working parameters: ln E, the logarithms of both terms at the centre, and the exponent.
 
-use crate::fit::dual::{Dual, Number};
-use crate::fit::law::{
-    self, Centre, EXPONENT, Form, Formula, GRID, Law, Run, Runs, Value, log_sum,
-};
+use crate::fit::law::definition::{Law, Value, every, first, origin};
+use crate::fit::law::formula::{Form, Formula, log_sum};
+use crate::fit::law::run::{Centre, Run, data, size};
+use crate::fit::law::runs::{EXPONENT, GRID, Runs, factors};
+use crate::fit::numeric::dual::{Dual, Number};
 use crate::units::LOSS;
 
-pub(super) static LAW: Law = Law {
+pub(in crate::fit) static LAW: Law = Law {
     name: "shared",
     equation: "L = E + A N^-alpha + B D^-alpha = E + (a M^eta + b M^-eta) C^-eta, M = D/N, C = 6ND",
     source: "arXiv:2403.08540",
@@ -34,11 +35,11 @@ pub(super) static LAW: Law = Law {
     bounds: |runs| vec![runs.floor(), runs.term(), runs.term(), EXPONENT],
     starts,
     lacks: Runs::lacks_spread,
-    choose: law::every,
+    choose: every,
     terms: &[0, 1, 2],
-    seen_from: law::origin,
+    seen_from: origin,
     surface: true,
-    irreducible: law::first,
+    irreducible: first,
     rugged: false,
 };
 
@@ -47,8 +48,8 @@ struct Shared;
 impl Formula<4> for Shared {
     #[inline(always)]
     fn ln_loss<T: Number>(theta: &[T], run: &Run<T::Real>, centre: &Centre) -> T {
-        let size = theta[1] - theta[3].scaled(law::size(run, centre));
-        let data = theta[2] - theta[3].scaled(law::data(run, centre));
+        let size = theta[1] - theta[3].scaled(size(run, centre));
+        let data = theta[2] - theta[3].scaled(data(run, centre));
         log_sum([theta[0], size, data])
     }
 }
@@ -63,8 +64,8 @@ fn report(theta: &[Dual], centre: &Centre) -> Vec<Dual> {
 fn starts(runs: &Runs) -> Vec<Vec<f64>> {
     GRID.iter()
         .map(|alpha| {
-            let (size, data) = (runs.power(-alpha, law::size), runs.power(-alpha, law::data));
-            let [e, a, b] = law::factors(&runs.loss, &size, &data).map(|f| runs.log_term(f));
+            let (size, data) = (runs.power(-alpha, size), runs.power(-alpha, data));
+            let [e, a, b] = factors(&runs.loss, &size, &data).map(|f| runs.log_term(f));
             vec![e, a, b, *alpha]
         })
         .collect()
