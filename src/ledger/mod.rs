@@ -4,18 +4,21 @@
 //! of every cell; the ledger CSV and the table of a fit follow from that and can always be made again.
 //! An attempt that was cut is followed by another, which goes on from the newest checkpoint that verifies.
 //!
-//! Reads: `plan`, `points`, `fs`. Read by: `exec`, `report`, `cli`.
+//! Reads: `plan`, `points`, `fs`, and `model`'s named weights. Read by: `exec`, `report`, `cli`.
 
 pub mod check;
 pub mod checkpoint;
 pub mod event;
+pub mod forks;
 pub mod hold;
 pub mod lease;
 pub mod log;
 pub mod price;
+mod sealed;
 #[cfg(test)]
 mod survival;
 mod table;
+pub mod weights;
 
 use std::path::{Path, PathBuf};
 
