@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use common::{Place, flip, grid, of_kind, said, sorted};
@@ -25,12 +25,12 @@ fn completed(place: &Place) -> BTreeMap<u64, PathBuf> {
     done.map(|a| (started(&a)["cell"]["recipe"]["steps"].as_u64().unwrap(), a)).collect()
 }
 
-fn started(attempt: &std::path::Path) -> Value {
+fn started(attempt: &Path) -> Value {
     of_kind(attempt, "started").expect("a first event")
 }
 
 /// Loss and gradient norm of every step, and the final loss: all that a cell ends with.
-fn bits(attempt: &std::path::Path) -> (Vec<u8>, String) {
+fn bits(attempt: &Path) -> (Vec<u8>, String) {
     let loss = of_kind(attempt, "completed").unwrap()["loss"].to_string();
     (fs::read(attempt.join("steps.f32")).unwrap(), loss)
 }
@@ -119,21 +119,61 @@ fn whatever_is_killed_every_branch_ends_with_the_same_bits() {
     }
 }
 
+/// What a trunk has kept for its branches.
+fn forks(attempt: &Path) -> Vec<PathBuf> {
+    let name = |p: &PathBuf| p.file_name().unwrap().to_string_lossy().into_owned();
+    sorted(attempt).into_iter().filter(|p| name(p).starts_with("fork-")).collect()
+}
+
+/// The place of a sweep whose trunk is completed and whose branches are not begun: damaged records lay in their places.
+fn trunk_alone() -> Place {
+    let place = Place::new(&sweep(HORIZONS));
+    let plan = place.command(&["plan", "sweep.toml", "--no-probe", "--json"]).output().unwrap();
+    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    let cells = place.path("results/one/cells");
+    fs::create_dir_all(&cells).unwrap();
+    let branches =
+        plan["cells"].as_array().unwrap().iter().filter(|c| c["own_steps"] != c["steps"]);
+    let branches: Vec<PathBuf> =
+        branches.map(|c| cells.join(c["cell"]["id"].as_str().unwrap())).collect();
+    assert_eq!(branches.len(), 2);
+    for branch in &branches {
+        fs::create_dir_all(branch.join("attempt-0001")).unwrap();
+        fs::write(branch.join("attempt-0001/run.log"), "no line of a log\n").unwrap();
+    }
+    let (code, told, _) = said(&place.run().output().unwrap());
+    assert_eq!(code, Some(3), "{told}");
+    branches.iter().for_each(|branch| fs::remove_dir_all(branch).unwrap());
+    assert_eq!(completed(&place).into_keys().collect::<Vec<_>>(), [195]);
+    place
+}
+
+#[test]
+fn forks_are_there_until_the_last_branch_is_completed_and_then_gone() {
+    let place = trunk_alone();
+    let trunk = completed(&place)[&195].clone();
+    let kept = forks(&trunk);
+    assert_eq!(kept.len(), 2);
+    train(&place);
+    assert_eq!(completed(&place).len(), 3);
+    assert_eq!(forks(&trunk), [] as [PathBuf; 0]);
+    // As a kill in the middle of their removal leaves it.
+    fs::create_dir(&kept[0]).unwrap();
+    fs::write(kept[0].join("state.bin"), "half").unwrap();
+    train(&place);
+    assert_eq!(forks(&trunk), [] as [PathBuf; 0], "what was left is removed by the next run");
+    let (code, told, _) = said(&place.command(&["check", "sweep.toml"]).output().unwrap());
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("the weights of 3 verified; 0 damaged, 0 recovered, 0 stray"), "{told}");
+}
+
 #[test]
 fn a_fork_that_is_damaged_or_lost_costs_time_and_nothing_else() {
     let want = alone();
     for fault in ["flipped", "half made", "trunk lost"] {
-        let place = Place::new(&sweep(HORIZONS));
-        train(&place);
+        let place = trunk_alone();
         let trunk = completed(&place)[&195].clone();
-        // The branches are to be trained again, from what is left.
-        for steps in [49, 98] {
-            fs::remove_dir_all(completed(&place)[&steps].parent().unwrap()).unwrap();
-        }
-        let forks: Vec<PathBuf> = sorted(&trunk)
-            .into_iter()
-            .filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("fork-"))
-            .collect();
+        let forks = forks(&trunk);
         assert_eq!(forks.len(), 2);
         match fault {
             "flipped" => forks.iter().for_each(|f| flip(&f.join("state.bin"))),
@@ -154,15 +194,25 @@ fn a_fork_that_is_damaged_or_lost_costs_time_and_nothing_else() {
     }
 }
 
+/// Forks are gone by then: another horizon begins at what is left of the family, or anew.
 #[test]
-fn a_longer_horizon_added_later_goes_on_from_the_trunk_that_is_there() {
+fn a_horizon_added_later_begins_at_what_is_left_and_ends_with_the_same_bits() {
     let want = alone();
-    let place = Place::new(&sweep("[1e5, 2e5]"));
-    train(&place);
-    fs::write(place.path("sweep.toml"), sweep(HORIZONS)).unwrap();
-    train(&place);
-    assert_same(&place, &want);
-    let resumed = started(&completed(&place)[&195])["resumed"].clone();
-    // The state of the longest cell so far before it cooled down, at step 37 for its branch, or later.
-    assert!(resumed["step"].as_u64().unwrap() >= 37, "{resumed}");
+    // The horizons before, and from where the added one goes on: the copy of its fork that the shortest began with
+    // (its stable steps end at 37), or nothing, where a cell without branches is past its cooldown's begin (73).
+    for (before, added, begins) in
+        [("[1e5, 2e5]", 195, Some(37)), ("[1e5, 4e5]", 98, Some(37)), ("[2e5]", 195, None)]
+    {
+        let place = Place::new(&sweep(before));
+        train(&place);
+        assert!(completed(&place).values().all(|a| forks(a).is_empty()));
+        let all = if begins.is_some() { HORIZONS } else { "[2e5, 4e5]" };
+        fs::write(place.path("sweep.toml"), sweep(all)).unwrap();
+        train(&place);
+        for (steps, attempt) in completed(&place) {
+            assert!(bits(&attempt) == want[&steps], "{before}: not the bits of {steps} alone");
+        }
+        let resumed = started(&completed(&place)[&added])["resumed"].clone();
+        assert_eq!(resumed["step"].as_u64(), begins, "{before}: {resumed}");
+    }
 }

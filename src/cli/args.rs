@@ -52,7 +52,7 @@ pub enum Verb {
     Report(ReportArgs),
     /// The runs of a results directory or a CSV in a format that other tools read.
     Export(ExportArgs),
-    /// Is every record as it was written? Verifies all logs, steps and checkpoints.
+    /// Is every record as it was written? Verifies all logs, steps, checkpoints and weights.
     Check(CheckArgs),
     /// What can train here; whether it computes right; how fast it is.
     Device(DeviceArgs),
@@ -310,7 +310,7 @@ pub struct StatusArgs {
 pub struct CheckArgs {
     /// Sweep file, or a directory under results/.
     pub sweep: PathBuf,
-    /// Move damaged attempts and checkpoints aside; nothing is deleted.
+    /// Move damaged attempts, checkpoints and weights aside; nothing is deleted.
     #[arg(long)]
     pub repair: bool,
     /// Print as JSON.

@@ -8,7 +8,7 @@ use super::study::{PLAN, Recorded, planned};
 use super::{Failure, args::CheckArgs, print, print_json};
 use crate::error::exit;
 use crate::fs::Os;
-use crate::ledger::check::{Kind, check, move_aside};
+use crate::ledger::check::{Checked, Kind, check, move_aside};
 use crate::terminal::note;
 use crate::units::several;
 
@@ -18,6 +18,7 @@ struct Output {
     cells: usize,
     attempts: usize,
     checkpoints: usize,
+    weights: usize,
     findings: Vec<OutputFinding>,
 }
 
@@ -55,8 +56,8 @@ pub(super) fn execute(args: &CheckArgs) -> Result<u8, Failure> {
     let count = |kind: &str| findings.iter().filter(|f| f.kind == kind).count();
     let left = findings.iter().filter(|f| f.damaged && f.moved_to.is_none()).count();
     if args.json {
-        let (cells, attempts, checkpoints) = (checked.cells, checked.attempts, checked.checkpoints);
-        print_json(&Output { cells, attempts, checkpoints, findings });
+        let Checked { cells, attempts, checkpoints, weights, .. } = checked;
+        print_json(&Output { cells, attempts, checkpoints, weights, findings });
     } else {
         for f in &findings {
             print(&format!("{}: {}\n  {}\n", f.kind, f.path, f.what));
@@ -65,10 +66,11 @@ pub(super) fn execute(args: &CheckArgs) -> Result<u8, Failure> {
             }
         }
         print(&format!(
-            "{}, {} and {} verified; {} damaged, {} recovered, {} stray.\n",
+            "{}, {}, {} and the weights of {} verified; {} damaged, {} recovered, {} stray.\n",
             several(checked.cells, "cell"),
             several(checked.attempts, "attempt"),
             several(checked.checkpoints, "checkpoint"),
+            checked.weights,
             count("damaged"),
             count("recovered"),
             count("stray")

@@ -97,6 +97,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
         eval_times: *study.spec.eval.times.get_ref(),
         device: &device,
         workers: asked.unwrap_or(device.most_workers).min(cells.len()).max(1),
+        keep: study.spec.keep,
         forecast: None,
     };
     let all: Vec<Left<'_>> = cells.iter().map(Left::all).collect();

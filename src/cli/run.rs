@@ -13,7 +13,7 @@ use crate::device::{self, Wanted};
 use crate::error::{InputError, exit};
 use crate::fit::{Options, Pins};
 use crate::fs::{Disk as _, Os};
-use crate::ledger::{self, Ledger, State};
+use crate::ledger::{self, Ledger, State, forks};
 use crate::plan::Cell;
 use crate::terminal::note;
 use crate::units::{count, duration, flops, several};
@@ -84,6 +84,9 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
         return Err(InputError::new(message, hint).with_code(exit::AGAIN).into());
     }
     unrecorded(&recorded.ledger)?;
+    if let Err(e) = forks::release_all(&results, &recorded.ledger) {
+        note!("{e}; the next run tries again");
+    }
     if args.train_only {
         note!("{}", summary(&study, &recorded.ledger));
         return Ok(u8::from(recorded.ledger.has_failures()));

@@ -53,6 +53,7 @@ impl Training<'_> {
             eval_times: *self.study.spec.eval.times.get_ref(),
             device: self.device,
             workers: 1,
+            keep: self.study.spec.keep,
             forecast: self.forecast,
         };
         let left = price::left(todo, self.before);

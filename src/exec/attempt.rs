@@ -13,7 +13,10 @@ use crate::ledger::cell_dir;
 use crate::ledger::checkpoint::{self, Checkpoint, Manifest};
 use crate::ledger::event::{Event, Resumed};
 use crate::ledger::log::{Attempt, AttemptLog, History, STEP_BYTES, read_attempts};
+use crate::ledger::weights;
+use crate::model::Transformer;
 use crate::plan::{Cell, trunk};
+use crate::spec::Keep;
 use crate::train::{self, Observer, Outcome, Progress, State};
 
 /// Time between two looks for whoever took the cell over.
@@ -97,6 +100,7 @@ pub(super) fn run(
         told,
         log,
         clock: &clock,
+        weights: job.keep == Keep::Weights,
         forks: trunk::forks(cell, job.planned),
         saved: from.as_ref().map_or(0, |state| state.step),
         asked: None,
@@ -213,6 +217,8 @@ struct Recorder<'a> {
     told: Told<'a>,
     log: AttemptLog,
     clock: &'a dyn Fn() -> String,
+    /// Whether the weights are kept.
+    weights: bool,
     /// Steps at which other cells branch off, fewest first.
     forks: Vec<u64>,
     /// Step of the last checkpoint.
@@ -296,6 +302,14 @@ impl Observer for Recorder<'_> {
     fn keep(&mut self, state: State) -> Result<(), Cut> {
         self.write(&state).map_err(Cut::Record)?;
         if (self.asks.halt)() { Err(Cut::Stopped(state.step)) } else { Ok(()) }
+    }
+
+    fn trained(&mut self, model: &mut Transformer) -> Result<(), Cut> {
+        if !self.weights {
+            return Ok(());
+        }
+        let of = (self.cell.id.as_str(), self.cell.recipe.steps);
+        weights::save(&Os, self.dir, of, &model.values()).map_err(Cut::Record)
     }
 }
 

@@ -20,8 +20,9 @@ use crate::fs::Os;
 use crate::ledger::event::Event;
 use crate::ledger::lease::{self, Lease, Watched};
 use crate::ledger::log::{self, Attempt};
-use crate::ledger::{self, State, cell_dir, checkpoint};
+use crate::ledger::{self, State, cell_dir, checkpoint, forks};
 use crate::plan::{Cell, cost};
+use crate::spec::Keep;
 use crate::train::Progress;
 
 /// Time between two looks at the cells that other runners have.
@@ -90,6 +91,8 @@ pub struct Job<'a> {
     pub device: &'a Chosen,
     /// Cells side by side, at least 1.
     pub workers: usize,
+    /// What is kept of a completed cell beside its record.
+    pub keep: Keep,
     /// SHA-256 of the forecast that these attempts are to be held against, for their first line.
     pub forecast: Option<&'a str>,
 }
@@ -162,7 +165,14 @@ pub fn run(
                         let ended = ended?;
                         held(&queue).ended(cell, &ended);
                         match ended {
-                            Ended::Event(event) => watch.ended(worker, cell, &event),
+                            Ended::Event(event) => {
+                                watch.ended(worker, cell, &event);
+                                if matches!(event, Event::Completed { .. })
+                                    && let Err(e) = forks::release(job.results, cell, job.planned)
+                                {
+                                    watch.note(&format!("{e}; the next run tries again"));
+                                }
+                            }
                             Ended::Lost => {}
                             Ended::Adrift(why) => {
                                 return Err(Broken::Device(job.device.name.clone(), why));
@@ -426,6 +436,16 @@ mod tests {
         (plan, data, device::choose(&Wanted::one(DeviceKind::Cpu, Matmul::Fixed)).unwrap())
     }
 
+    fn job<'a>(
+        results: &'a Path,
+        plan: &'a Plan,
+        data: &'a Dataset,
+        device: &'a Chosen,
+    ) -> Job<'a> {
+        let (planned, eval_times, keep) = (&plan.cells, 1, Keep::Weights);
+        Job { results, data, planned, eval_times, device, workers: 2, keep, forecast: None }
+    }
+
     /// A lost device is no fault of its cells: the run ends, nothing is recorded as failed, and the next run
     /// trains them all.
     #[test]
@@ -434,9 +454,7 @@ mod tests {
         let cells: Vec<&Cell> = plan.cells.iter().collect();
         let results = tempfile::tempdir().unwrap();
         let results = results.path();
-        let (planned, eval_times, device) = (&plan.cells, 1, &device);
-        let job =
-            Job { results, data: &data, planned, eval_times, device, workers: 2, forecast: None };
+        let job = job(results, &plan, &data, &device);
         let stop = Stop::default();
         let conduct = Conduct { every: Every::Steps(7), stop: &stop, again: &|_| false };
         let says = "The device is poisoned\nCaused by: CUDA_ERROR_ILLEGAL_ADDRESS";
@@ -464,9 +482,7 @@ mod tests {
         ] {
             let results = tempfile::tempdir().unwrap();
             let results = results.path();
-            let (planned, eval_times, workers, forecast) = (&plan.cells, 1, 2, None);
-            let device = &device;
-            let job = Job { results, data: &data, planned, eval_times, device, workers, forecast };
+            let job = job(results, &plan, &data, &device);
             let stop = Stop::default();
             let mut tries = 0;
             // A second run leaves it, the third is told to try again.

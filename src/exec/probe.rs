@@ -282,6 +282,7 @@ mod tests {
             eval_times: 1,
             device: &device,
             workers: 1,
+            keep: crate::spec::Keep::None,
             forecast: None,
         };
         let left: Vec<Left<'_>> = plan.cells.iter().map(Left::all).collect();

@@ -1,4 +1,4 @@
-//! Every record of a results directory, verified: logs, steps and checkpoints. What belongs to no record is named.
+//! Every record of a results directory, verified: logs, steps, checkpoints and weights. What belongs to no record is named.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::checkpoint;
 use super::lease::{self, Holder};
 use super::log::{self, Attempt, read_attempts};
-use super::{hold, price};
+use super::{hold, price, sealed, weights};
 use crate::error::{FileError, is_of_one_file};
 use crate::fs::{Disk, is_scratch};
 
@@ -40,6 +40,8 @@ pub struct Checked {
     pub attempts: usize,
     /// Checkpoints whose hashes were computed.
     pub checkpoints: usize,
+    /// Attempts whose weights were hashed.
+    pub weights: usize,
     /// In the order of the paths.
     pub findings: Vec<Finding>,
 }
@@ -47,7 +49,7 @@ pub struct Checked {
 /// Something that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// An attempt's directory or a checkpoint's.
+    /// The directory of an attempt, of a checkpoint or of weights.
     pub path: PathBuf,
     /// What is wrong with it.
     pub what: String,
@@ -179,7 +181,7 @@ fn check_attempt(
         let Some(now) = attempt.take().map_or_else(again, |first| Ok(Some(first)))? else {
             return Ok(());
         };
-        let (checkpoints, mut found) = findings(disk, cell, &now)?;
+        let (checkpoints, weights, mut found) = findings(disk, cell, &now)?;
         let live = holder != Holder::Gone && now.end().is_none();
         let damaged = found.iter().any(|f| f.kind == Kind::Damaged);
         // The first record was read before its holder was asked, who may have written more and be gone by now.
@@ -195,18 +197,27 @@ fn check_attempt(
             finding.at_work = holder == Holder::Alive;
         }
         checked.checkpoints += checkpoints;
+        checked.weights += weights;
         checked.findings.append(&mut found);
         break;
     }
     Ok(())
 }
 
-/// Checkpoints of an attempt, and what is found of it as it was read.
+/// The file beside the manifest in what has such a name: a checkpoint, a fork or weights.
+fn sealed_file(name: &str) -> Option<&'static str> {
+    match name {
+        weights::DIR => Some(weights::FILE),
+        name => checkpoint::is_one(name).then_some(checkpoint::STATE),
+    }
+}
+
+/// Checkpoints and weights of an attempt, and what is found of it as it was read.
 fn findings(
     disk: &dyn Disk,
     cell: &Path,
     attempt: &Attempt,
-) -> Result<(usize, Vec<Finding>), FileError> {
+) -> Result<(usize, usize, Vec<Finding>), FileError> {
     let mut found = Vec::new();
     match &attempt.damage {
         Some(why) => found.push(Finding::new(attempt.dir.clone(), why.clone(), Kind::Damaged)),
@@ -220,23 +231,29 @@ fn findings(
         Err(e) if is_of_one_file(&e.source) => Vec::new(),
         all => all?,
     };
-    let count = all.len();
+    let checkpoints = all.len();
     for (dir, verified) in all {
         if let Err(why) = verified {
             found.push(Finding::new(dir, why, Kind::Damaged));
         }
     }
+    let kept = weights::verify(disk, &attempt.dir, &name(cell));
+    let weights = usize::from(kept.is_some());
+    if let Some((dir, Err(why))) = kept {
+        let what = format!("{why}; the cell's loss does not rest on these weights");
+        found.push(Finding::new(dir, what, Kind::Damaged));
+    }
     let known = |path: &Path| {
         let name = name(path);
         let files = [log::LOG, log::STEPS, lease::HEARTBEAT, lease::LOCK];
-        files.contains(&name.as_str()) || checkpoint::is_one(&name) && disk.is_dir(path)
+        files.contains(&name.as_str()) || sealed_file(&name).is_some() && disk.is_dir(path)
     };
     for path in disk.list(&attempt.dir).unwrap_or_default() {
         if !known(&path) {
             found.push(Finding::stray(path));
-        } else if checkpoint::is_one(&name(&path)) {
-            let strays = checkpoint::strays(disk, &path);
-            if checkpoint::is_visible(disk, &path) {
+        } else if let Some(file) = sealed_file(&name(&path)) {
+            let strays = sealed::strays(disk, &path, file);
+            if sealed::is_visible(disk, &path) {
                 found.extend(strays.into_iter().map(Finding::stray));
             } else {
                 let what = "half made, not used: its writer was killed".to_owned();
@@ -244,7 +261,7 @@ fn findings(
             }
         }
     }
-    Ok((count, found))
+    Ok((checkpoints, weights, found))
 }
 
 /// What [`move_aside`] has put away of the attempts at a cell.
@@ -264,7 +281,7 @@ pub fn set_aside(disk: &dyn Disk, results: &Path, id: &str) -> Result<Vec<PathBu
     Ok(found.into_iter().filter(own).collect())
 }
 
-/// Moves a damaged attempt or checkpoint to `damaged/` in the results directory; nothing is deleted.
+/// Moves a damaged attempt, checkpoint or weights to `damaged/` in the results directory; nothing is deleted.
 ///
 /// # Errors
 ///

@@ -3,31 +3,28 @@
 //! `attempt-NNNN/checkpoint-<step>/state.bin` first, then `manifest.json` with its length and hash: a
 //! directory without one is half made and nobody looks at it. Of several the one with the most steps
 //! that verifies counts; no clock is asked. A fork, `attempt-NNNN/fork-<step>/`, is a checkpoint of a trunk
-//! at a step where another cell branches off; it is never removed.
+//! at a step where another cell branches off; [`forks`](super::forks) says how long it is kept.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::log::{Attempt, seal, unseal};
+use super::log::Attempt;
+use super::sealed;
 use crate::error::FileError;
 use crate::fs::Disk;
-use crate::plan::hex;
 
 /// Version of the format. A higher one is not read.
 const VERSION: u32 = 1;
 /// Checkpoints of an attempt that are kept.
 const KEPT: usize = 2;
-/// Longest manifest [bytes].
-const MAX_MANIFEST: u64 = 1 << 16;
 /// Longest state [bytes]: 10^10 parameters.
 const MAX_STATE: u64 = 120 << 30;
 
 const PREFIX: &str = "checkpoint-";
 const FORK: &str = "fork-";
-const STATE: &str = "state.bin";
-const MANIFEST: &str = "manifest.json";
+/// Name of the file with the state.
+pub(super) const STATE: &str = "state.bin";
 
 /// What is kept beside the tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,16 +75,10 @@ pub fn save(
     write(disk, &directory(attempt, PREFIX, manifest.step), manifest, state)?;
     let mut old = directories(disk, attempt, &[PREFIX])?;
     old.truncate(old.len().saturating_sub(KEPT));
-    for (_, dir) in old {
-        // The manifest first: what is half removed must look half made.
-        for path in [dir.join(MANIFEST), dir] {
-            disk.remove(&path).map_err(FileError::new("remove", &path))?;
-        }
-    }
-    Ok(())
+    old.iter().try_for_each(|(_, dir)| sealed::remove(disk, dir))
 }
 
-/// Writes the state of a trunk where another cell branches off; it is kept.
+/// Writes the state of a trunk where another cell branches off; it is kept until [`remove_forks`].
 ///
 /// # Errors
 ///
@@ -103,19 +94,29 @@ pub fn save_fork(
 
 /// Whether an attempt's directory has a fork at this step; what it holds is not verified.
 pub fn has_fork(disk: &dyn Disk, attempt: &Path, step: u64) -> bool {
-    is_visible(disk, &directory(attempt, FORK, step))
+    sealed::is_visible(disk, &directory(attempt, FORK, step))
+}
+
+/// Removes all forks of an attempt, and what is left of them where that was cut; how many there were.
+///
+/// # Errors
+///
+/// [`FileError`] with the path.
+pub(super) fn remove_forks(disk: &dyn Disk, attempt: &Path) -> Result<usize, FileError> {
+    let entries = disk.list(attempt).map_err(FileError::new("read", attempt))?;
+    let is_fork = |p: &&PathBuf| {
+        let name = p.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(FORK) && is_one(&name) && disk.is_dir(p)
+    };
+    let forks: Vec<&PathBuf> = entries.iter().filter(is_fork).collect();
+    forks.iter().try_for_each(|dir| sealed::remove(disk, dir))?;
+    Ok(forks.len())
 }
 
 /// Whether a name is that of a checkpoint or of a fork.
 pub(super) fn is_one(name: &str) -> bool {
     let step = name.strip_prefix(PREFIX).or_else(|| name.strip_prefix(FORK));
     step.is_some_and(|step| step.len() == 12 && step.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// What lies in a checkpoint's directory and is no part of it.
-pub(super) fn strays(disk: &dyn Disk, dir: &Path) -> Vec<PathBuf> {
-    let own = |p: &PathBuf| p.ends_with(STATE) || p.ends_with(MANIFEST);
-    disk.list(dir).unwrap_or_default().into_iter().filter(|p| !own(p)).collect()
 }
 
 /// Twelve digits, so that names sort by step.
@@ -131,15 +132,8 @@ fn write(
 ) -> Result<(), FileError> {
     manifest.v = VERSION;
     manifest.bytes = state.len() as u64;
-    manifest.sha256 = hex(&Sha256::digest(state));
-    disk.claim_dir(dir)?;
-    disk.appender(&dir.join(STATE))?.append(state, true)?;
-    disk.write_atomic(&dir.join(MANIFEST), seal(&manifest).as_bytes())
-}
-
-/// Whether a checkpoint has its manifest; without one it is half made.
-pub(super) fn is_visible(disk: &dyn Disk, dir: &Path) -> bool {
-    disk.list(dir).is_ok_and(|files| files.iter().any(|f| f.ends_with(MANIFEST)))
+    manifest.sha256 = sealed::hash(state);
+    sealed::write(disk, dir, (STATE, state), &manifest)
 }
 
 /// Directories of these kinds with a manifest, fewest steps first.
@@ -156,7 +150,7 @@ fn directories(
     let mut found: Vec<(u64, PathBuf)> = entries
         .into_iter()
         .filter_map(|p| Some((step(&p)?, p)))
-        .filter(|(_, p)| is_visible(disk, p))
+        .filter(|(_, p)| sealed::is_visible(disk, p))
         .collect();
     found.sort();
     Ok(found)
@@ -237,21 +231,12 @@ pub fn resume_point<'a>(
 }
 
 fn load(disk: &dyn Disk, dir: &Path, cell: &str, steps: &[u8]) -> Result<Checkpoint, String> {
-    let read = |name: &str, most| {
-        disk.read(&dir.join(name), most).map_err(|e| format!("cannot read `{name}`: {e}"))
-    };
-    let manifest: Manifest =
-        unseal(&read(MANIFEST, MAX_MANIFEST)?).map_err(|why| format!("`{MANIFEST}`: {why}"))?;
-    if manifest.v > VERSION {
-        return Err(format!("written by a newer isoflop (format {})", manifest.v));
-    }
+    let manifest: Manifest = sealed::manifest(disk, dir)?;
+    sealed::readable(manifest.v, VERSION)?;
     if manifest.cell != cell {
         return Err(format!("belongs to cell {}", manifest.cell));
     }
-    let state = read(STATE, MAX_STATE)?;
-    if state.len() as u64 != manifest.bytes || hex(&Sha256::digest(&state)) != manifest.sha256 {
-        return Err(format!("hash of `{STATE}` does not match"));
-    }
+    let state = sealed::read(disk, dir, (STATE, MAX_STATE), (manifest.bytes, &manifest.sha256))?;
     match steps.get(..manifest.steps_bytes as usize) {
         Some(seen) if crc32fast::hash(seen) == manifest.steps_crc => {}
         _ => return Err("the recorded steps before it do not match".to_owned()),
@@ -261,6 +246,7 @@ fn load(disk: &dyn Disk, dir: &Path, cell: &str, steps: &[u8]) -> Result<Checkpo
 
 #[cfg(test)]
 mod tests {
+    use super::sealed::MANIFEST;
     use super::*;
     use crate::fs::Os;
 

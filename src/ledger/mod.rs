@@ -7,13 +7,16 @@
 pub mod check;
 pub mod checkpoint;
 pub mod event;
+pub mod forks;
 pub mod hold;
 pub mod lease;
 pub mod log;
 pub mod price;
+mod sealed;
 #[cfg(test)]
 mod survival;
 mod table;
+pub mod weights;
 
 use std::path::{Path, PathBuf};
 

@@ -9,10 +9,11 @@ use super::checkpoint::{self, Manifest};
 use super::event::{Event, Resumed};
 use super::lease::attempt_dir;
 use super::log::{Attempt, AttemptLog, History, STEP_BYTES, read_attempts};
-use super::{State, fold};
+use super::{State, fold, weights};
 use crate::error::FileError;
 use crate::fs::doubles::{Fault, Faulty, KEPT, Shadow};
 use crate::fs::{Disk, Os};
+use crate::model::Values;
 use crate::plan::Cell;
 use crate::random::Stream;
 
@@ -98,10 +99,17 @@ fn attempt(
             note(&mut log, Event::Eval { step: done, tokens: done, flops: 0.0, loss })?;
         }
     }
+    weights::save(disk, &dir, (CELL, STEPS), &ended_with(state))?;
     let (loss, steps_crc) = ((state >> 11) as f64, Some(log.sync_steps()?.1));
     let (loss_se, seconds, tokens_per_second) = (0.0, 0.0, 0.0);
     let completed = Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc };
     note(&mut log, completed)
+}
+
+/// The weights of a state.
+fn ended_with(state: u64) -> Vec<Values> {
+    let values = [state as u32, (state >> 32) as u32].map(|half| (half >> 9) as f32);
+    vec![Values { name: "state".into(), dims: [1, 2], values: values.into() }]
 }
 
 /// Which cell it plays.
@@ -130,22 +138,25 @@ fn started(resumed: Option<Resumed>) -> Event {
     }
 }
 
-/// Loss and steps of the completed attempt, and its evaluations.
-fn result(attempts: &[Attempt]) -> (u64, Vec<u8>, Vec<Event>) {
+/// What a cell ends with: loss, steps, evaluations and weights of the completed attempt.
+type Ended = (u64, Vec<u8>, Vec<Event>, Vec<Values>);
+
+fn result(disk: &dyn Disk, attempts: &[Attempt]) -> Ended {
     let State::Completed { loss, dir, .. } = fold(attempts, None) else {
         panic!("not completed: {:?}", fold(attempts, None));
     };
     let last = attempts.iter().find(|a| a.dir == dir).unwrap();
     let evals = last.events.iter().filter(|e| matches!(e, Event::Eval { .. })).cloned().collect();
-    (loss.to_bits(), last.steps.clone(), evals)
+    let kept = weights::read(disk, &dir).unwrap().expect("completed, with its weights");
+    (loss.to_bits(), last.steps.clone(), evals, kept.tensors)
 }
 
 /// What a run that nothing happens to ends with.
-fn undisturbed() -> (u64, Vec<u8>, Vec<Event>) {
+fn undisturbed() -> Ended {
     let disk = Shadow::default();
     let dir = &home(Path::new("/"));
     attempt(&disk, dir, &mut Vec::new(), Duration::ZERO).unwrap();
-    let result = result(&read_attempts(&disk, dir).unwrap());
+    let result = result(&disk, &read_attempts(&disk, dir).unwrap());
     assert_eq!(result.1.len() as u64, STEPS * STEP_BYTES);
     assert_eq!(result.2.len() as u64, STEPS / EVAL);
     result
@@ -161,6 +172,9 @@ fn recovers(disk: &dyn Disk, dir: &Path, taken: &[Acknowledged], what: &str) {
     }
     for attempt in &attempts {
         assert_eq!(attempt.damage, None, "{what}");
+        let kept = weights::read(disk, &attempt.dir).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let completed = matches!(attempt.end(), Some(Event::Completed { .. }));
+        assert!(kept.is_some() || !completed, "{what}: completed, and its weights are lost");
     }
     let kept = taken.iter().filter_map(|(_, _, e)| match e {
         Event::Checkpoint { step, .. } => Some(*step),
@@ -170,7 +184,7 @@ fn recovers(disk: &dyn Disk, dir: &Path, taken: &[Acknowledged], what: &str) {
     let found = found.map_or(0, |(_, c)| c.manifest.step);
     assert!(found >= kept.max().unwrap_or(0), "{what}: resumes at {found}");
     attempt(disk, dir, &mut Vec::new(), Duration::ZERO).unwrap_or_else(|e| panic!("{what}: {e}"));
-    assert_eq!(result(&read_attempts(disk, dir).unwrap()), undisturbed(), "{what}");
+    assert_eq!(result(disk, &read_attempts(disk, dir).unwrap()), undisturbed(), "{what}");
 }
 
 #[test]
@@ -263,7 +277,7 @@ fn kills(most: usize) -> (usize, u64) {
         }
         let attempts = read_attempts(&Os, &dir).unwrap();
         assert!(attempts.iter().all(|a| a.damage.is_none()));
-        assert_eq!(result(&attempts), want, "after {here} kills");
+        assert_eq!(result(&Os, &attempts), want, "after {here} kills");
         let taken: u64 = attempts.iter().map(Attempt::advanced).sum();
         assert!(taken <= STEPS + here * CHECKPOINT, "{taken} steps after {here} kills");
         repeated += taken - STEPS;

@@ -7,6 +7,7 @@
 pub mod check;
 mod init;
 mod scaling;
+mod values;
 
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
@@ -17,6 +18,7 @@ use crate::ops::{
 use crate::shape::Shape;
 
 pub use scaling::{Factors, Scaling};
+pub use values::Values;
 
 /// What a weight is for: decides its initial scale, learning rate and weight decay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,9 +110,19 @@ impl Transformer {
     /// A model with fresh weights, a pure function of the shape, the scaling and the seed.
     pub fn new(shape: Shape, scaling: Scaling, seed: u64, place: &Place) -> Self {
         let mut make = init::Maker::new(shape, scaling, seed, &place.device);
+        let mut draw = |name: &str, role, rows, columns| make.weight(name, role, rows, columns);
+        Self::build(shape, place, &mut draw)
+    }
+
+    /// A model of what `value` gives for each weight: its name, role, rows and columns.
+    fn build(
+        shape: Shape,
+        place: &Place,
+        value: &mut dyn FnMut(&str, Role, usize, usize) -> Tensor<2>,
+    ) -> Self {
         let mut weight = |name: &str, role, rows, columns| Weight {
             role,
-            value: make.weight(name, role, rows, columns),
+            value: value(name, role, rows, columns),
         };
         let Shape { width: d, ff, vocab, .. } = shape;
         let hd = shape.head_dim();

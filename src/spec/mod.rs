@@ -6,6 +6,7 @@
 
 mod check;
 pub(crate) use check::MAX_BATCH;
+mod keep;
 mod rule;
 mod seeds;
 mod tune;
@@ -16,6 +17,7 @@ use toml::Spanned;
 use crate::error::SpecError;
 use crate::health;
 use crate::units::Quantity;
+pub use keep::Keep;
 pub use rule::Rule;
 pub use tune::{Axis, TuneCell, TuneSpec};
 
@@ -33,6 +35,9 @@ pub struct Spec {
     /// How often the whole grid is repeated, with other weights, another data order, or both.
     #[serde(default = "one")]
     pub seeds: Spanned<Seeds>,
+    /// What is kept of a completed cell beside its record.
+    #[serde(default)]
+    pub keep: Keep,
     /// What the models read.
     pub data: DataSpec,
     /// Which models: the family and its shape rule.

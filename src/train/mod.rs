@@ -10,6 +10,7 @@ mod coordinates;
 mod optim;
 mod timing;
 
+use std::convert::Infallible;
 use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData};
@@ -94,6 +95,15 @@ pub trait Observer {
     ///
     /// Ends the run.
     fn keep(&mut self, state: State) -> Result<(), Self::Error>;
+
+    /// Given the model after all steps of a cell that did not diverge, before it is said that it is completed.
+    ///
+    /// # Errors
+    ///
+    /// Ends the run.
+    fn trained(&mut self, _model: &mut Transformer) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 /// How a cell ended.
@@ -248,6 +258,7 @@ pub fn train<O: Observer>(
     }
     let (loss, loss_se) = last.unwrap_or((f64::NAN, f64::NAN));
     if loss.is_finite() {
+        observer.trained(&mut trainer.model)?;
         Ok(Outcome::Completed { loss, loss_se, seconds })
     } else {
         let why = "final held-out loss is not a number".to_owned();
@@ -259,6 +270,13 @@ pub fn train<O: Observer>(
 fn evaluate_after(step: u64, steps: u64, times: u64) -> bool {
     let done = |s: u64| s * times / steps;
     done(step + 1) > done(step)
+}
+
+/// Held-out loss of a model on so many tokens, as a cell's is measured, and its standard error over batches
+/// [nats/token].
+pub fn held_out(model: &Transformer, data: &Dataset, tokens: u64) -> (f64, f64) {
+    let Ok(loss) = evaluate(model, data, tokens, &mut || Ok::<(), Infallible>(()));
+    loss
 }
 
 /// Held-out loss [nats/token] and its standard error over batches, unless `asked` ends it.

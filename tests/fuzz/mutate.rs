@@ -14,7 +14,7 @@ const MUTANTS: u64 = 4000;
 const TOLD: usize = 5;
 
 /// Every target, and what one of its mutants costs beside one of a sweep file.
-pub(crate) const TARGETS: [(&str, u64); 19] = [
+pub(crate) const TARGETS: [(&str, u64); 20] = [
     ("backtest", 2),
     ("fit", 40),
     ("forecast", 2),
@@ -34,6 +34,7 @@ pub(crate) const TARGETS: [(&str, u64); 19] = [
     ("text", 20),
     ("tokenizer", 10),
     ("tune", 4),
+    ("weights", 20),
 ];
 
 /// What is put into texts now and then: limits, other alphabets, our own words in wrong places.

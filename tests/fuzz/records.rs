@@ -10,12 +10,13 @@ use isoflop::ledger::checkpoint::{Manifest, resume_point, save};
 use isoflop::ledger::hold::Hold;
 use isoflop::ledger::log::{read_attempts, read_losses};
 use isoflop::ledger::price::Prices;
-use isoflop::ledger::{Ledger, lease, look};
-use isoflop::model::Place;
+use isoflop::ledger::{Ledger, lease, look, weights};
+use isoflop::model::{Place, Transformer};
 use isoflop::ops::Kernels;
-use isoflop::plan::{Cell, Recipe};
+use isoflop::plan::{self, Cell, Recipe};
 use isoflop::shape::Shape;
 use isoflop::train::Trainer;
+use sha2::{Digest as _, Sha256};
 
 use crate::mutate::{fuzz, fuzz_files, sound};
 
@@ -119,6 +120,45 @@ fn states_with_right_hashes() {
         assert_eq!(trainer.restore(&checkpoint.state), bytes.len() == own.len());
         let now = trainer.tensors();
         assert!(now == if bytes.len() == own.len() { bytes.to_vec() } else { own.clone() });
+    });
+}
+
+/// The hash of a file of weights is that of its bytes, whatever they are: a model is made of none but its own.
+#[test]
+fn weights_with_right_hashes() {
+    let place = || Place::cpu(Kernels::Fused);
+    let mut own = Trainer::new(&Recipe::bare(shape()), &place());
+    let own = own.model_mut().values();
+    let dir = tempfile::tempdir().unwrap();
+    weights::save(&Os, dir.path(), (CELL, 7), &own).unwrap();
+    let file = fs::read(dir.path().join(weights::DIR).join(weights::FILE)).unwrap();
+    fuzz_files("weights", &[(PathBuf::from("a new model"), file)], |bytes| {
+        let manifest = weights::Manifest {
+            v: 1,
+            cell: CELL.into(),
+            step: 7,
+            bytes: bytes.len() as u64,
+            sha256: plan::hex(&Sha256::digest(bytes)),
+        };
+        let body = serde_json::to_string(&manifest).unwrap();
+        let manifest = sealed(format!("{},\"crc\":", &body[..body.len() - 1]).as_bytes());
+        let path = |name: &str| format!("{}/{name}", weights::DIR);
+        let files = [(path(weights::FILE), bytes), (path("manifest.json"), &manifest[..])];
+        record(&files.each_ref().map(|(path, bytes)| (path.as_str(), *bytes)));
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(weights::DIR)).unwrap();
+        for (path, bytes) in &files {
+            fs::write(dir.path().join(path), bytes).unwrap();
+        }
+        if let Ok(read) = weights::read(&Os, dir.path())
+            && let Ok(mut model) =
+                Transformer::with_values(shape(), &read.unwrap().tensors, &place())
+        {
+            let names = |all: &[isoflop::model::Values]| -> Vec<_> {
+                all.iter().map(|v| (v.name.clone(), v.dims)).collect()
+            };
+            assert_eq!(names(&model.values()), names(&own));
+        }
     });
 }
 

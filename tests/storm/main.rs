@@ -46,6 +46,7 @@ fn storm(most: u64, a_round: u64) {
     finish(&place);
     let want = End::of(&place, "storm");
     want.whole();
+    want.kept();
     assert!(want.branches() >= 8, "four trunks of two branches each");
     let (mut tally, mut rounds) = (Tally::default(), 0);
     while tally.kills < most {
@@ -57,6 +58,7 @@ fn storm(most: u64, a_round: u64) {
         finish(&place);
         let got = End::of(&place, "storm");
         got.whole();
+        got.kept();
         got.same(&want);
         let (cut, twice) = record::again(&place, "storm", INTERVAL);
         assert!(

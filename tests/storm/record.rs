@@ -80,11 +80,17 @@ impl End {
         }
     }
 
-    /// Steps are shared: trunks keep their state where another cell branches off, and those begin there.
+    /// Cells that began where a trunk had kept its state for them.
     pub(crate) fn branches(&self) -> usize {
-        let forks = self.cells.values().flat_map(|c| c.states.keys());
-        let forks = forks.filter(|name| name.starts_with("fork-")).count();
-        forks.min(self.cells.values().filter(|c| c.branched).count())
+        self.cells.values().filter(|c| c.branched).count()
+    }
+
+    /// What was kept for branches is gone with the last of them, and every cell has its weights.
+    pub(crate) fn kept(&self) {
+        for (id, cell) in &self.cells {
+            assert!(cell.states.contains_key("weights"), "cell {id} has no weights");
+            assert!(!cell.states.keys().any(|name| name.starts_with("fork-")), "cell {id}: forks");
+        }
     }
 
     /// The same as what another ends with.

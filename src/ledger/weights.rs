@@ -1,0 +1,235 @@
+//! The weights that a cell ended with, in one directory, visible when its manifest is.
+//!
+//! `attempt-NNNN/weights/weights.safetensors` holds the values of every weight under its name in the model, f32;
+//! `manifest.json` its length and hash. They are written after the last step and before the attempt says that it is
+//! completed: a completed attempt has them, unless the sweep says `keep = "none"` or it is of an older isoflop. An
+//! attempt that was cut between the two has them as well, and nobody looks at those. AdamW's moments are in the
+//! checkpoints alone.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::sealed;
+use crate::error::{FileError, InputError, exit};
+use crate::fs::Disk;
+use crate::model::Values;
+
+/// Version of the format. A higher one is not read.
+const VERSION: u32 = 1;
+/// Longest file of weights [bytes]: 10^10 parameters.
+const MAX_BYTES: u64 = 40 << 30;
+
+/// Name of the directory within that of its attempt.
+pub const DIR: &str = "weights";
+/// Name of the file in it.
+pub const FILE: &str = "weights.safetensors";
+
+/// What is said of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the format.
+    pub v: u32,
+    /// Id of the cell.
+    pub cell: String,
+    /// Steps taken: all of the cell's.
+    pub step: u64,
+    /// Length of the file [bytes].
+    pub bytes: u64,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// Weights that verify.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// Whose they are.
+    pub manifest: Manifest,
+    /// Every weight, in the order of the file.
+    pub tensors: Vec<Values>,
+}
+
+/// Writes the weights of a cell after its last step into an attempt's directory.
+///
+/// # Errors
+///
+/// [`FileError`] with the path.
+pub fn save(
+    disk: &dyn Disk,
+    attempt: &Path,
+    (cell, step): (&str, u64),
+    tensors: &[Values],
+) -> Result<(), FileError> {
+    let dir = directory(attempt);
+    let file = file(tensors)
+        .map_err(|e| FileError::new("write", dir.join(FILE))(std::io::Error::other(e)))?;
+    let manifest = Manifest {
+        v: VERSION,
+        cell: cell.to_owned(),
+        step,
+        bytes: file.len() as u64,
+        sha256: sealed::hash(&file),
+    };
+    sealed::write(disk, &dir, (FILE, &file), &manifest)
+}
+
+/// The weights of a completed attempt, given its directory, as they were written; `None` where none were kept.
+///
+/// ```no_run
+/// use isoflop::fs::Os;
+/// use isoflop::ledger::{State, cell_dir, look, weights};
+///
+/// let (_, state) = look(&cell_dir("results/prose".as_ref(), "faefdea85e89642d"))?;
+/// if let State::Completed { dir, .. } = state
+///     && let Some(kept) = weights::read(&Os, &dir)?
+/// {
+///     for tensor in &kept.tensors {
+///         println!("{} {:?}", tensor.name, tensor.dims);
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// Damage, with the path and exit code 3.
+pub fn read(disk: &dyn Disk, attempt: &Path) -> Result<Option<Weights>, InputError> {
+    let dir = directory(attempt);
+    if !sealed::is_visible(disk, &dir) {
+        return Ok(None);
+    }
+    load(disk, &dir).map(Some).map_err(|why| {
+        let message = format!("the weights in `{}` cannot be used: {why}", dir.display());
+        let hint =
+            "the cell's loss does not rest on them; `isoflop check` names all that is damaged";
+        InputError::new(message, hint).with_code(exit::DAMAGED)
+    })
+}
+
+/// What verifying an attempt's weights says, and where they lie; `None` where there are none, or half made ones.
+pub(super) fn verify(
+    disk: &dyn Disk,
+    attempt: &Path,
+    cell: &str,
+) -> Option<(PathBuf, Result<(), String>)> {
+    let dir = directory(attempt);
+    let verified = || match load(disk, &dir)?.manifest.cell {
+        own if own == cell => Ok(()),
+        other => Err(format!("belongs to cell {other}")),
+    };
+    sealed::is_visible(disk, &dir).then(|| (dir.clone(), verified()))
+}
+
+fn directory(attempt: &Path) -> PathBuf {
+    attempt.join(DIR)
+}
+
+/// As safetensors, in the order of the names: the same weights are the same bytes.
+fn file(tensors: &[Values]) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+    let bytes = |t: &Values| -> Vec<u8> { t.values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(bytes).collect();
+    let view = |(t, bytes)| -> Result<(&str, TensorView<'_>), safetensors::SafeTensorError> {
+        let (t, bytes): (&Values, &Vec<u8>) = (t, bytes);
+        Ok((t.name.as_str(), TensorView::new(Dtype::F32, t.dims.to_vec(), bytes)?))
+    };
+    let views = tensors.iter().zip(&bytes).map(view).collect::<Result<Vec<_>, _>>()?;
+    safetensors::serialize(views, None::<HashMap<String, String>>)
+}
+
+fn load(disk: &dyn Disk, dir: &Path) -> Result<Weights, String> {
+    let manifest: Manifest = sealed::manifest(disk, dir)?;
+    sealed::readable(manifest.v, VERSION)?;
+    let file = sealed::read(disk, dir, (FILE, MAX_BYTES), (manifest.bytes, &manifest.sha256))?;
+    let all = SafeTensors::deserialize(&file).map_err(|e| format!("`{FILE}`: {e}"))?;
+    let mut tensors = all.tensors();
+    tensors.sort_by_key(|(_, view)| view.data().as_ptr());
+    let tensors = tensors.into_iter().map(|(name, view)| match (view.dtype(), view.shape()) {
+        (Dtype::F32, [rows, columns]) => {
+            let values = view.data().chunks_exact(4);
+            let values = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            Ok(Values { name, dims: [*rows, *columns], values })
+        }
+        (dtype, shape) => {
+            Err(format!("`{FILE}`: `{name}` is {dtype} {shape:?}, want a matrix of f32"))
+        }
+    });
+    Ok(Weights { manifest, tensors: tensors.collect::<Result<_, _>>()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Os;
+
+    fn tensors() -> Vec<Values> {
+        let values = |name: &str, dims: [usize; 2], values: &[f32]| Values {
+            name: name.into(),
+            dims,
+            values: values.to_vec(),
+        };
+        vec![
+            values("head", [2, 3], &[0.1, -0.0, f32::MIN_POSITIVE / 8.0, 1e30, -2.5, 3.0]),
+            values("embed", [1, 2], &[f32::MAX, 1.0 / 3.0]),
+        ]
+    }
+
+    fn saved() -> tempfile::TempDir {
+        let attempt = tempfile::tempdir().unwrap();
+        save(&Os, attempt.path(), ("abc", 7), &tensors()).unwrap();
+        attempt
+    }
+
+    #[test]
+    fn weights_come_back_to_the_bit_by_their_names() {
+        let attempt = saved();
+        let read = read(&Os, attempt.path()).unwrap().unwrap();
+        assert_eq!((read.manifest.cell.as_str(), read.manifest.step), ("abc", 7));
+        let mut want = tensors();
+        want.reverse();
+        assert_eq!(read.tensors, want, "in the order of the names");
+        let bits = |all: &[Values]| -> Vec<u32> {
+            all.iter().flat_map(|t| t.values.iter().map(|v| v.to_bits())).collect()
+        };
+        assert_eq!(bits(&read.tensors), bits(&want));
+        // Two savings of the same weights are the same bytes.
+        let bytes = |dir: &Path| std::fs::read(dir.join(DIR).join(FILE)).unwrap();
+        assert_eq!(bytes(attempt.path()), bytes(saved().path()));
+        assert!(verify(&Os, attempt.path(), "abc").unwrap().1.is_ok());
+        let other = verify(&Os, attempt.path(), "another").unwrap().1;
+        assert_eq!(other, Err("belongs to cell abc".to_owned()));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_detected() {
+        let attempt = saved();
+        for name in [sealed::MANIFEST, FILE] {
+            let path = attempt.path().join(DIR).join(name);
+            let whole = std::fs::read(&path).unwrap();
+            let refused = |bytes: &[u8]| {
+                std::fs::write(&path, bytes).unwrap();
+                let error = read(&Os, attempt.path()).unwrap_err();
+                error.code == exit::DAMAGED && error.message.contains(name)
+            };
+            for bit in 0..whole.len() * 8 {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert!(refused(&bytes), "{name}, bit {bit}");
+            }
+            for damaged in [&whole[..whole.len() - 1], &[], &vec![0; whole.len()]] {
+                assert!(refused(damaged), "{name}");
+            }
+            std::fs::write(&path, &whole).unwrap();
+        }
+        assert!(read(&Os, attempt.path()).is_ok());
+    }
+
+    #[test]
+    fn what_is_half_made_is_not_seen() {
+        let attempt = saved();
+        std::fs::remove_file(attempt.path().join(DIR).join(sealed::MANIFEST)).unwrap();
+        assert_eq!(read(&Os, attempt.path()).unwrap(), None);
+        assert_eq!(verify(&Os, attempt.path(), "abc"), None);
+    }
+}
