@@ -275,7 +275,7 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
             shape,
             embedding_std: spec.model.embedding_std,
             reference_width,
-            parametrization: spec.model.parametrization,
+            parametrization: spec.model.parametrization(),
             reference_layers,
             steps,
             batch_sequences,
@@ -365,6 +365,28 @@ end = 0.02
             assert_ne!(changed, SWEEP);
             assert!(ids(&changed).iter().all(|id| !base.contains(id)), "{to}");
         }
+    }
+
+    /// Where nothing is said `complete-p` holds, unless the table rules it out; the old name of `mup-hidden-rates`
+    /// gives its cells, whose recipes say nothing.
+    #[test]
+    fn complete_p_is_the_default_where_it_can_be() {
+        let with = |model: &str| plan(&format!("{SWEEP}[model]\n{model}\n"));
+        let cells = |model: &str| with(model).cells;
+        assert_eq!(plan(SWEEP).cells, cells("parametrization = \"complete-p\""));
+        let older = cells("parametrization = \"mup-hidden-rates\"");
+        assert_eq!(cells("parametrization = \"mup\""), older);
+        assert!(!serde_json::to_string(&older).unwrap().contains("parametrization"));
+        assert!(older.iter().all(|c| !plan(SWEEP).cells.contains(c)));
+        for model in ["tied = true", "reference_width = 0"] {
+            let named = format!("{model}\nparametrization = \"mup-hidden-rates\"");
+            assert_eq!(cells(model), cells(&named));
+            let told = |model: &str| {
+                with(model).warnings.iter().any(|w| w.contains("parametrization is not given"))
+            };
+            assert!(told(model) && !told(&named), "{model}");
+        }
+        assert_ne!(cells("reference_layers = 4"), plan(SWEEP).cells);
     }
 
     #[test]
