@@ -79,6 +79,32 @@ enum Tokens {
 
 impl Plan {
     /// Expands a sweep. The same spec and data give the same plan.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use isoflop::data::Dataset;
+    /// use isoflop::plan::Plan;
+    /// use isoflop::spec::Spec;
+    ///
+    /// let spec = Spec::parse(
+    ///     r#"
+    ///     name = "tiny"
+    ///     data.source = { graph-walk = { nodes = 16, degree = 4, skew = 0.0 } }
+    ///     grid.product = { params = [1e4, "30k"], tokens = ["1M", "3M"] }
+    ///     optim = { learning_rate = 0.01, batch_tokens = 1024 }
+    ///     schedule.cosine = { warmup = 0.1, end = 0.02 }
+    ///     "#,
+    /// )?;
+    /// let data = Dataset::load(&spec, None)?;
+    /// let plan = Plan::new(&spec, &data.facts);
+    /// assert_eq!(plan.cells.len(), 4);
+    /// // The most expensive first; sizes and tokens are what shapes and whole steps come nearest to.
+    /// let first = &plan.cells[0];
+    /// assert!((first.params() / 30e3 - 1.0).abs() < 0.2);
+    /// assert!((first.recipe.tokens() as f64 / 3e6 - 1.0).abs() < 0.01);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(spec: &Spec, data: &DataFacts) -> Self {
         let (mut cells, mut ids) = (Vec::new(), HashSet::new());
         let (mut raised, mut wished, mut merged) = (Vec::new(), 0, 0);

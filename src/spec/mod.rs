@@ -636,6 +636,26 @@ impl Spec {
     /// # Errors
     ///
     /// [`SpecError`], which points into `text` and says what to try.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use isoflop::spec::Spec;
+    ///
+    /// let text = r#"
+    /// name = "tiny"
+    /// data.source = "pd-prose"
+    /// grid.product = { params = [1e4, "30k"], tokens = ["1M", "3M"] }
+    /// optim = { learning_rate = 0.01, batch_tokens = 1024 }
+    /// schedule.cosine = { warmup = 0.1, end = 0.02 }
+    /// "#;
+    /// assert_eq!(Spec::parse(text)?.name.get_ref(), "tiny");
+    ///
+    /// let text = text.replace("0.01", "-0.01");
+    /// let error = Spec::parse(&text).unwrap_err().render("tiny.toml", &text);
+    /// assert!(error.contains("`optim.learning_rate`") && error.contains("tiny.toml:5"), "{error}");
+    /// # Ok::<(), isoflop::error::SpecError>(())
+    /// ```
     pub fn parse(text: &str) -> Result<Self, SpecError> {
         if text.len() > MAX_FILE {
             return Err(SpecError::TooLong { bytes: text.len(), max: MAX_FILE });
