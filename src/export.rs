@@ -119,7 +119,7 @@ fn optional(value: Option<f64>) -> String {
 /// ```
 /// use isoflop::export::{Format, csv};
 ///
-/// let runs = "size,tokens,loss\n10M,200M,4.1\n30M,200M,3.8\n";
+/// let runs = "params,tokens,loss\n10M,200M,4.1\n30M,200M,3.8\n";
 /// let table = isoflop::import::parse(runs.as_bytes(), "runs.csv", &Default::default())?.table;
 /// let text = csv(&table, Format::Chinchilla)?;
 /// assert!(text.starts_with("C,N,D,loss"));

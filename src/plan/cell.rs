@@ -180,6 +180,7 @@ fn unwritten() -> Parametrization {
     Parametrization::MupHiddenRates
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_unwritten(parametrization: &Parametrization) -> bool {
     *parametrization == unwritten()
 }
