@@ -304,6 +304,31 @@ fn fingerprint(points: &[Point]) -> String {
 /// # Errors
 ///
 /// [`FitError`]: fewer runs than any fit needs.
+///
+/// # Example
+///
+/// ```
+/// use isoflop::backtest::backtest;
+/// use isoflop::fit::Options;
+///
+/// # let mut csv = String::from("N,D,loss\n");
+/// # for n in [1e6_f64, 2e6, 4e6, 8e6, 1.6e7] {
+/// #     for d in [2e7_f64, 4e7, 8e7, 1.6e8, 3.2e8] {
+/// #         let noise = 1.0 + 0.001 * (n * d).sin();
+/// #         let loss = noise * (1.7 + 400.0 / n.powf(0.34) + 410.0 / d.powf(0.28));
+/// #         csv += &format!("{n},{d},{loss}\n");
+/// #     }
+/// # }
+/// # let table = isoflop::import::parse(csv.as_bytes(), "runs.csv", &Default::default())?.table;
+/// let options = Options { bootstrap: 20, ..Options::default() };
+/// let tested = backtest(&table, &options)?;
+/// // Each run beyond a cut was predicted from the runs up to it.
+/// for run in &tested.runs {
+///     println!("{}: {:.4} foretold, {:.4} measured", run.id, run.predicted.value, run.measured);
+/// }
+/// assert!(tested.all.is_some_and(|all| all.n > 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> {
     fit::allowed(&options.pins, table)?;
     let mut points = table.points.clone();

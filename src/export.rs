@@ -113,6 +113,21 @@ fn optional(value: Option<f64>) -> String {
 ///
 /// [`InputError`] where the format asks for what the table does not have: nanochat's wants every
 /// parameter counted by kind and the loss in bits per byte.
+///
+/// # Example
+///
+/// ```
+/// use isoflop::export::{Format, csv};
+///
+/// let runs = "params,tokens,loss\n10M,200M,4.1\n30M,200M,3.8\n";
+/// let table = isoflop::import::parse(runs.as_bytes(), "runs.csv", &Default::default())?.table;
+/// let text = csv(&table, Format::Chinchilla)?;
+/// assert!(text.starts_with("C,N,D,loss"));
+/// // A table that is read back gives the same fit.
+/// let again = isoflop::import::parse(text.as_bytes(), "runs.csv", &Default::default())?.table;
+/// assert_eq!(again.flops_per_token(), table.flops_per_token());
+/// # Ok::<(), isoflop::error::InputError>(())
+/// ```
 pub fn csv(table: &Table, format: Format) -> Result<String, InputError> {
     let more = More::of(table, format);
     let budgets = budget_of_each(&table.points);
@@ -277,10 +292,9 @@ mod tests {
         sought.points.iter_mut().for_each(|p| p.budget = None);
         for table in [planned, sought] {
             let fitted = |table: &Table| {
-                let rows: Vec<(f64, f64)> =
-                    table.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect();
                 let options = Options { bootstrap: 20, holdout: 0, ..Options::default() };
-                let analysis = analyse(table, Compute::fit(&rows), &options).unwrap();
+                let analysis =
+                    analyse(table, Compute::fit(&table.flops_per_token()), &options).unwrap();
                 let fits: Vec<(String, f64, f64)> = analysis
                     .fits
                     .iter()

@@ -161,6 +161,37 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// # Errors
 ///
 /// [`PredictError`]: no loss surface, or a run that it says nothing of.
+///
+/// # Example
+///
+/// `examples/predict_lock.rs` makes the cell by a sweep's own recipe.
+///
+/// ```
+/// use isoflop::fit::Analysis;
+/// use isoflop::forecast::{Basis, Forecast, lock, sha256};
+/// # use isoflop::plan::{Cell, Recipe};
+///
+/// let fit = std::fs::read("analysis/prose/fit.json")?;
+/// let analysis = Analysis::read(&fit)?;
+/// # let plan: Vec<Cell> = serde_json::from_slice(&std::fs::read("results/prose/plan.json")?)?;
+/// # let recipe = Recipe { steps: 100_000, ..plan[0].recipe.clone() };
+/// # let cell = Cell::new(None, recipe);
+/// let forecast = lock(
+///     Basis {
+///         sweep: "prose",
+///         analysis: &analysis,
+///         fit_sha256: &sha256(&fit),
+///         ledger_sha256: &sha256(&std::fs::read("results/prose/ledger.csv")?),
+///         train_tokens: None,
+///         optimal: false,
+///         now: "2026-11-28T12:00:00Z",
+///     },
+///     &cell,
+/// )?;
+/// // What is read is what was locked, to the last digit.
+/// assert_eq!(Forecast::read(&forecast.bytes())?, forecast);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn lock(basis: Basis<'_>, cell: &Cell) -> Result<Forecast, PredictError> {
     let analysis = basis.analysis;
     let (params, tokens) = (cell.params(), cell.recipe.tokens() as f64);

@@ -114,6 +114,13 @@ pub struct Table {
     pub bytes_per_token: Option<f64>,
 }
 
+impl Table {
+    /// (N, FLOPs per token) of every run, which say how compute depends on size [parameters, FLOP/token].
+    pub fn flops_per_token(&self) -> Vec<(f64, f64)> {
+        self.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect()
+    }
+}
+
 /// Something about how a table was read that a reader must know before believing a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {

@@ -258,7 +258,9 @@ fn check_verifies_all_names_what_is_damaged_and_moves_it_aside_on_request() {
     let (code, out) = check(&[]);
     assert_eq!(code, Some(0), "{out}");
     assert!(
-        out.contains("1 cell, 1 attempt, 2 checkpoints and the weights of 1 verified; 0 damaged"),
+        out.contains(
+            "1 cell, 1 attempt, 2 checkpoints and the weights of 1 cell verified; 0 damaged"
+        ),
         "{out}"
     );
 

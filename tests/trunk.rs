@@ -164,7 +164,10 @@ fn forks_are_there_until_the_last_branch_is_completed_and_then_gone() {
     assert_eq!(forks(&trunk), [] as [PathBuf; 0], "what was left is removed by the next run");
     let (code, told, _) = said(&place.command(&["check", "sweep.toml"]).output().unwrap());
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("the weights of 3 verified; 0 damaged, 0 recovered, 0 stray"), "{told}");
+    assert!(
+        told.contains("the weights of 3 cells verified; 0 damaged, 0 recovered, 0 stray"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn none_are_kept_where_the_sweep_says_so_and_the_cell_is_the_same() {
     assert!(weights::read(&Os, &without).unwrap().is_none());
     let (code, out) = check(&place, &[]);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("weights of 0 verified; 0 damaged, 0 recovered, 0 stray"), "{out}");
+    assert!(out.contains("weights of 0 cells verified; 0 damaged, 0 recovered, 0 stray"), "{out}");
     // Another word in the sweep file trains nothing again, nor makes weights of what is done.
     let said_then = fs::read(without.join("run.log")).unwrap();
     fs::write(place.path("sweep.toml"), keeping(ONE, "weights")).unwrap();
@@ -147,7 +147,7 @@ fn check_names_weights_that_are_damaged_stray_half_made_or_of_another_cell() {
     let file = dir.join("weights.safetensors");
     let (code, out) = check(&place, &[]);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("weights of 1 verified; 0 damaged, 0 recovered, 0 stray"), "{out}");
+    assert!(out.contains("weights of 1 cell verified; 0 damaged, 0 recovered, 0 stray"), "{out}");
 
     fs::write(dir.join("notes.txt"), "mine").unwrap();
     let (code, out) = check(&place, &[]);

@@ -184,9 +184,8 @@ fn expected(runs: usize) {
 /// Fits all methods.
 pub(super) fn analyse(study: &Study, options: &Options) -> Result<Analysis, Failure> {
     expected(study.table.points.len());
-    let rows: Vec<(f64, f64)> =
-        study.table.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect();
-    let mut analysis = fit::analyse(&study.table, Compute::fit(&rows), options)?;
+    let compute = Compute::fit(&study.table.flops_per_token());
+    let mut analysis = fit::analyse(&study.table, compute, options)?;
     analysis.warnings.splice(0..0, study.remarks.iter().map(warning));
     analysis.health.clone_from(&study.health);
     // A sweep's data are counted; a table tells of its runs alone.

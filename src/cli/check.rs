@@ -70,7 +70,7 @@ pub(super) fn execute(args: &CheckArgs) -> Result<u8, Failure> {
             several(checked.cells, "cell"),
             several(checked.attempts, "attempt"),
             several(checked.checkpoints, "checkpoint"),
-            checked.weights,
+            several(checked.weights, "cell"),
             count("damaged"),
             count("recovered"),
             count("stray")

@@ -14,12 +14,14 @@ use crate::ledger::hold::Hold;
 use crate::ledger::lease::{self, Watched};
 use crate::ledger::{self, Ledger, State, cell_dir};
 pub(super) use crate::plan::FILE as PLAN;
-use crate::plan::{self, Cell, Plan, SEAL, hex, sealed, short};
-use crate::spec::{MAX_FILE, Source, Spec};
+use crate::plan::{self, Cell, Plan, Recipe, SEAL, hex, sealed, short};
+use crate::spec::{MAX_FILE, ModelSpec, Parametrization, Source, Spec};
 use crate::terminal::note;
 
 /// Longest plan that is read [bytes]: ten thousand cells take a fifth of it.
 const MAX_PLAN: u64 = 64 << 20;
+/// Name of the planned cells of a tuning in the results directory.
+const TUNE: &str = super::tune::FILE;
 /// Where a sweep's file is kept in its results directory.
 pub(super) const SWEEP: &str = "sweep.toml";
 
@@ -67,16 +69,20 @@ impl Study {
     /// Opens a sweep file; `results` is where sweeps leave theirs. Nothing is written but, if it is to be kept, a
     /// tokenizer that is trained.
     pub(super) fn open(path: &Path, results: &Path, keep: bool) -> Result<Self, Failure> {
-        let (spec, text) = read_spec(path)?;
+        let (mut spec, text) = read_spec(path)?;
         let dir = results.join(spec.name.get_ref());
         if keep {
             Os.create_dirs(&dir)?;
         }
+        let older = older_parametrization(&dir, &spec.model);
+        spec.model.parametrization = spec.model.parametrization.or(older);
         let mut data = Dataset::load(&spec, Some(Cache { dir: &dir, keep }))?;
         if let Some((source, sha256)) = older_identity(&dir, &spec, &data) {
             (data.facts.source, data.facts.sha256) = (source, sha256);
         }
-        let plan = Plan::new(&spec, &data.facts);
+        let mut plan = Plan::new(&spec, &data.facts);
+        plan.warnings.extend(older.map(|_| GOES_ON.to_owned()));
+        plan.warnings.extend(has_old_name(&text).then(|| OLD_NAME.to_owned()));
         plan.check().map_err(|e| {
             let hint = "docs/FORMATS.md has the form of a rule: value * (N / params_ref)^params_exponent * ...";
             InputError::new(format!("{}: {e}", path.display()), hint)
@@ -97,12 +103,11 @@ impl Study {
 fn older_identity(dir: &Path, spec: &Spec, data: &Dataset) -> Option<(Source, String)> {
     let documents = data.documents.as_ref()?;
     let earlier = Os.list(&dir.join(EARLIER)).unwrap_or_default();
-    let plans = [dir.join(PLAN), dir.join("tune.json")].into_iter();
+    let plans = [dir.join(PLAN), dir.join(TUNE)].into_iter();
     let now = (data.facts.source.clone(), data.facts.sha256.clone());
     let mut identities =
         plans.chain(earlier.into_iter().map(|e| e.join(PLAN))).filter_map(|plan| {
-            let cells: Vec<Cell> = serde_json::from_slice(&Os.read(&plan, MAX_PLAN).ok()?).ok()?;
-            let recipe = cells.into_iter().next()?.recipe;
+            let recipe = first_recipe(&plan)?;
             let same = recipe.tokenizer == *spec.data.tokenizer.get_ref();
             same.then_some((recipe.source, recipe.data_sha256))
         });
@@ -112,6 +117,41 @@ fn older_identity(dir: &Path, spec: &Spec, data: &Dataset) -> Option<(Source, St
     };
     identities.find(same).filter(|identity| *identity != now)
 }
+
+/// The recipe of the first cell that is planned in a file, if it can be read.
+fn first_recipe(plan: &Path) -> Option<Recipe> {
+    let cells: Vec<Cell> = serde_json::from_slice(&Os.read(plan, MAX_PLAN).ok()?).ok()?;
+    cells.into_iter().next().map(|cell| cell.recipe)
+}
+
+/// What a sweep file without `model.parametrization` means where its study was begun when `mup-hidden-rates` was the
+/// default, and that file did not say either: the study keeps its cells. `None` for a newer study.
+fn older_parametrization(dir: &Path, model: &ModelSpec) -> Option<Parametrization> {
+    // No sweep could give reference_layers and mean the older default.
+    if model.parametrization.is_some() || model.reference_layers.is_some() {
+        return None;
+    }
+    let said = read_spec(&dir.join(SWEEP)).is_ok_and(|(s, _)| s.model.parametrization.is_some());
+    let recipe = first_recipe(&dir.join(PLAN)).or_else(|| first_recipe(&dir.join(TUNE)))?;
+    let older = recipe.parametrization == Parametrization::MupHiddenRates;
+    let changed = older && !said && model.parametrization() != recipe.parametrization;
+    changed.then_some(recipe.parametrization)
+}
+
+/// Said of a study that goes on with the default that it was begun with.
+const GOES_ON: &str = "model.parametrization is not given, and this study was begun when that meant \
+    mup-hidden-rates: it goes on with it and keeps its cells. New studies have complete-p";
+
+/// Whether a sweep file has the name that `mup-hidden-rates` had until 28 November 2026.
+fn has_old_name(text: &str) -> bool {
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let name = table.get("model").and_then(|model| model.get("parametrization"));
+    name.and_then(toml::Value::as_str) == Some("mup")
+}
+
+/// Said of a sweep file that has it.
+const OLD_NAME: &str = "model.parametrization = \"mup\" is the old name of \"mup-hidden-rates\": muP's rates for hidden \
+    matrices only, the head's does not fall with width. \"complete-p\" is right for the head too";
 
 /// A results directory as it was left: what was planned, and what came of it.
 pub(super) struct Recorded {

@@ -64,6 +64,32 @@ impl Design {
 ///
 /// [`FitError`]: a value or an option out of range, fewer than three runs, or runs about which no
 /// method can say anything.
+///
+/// # Example
+///
+/// ```
+/// use isoflop::fit::{Compute, Options, analyse};
+///
+/// // L = 1.7 + 400 / N^0.34 + 410 / D^0.28, to a thousandth.
+/// let mut csv = String::from("N,D,loss\n");
+/// for n in [1e6_f64, 2e6, 4e6, 8e6, 1.6e7] {
+///     for d in [2e7_f64, 4e7, 8e7, 1.6e8, 3.2e8] {
+///         let noise = 1.0 + 0.001 * (n * d).sin();
+///         let loss = noise * (1.7 + 400.0 / n.powf(0.34) + 410.0 / d.powf(0.28));
+///         csv += &format!("{n},{d},{loss}\n");
+///     }
+/// }
+/// let table = isoflop::import::parse(csv.as_bytes(), "runs.csv", &Default::default())?.table;
+///
+/// let compute = Compute::fit(&table.flops_per_token());
+/// let options = Options { bootstrap: 100, ..Options::default() };
+/// let analysis = analyse(&table, compute, &options)?;
+/// let fit = &analysis.fits[0];
+/// // N* goes as C^a, a = beta / (alpha + beta).
+/// let [lo, hi] = fit.intervals["a"];
+/// assert!(lo < 0.28 / 0.62 && 0.28 / 0.62 < hi, "{lo} to {hi}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Analysis, FitError> {
     let mut warnings = Vec::new();
     let Design { points, groups, clusters, repetition, kept, apart, corpus } =

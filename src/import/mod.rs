@@ -103,6 +103,19 @@ pub fn read(path: &Path, options: &Options) -> Result<Imported, ImportError> {
 /// # Errors
 ///
 /// [`InputError`], see [`read`].
+///
+/// # Example
+///
+/// ```
+/// let csv = "model size,tokens,val loss\n10M,200M,4.1\n30M,200M,3.8\n30M,600M,\n";
+/// let read = isoflop::import::parse(csv.as_bytes(), "runs.csv", &Default::default())?;
+/// let run = &read.table.points[1];
+/// assert_eq!((run.params, run.tokens, run.loss), (30e6, 200e6, 3.8));
+/// assert_eq!(run.flops, 6.0 * 30e6 * 200e6);
+/// // A row that cannot be used is left out by name.
+/// assert_eq!(read.table.excluded.len(), 1);
+/// # Ok::<(), isoflop::error::InputError>(())
+/// ```
 pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, InputError> {
     let (grid, encoding) = if parquet::is_parquet(bytes) {
         (parquet::read(bytes, source)?, None)

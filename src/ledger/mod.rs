@@ -173,6 +173,23 @@ impl Ledger {
     /// # Errors
     ///
     /// [`FileError`] when a log cannot be read.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use isoflop::ledger::{self, Ledger};
+    /// use isoflop::{plan, spec::Spec};
+    ///
+    /// let results = std::path::Path::new("results/prose");
+    /// let spec = Spec::parse(&std::fs::read_to_string(results.join("sweep.toml"))?)?;
+    /// let cells = plan::read(&std::fs::read(results.join(plan::FILE))?, None, &spec)?;
+    /// let ledger = Ledger::read(results, &cells)?;
+    /// assert_eq!(ledger.count("completed"), cells.len());
+    /// // What a fit reads.
+    /// let table = ledger::points("prose", &ledger);
+    /// assert_eq!(table.points.len(), cells.len());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read(results: &Path, cells: &[Cell]) -> Result<Self, FileError> {
         let mut ledger = Self { cells: Vec::new(), truth: DataTruth::default(), notes: Vec::new() };
         let mut kinds: Vec<String> = Vec::new();

@@ -54,7 +54,7 @@ pub fn cases(place: &Place, tell: &mut dyn FnMut(Case)) {
     };
     for (shape, sequences) in SHAPES {
         let batch = batch(&shape, sequences);
-        let model = |place: &Place| Transformer::new(shape, Scaling::mup(0.5), 3, place);
+        let model = |place: &Place| Transformer::new(shape, Scaling::one_rate(0.5), 3, place);
         let mut reference = model(&Place::cpu(Kernels::Composed));
         let (want_loss, want) = reference.gradients(&batch);
         let names: Vec<String> = reference.weights_mut().into_iter().map(|(n, _)| n).collect();

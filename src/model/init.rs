@@ -54,7 +54,8 @@ mod tests {
             qk_norm: false,
             tied: false,
         };
-        let mut model = Transformer::new(shape, Scaling::mup(0.5), 1, &Place::cpu(Kernels::Fused));
+        let mut model =
+            Transformer::new(shape, Scaling::one_rate(0.5), 1, &Place::cpu(Kernels::Fused));
         let want = |name: &str| match name {
             "embed" => 0.5,
             "head" => 1.0 / 64.0,
@@ -82,7 +83,7 @@ mod tests {
         let shape = super::super::tests::shape(false, false);
         let first = |seed| {
             let mut model =
-                Transformer::new(shape, Scaling::mup(0.5), seed, &Place::cpu(Kernels::Fused));
+                Transformer::new(shape, Scaling::one_rate(0.5), seed, &Place::cpu(Kernels::Fused));
             model.weights_mut()[2].1.value.clone().into_data().try_to_vec::<f32>().unwrap()
         };
         assert_eq!(first(1), first(1));

@@ -342,7 +342,7 @@ mod tests {
     }
 
     fn model(shape: Shape, kernels: Kernels) -> Transformer {
-        Transformer::new(shape, Scaling::mup(0.5), 3, &Place::cpu(kernels))
+        Transformer::new(shape, Scaling::one_rate(0.5), 3, &Place::cpu(kernels))
     }
 
     #[test]

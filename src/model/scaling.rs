@@ -3,7 +3,7 @@
 //! With m_N = width / reference width, m_L = layers / reference layers, the standard deviation of the
 //! draw, and what rate, decay and eps of AdamW are multiplied by:
 //!
-//! | role | `mup` std, rate | `standard` std | `complete-p` std, rate, decay, eps |
+//! | role | `mup-hidden-rates` std, rate | `standard` std | `complete-p` std, rate, decay, eps |
 //! |---|---|---|---|
 //! | embedding | `embedding_std`, 1 | the same | the same, 1, –, 1/m_N |
 //! | hidden matrix | 1/√fan-in, 1/m_N | 1/√fan-in | 1/√fan-in, 1/m_N, m_N, 1/(m_N m_L) |
@@ -31,9 +31,11 @@
 //! 1/m_L within a branch.
 //!
 //! DIFFERENCE: global clipping sees the gradients of the folded weights, 1/s times those of the paper's.
-//! DIFFERENCE: `mup` is not all of Yang et al. 2022 (2203.03466): with the head starting at 1/width its
-//! rate should fall as 1/width too (table 8 has the multiplier, folded as above), and here it does not;
-//! the logits' change per step then grows with width. It is kept because finished studies were trained so.
+//! DIFFERENCE: `mup-hidden-rates` is not all of Yang et al. 2022 (2203.03466): with the head starting at
+//! 1/width its rate should fall as 1/width too (table 8 has the multiplier, folded as above), and here it
+//! does not; the logits' change per step then grows with width. Hence its name: initial scales are those of
+//! muP, its rates are given to hidden matrices only. It was called `mup` until 28 November 2026 and was the
+//! default until then; it is kept because finished studies were trained so, and recipes do not write it.
 //!
 //! Limits: tied matrices are embedding and head in one and cannot have two rates; `complete-p` refuses
 //! them. The gains of `qk_norm` are shared by the heads, whose number grows with width; the paper has none.
@@ -73,9 +75,9 @@ impl Scaling {
         Self { parametrization, embedding_std, reference_width, reference_layers }
     }
 
-    /// `mup` with equal rates for all weights.
-    pub fn mup(embedding_std: f64) -> Self {
-        let parametrization = Parametrization::Mup;
+    /// The initial scales of muP, and one rate for all weights.
+    pub fn one_rate(embedding_std: f64) -> Self {
+        let parametrization = Parametrization::MupHiddenRates;
         Self { parametrization, embedding_std, reference_width: 0, reference_layers: 0 }
     }
 
@@ -86,7 +88,7 @@ impl Scaling {
         // 2203.03466, table 8).
         let output = |width: usize| match self.parametrization {
             Parametrization::Standard => 1.0 / (width as f64).sqrt(),
-            Parametrization::Mup | Parametrization::CompleteP => 1.0 / width as f64,
+            Parametrization::MupHiddenRates | Parametrization::CompleteP => 1.0 / width as f64,
         };
         match role {
             // Tied, the matrix is also the head, and takes the head's scale.
@@ -98,7 +100,7 @@ impl Scaling {
             // Each block adds two terms to the stream; dividing by sqrt(2 L) keeps its variance from
             // growing with depth (Radford et al. 2019, GPT-2, section 2.3).
             Role::Residual => match self.parametrization {
-                Parametrization::Mup | Parametrization::Standard => {
+                Parametrization::MupHiddenRates | Parametrization::Standard => {
                     preserving / (2.0 * shape.layers as f64).sqrt()
                 }
                 Parametrization::CompleteP => {
@@ -120,7 +122,7 @@ impl Scaling {
         let undecayed = role == Role::Embedding || role.is_gain();
         let (rate, decay, eps) = match self.parametrization {
             Parametrization::Standard => (1.0, 1.0, 1.0),
-            Parametrization::Mup => match role {
+            Parametrization::MupHiddenRates => match role {
                 Role::Matrix | Role::Residual => (slower, 1.0, 1.0),
                 Role::Embedding | Role::Head | Role::Gain | Role::FinalGain => (1.0, 1.0, 1.0),
             },
@@ -159,7 +161,7 @@ mod tests {
 
     fn scaling(parametrization: Parametrization) -> Scaling {
         let (reference_width, reference_layers) = match parametrization {
-            Parametrization::Mup => (32, 0),
+            Parametrization::MupHiddenRates => (32, 0),
             Parametrization::Standard => (0, 0),
             Parametrization::CompleteP => (32, 2),
         };
@@ -192,7 +194,7 @@ mod tests {
     }
 
     /// Decoupled decay takes rate times decay of a weight each step: the same share at every shape. Under
-    /// `mup` it falls with width, as it did before there was a choice.
+    /// `mup-hidden-rates` it falls with width, as it did before there was a choice.
     #[test]
     fn decay_per_step_does_not_shrink_with_the_shape() {
         let share = |p, role, shape: &Shape| {
@@ -204,18 +206,19 @@ mod tests {
                 assert_eq!(share(Parametrization::CompleteP, role, &shape), 1.0, "{role:?}");
             }
         }
-        assert_eq!(share(Parametrization::Mup, Role::Matrix, &shape(256, 2)), 0.125);
+        assert_eq!(share(Parametrization::MupHiddenRates, Role::Matrix, &shape(256, 2)), 0.125);
     }
 
-    /// At the reference shape `complete-p` and `mup` are one; and `mup` at no reference scales nothing.
+    /// At the reference shape `complete-p` and `mup-hidden-rates` are one; the latter at no reference scales nothing.
     #[test]
     fn at_the_reference_all_is_as_it_was() {
         let reference = shape(32, 2);
         for role in ROLES {
-            let [one, two] = [Parametrization::CompleteP, Parametrization::Mup].map(scaling);
+            let [one, two] =
+                [Parametrization::CompleteP, Parametrization::MupHiddenRates].map(scaling);
             assert_eq!(one.factors(role, &reference), two.factors(role, &reference), "{role:?}");
             assert_eq!(one.std(role, &reference, 32), two.std(role, &reference, 32), "{role:?}");
-            let f = Scaling::mup(0.5).factors(role, &shape(256, 16));
+            let f = Scaling::one_rate(0.5).factors(role, &shape(256, 16));
             assert_eq!((f.rate, f.eps), (1.0, 1.0));
             let plain = scaling(Parametrization::Standard);
             assert_eq!(plain.factors(role, &shape(256, 16)), f);

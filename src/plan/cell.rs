@@ -28,9 +28,9 @@ pub struct Recipe {
     pub embedding_std: f64,
     /// Reference width of the learning rate for matrices, 0 for no width scaling.
     pub reference_width: usize,
-    /// How scales and rates depend on width and depth. `mup`, which all cells had before there was a
-    /// choice, is not written: their recipes and ids are as they were.
-    #[serde(default, skip_serializing_if = "is_default")]
+    /// How scales and rates depend on width and depth. `mup-hidden-rates`, which all cells had before there was
+    /// a choice, is not written: their recipes and ids are as they were.
+    #[serde(default = "unwritten", skip_serializing_if = "is_unwritten")]
     pub parametrization: Parametrization,
     /// Layers at which the learning rate is meant, 0 (not written) for no depth scaling.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -91,7 +91,7 @@ impl Recipe {
             shape,
             embedding_std: 0.5,
             reference_width: 0,
-            parametrization: Parametrization::Mup,
+            parametrization: unwritten(),
             reference_layers: 0,
             steps: 1,
             batch_sequences: 1,
@@ -173,6 +173,16 @@ impl Recipe {
     pub fn flops(&self) -> f64 {
         self.shape.flops_per_token().total() * self.tokens() as f64
     }
+}
+
+/// What a recipe without a parametrization has, whatever new sweeps have.
+fn unwritten() -> Parametrization {
+    Parametrization::MupHiddenRates
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_unwritten(parametrization: &Parametrization) -> bool {
+    *parametrization == unwritten()
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

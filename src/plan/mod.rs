@@ -79,6 +79,32 @@ enum Tokens {
 
 impl Plan {
     /// Expands a sweep. The same spec and data give the same plan.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use isoflop::data::Dataset;
+    /// use isoflop::plan::Plan;
+    /// use isoflop::spec::Spec;
+    ///
+    /// let spec = Spec::parse(
+    ///     r#"
+    ///     name = "tiny"
+    ///     data.source = { graph-walk = { nodes = 16, degree = 4, skew = 0.0 } }
+    ///     grid.product = { params = [1e4, "30k"], tokens = ["1M", "3M"] }
+    ///     optim = { learning_rate = 0.01, batch_tokens = 1024 }
+    ///     schedule.cosine = { warmup = 0.1, end = 0.02 }
+    ///     "#,
+    /// )?;
+    /// let data = Dataset::load(&spec, None)?;
+    /// let plan = Plan::new(&spec, &data.facts);
+    /// assert_eq!(plan.cells.len(), 4);
+    /// // The most expensive first; sizes and tokens are what shapes and whole steps come nearest to.
+    /// let first = &plan.cells[0];
+    /// assert!((first.params() / 30e3 - 1.0).abs() < 0.2);
+    /// assert!((first.recipe.tokens() as f64 / 3e6 - 1.0).abs() < 0.01);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(spec: &Spec, data: &DataFacts) -> Self {
         let (mut cells, mut ids) = (Vec::new(), HashSet::new());
         let (mut raised, mut wished, mut merged) = (Vec::new(), 0, 0);
@@ -275,7 +301,7 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
             shape,
             embedding_std: spec.model.embedding_std,
             reference_width,
-            parametrization: spec.model.parametrization,
+            parametrization: spec.model.parametrization(),
             reference_layers,
             steps,
             batch_sequences,
@@ -365,6 +391,28 @@ end = 0.02
             assert_ne!(changed, SWEEP);
             assert!(ids(&changed).iter().all(|id| !base.contains(id)), "{to}");
         }
+    }
+
+    /// Where nothing is said `complete-p` holds, unless the table rules it out; the old name of `mup-hidden-rates`
+    /// gives its cells, whose recipes say nothing.
+    #[test]
+    fn complete_p_is_the_default_where_it_can_be() {
+        let with = |model: &str| plan(&format!("{SWEEP}[model]\n{model}\n"));
+        let cells = |model: &str| with(model).cells;
+        assert_eq!(plan(SWEEP).cells, cells("parametrization = \"complete-p\""));
+        let older = cells("parametrization = \"mup-hidden-rates\"");
+        assert_eq!(cells("parametrization = \"mup\""), older);
+        assert!(!serde_json::to_string(&older).unwrap().contains("parametrization"));
+        assert!(older.iter().all(|c| !plan(SWEEP).cells.contains(c)));
+        for model in ["tied = true", "reference_width = 0"] {
+            let named = format!("{model}\nparametrization = \"mup-hidden-rates\"");
+            assert_eq!(cells(model), cells(&named));
+            let told = |model: &str| {
+                with(model).warnings.iter().any(|w| w.contains("parametrization is not given"))
+            };
+            assert!(told(model) && !told(&named), "{model}");
+        }
+        assert_ne!(cells("reference_layers = 4"), plan(SWEEP).cells);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Designs that cannot answer the question, said before the compute is spent.
 
 use crate::plan::{Cell, DataFacts};
-use crate::spec::{Grid, Schedule, Spec};
+use crate::spec::{Grid, ModelSpec, Parametrization, Schedule, Spec};
 use crate::units::{count, flops};
 
 /// Below this many budgets the frontier's exponent has no residual to judge it by.
@@ -33,6 +33,7 @@ pub(super) fn warnings(spec: &Spec, data: &DataFacts, cells: &[Cell]) -> Vec<Str
     }
     out.extend(collinear(cells));
     out.extend(odd_heads(cells));
+    out.extend(not_complete_p(&spec.model));
     let starved = cells.iter().filter(|c| c.recipe.steps < MIN_STEPS).count();
     if starved > 0 {
         out.push(format!(
@@ -70,6 +71,20 @@ pub(super) fn warnings(spec: &Spec, data: &DataFacts, cells: &[Cell]) -> Vec<Str
         ));
     }
     out
+}
+
+/// Why a sweep that does not choose a parametrization has not that of the others.
+fn not_complete_p(model: &ModelSpec) -> Option<String> {
+    let chosen = model.parametrization.is_some();
+    let why = match model.parametrization() {
+        Parametrization::MupHiddenRates if !chosen && model.tied => "tied embeddings rule out",
+        Parametrization::MupHiddenRates if !chosen => "reference_width = 0 rules out",
+        _ => return None,
+    };
+    Some(format!(
+        "model.parametrization is not given, and {why} complete-p: it is mup-hidden-rates, in which the best learning \
+         rate moves with width and depth; write the key to choose"
+    ))
 }
 
 /// Runs whose one batch is longer than they are: (tokens asked for, tokens planned) of each.

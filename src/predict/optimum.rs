@@ -80,6 +80,20 @@ pub struct Prediction {
 /// # Errors
 ///
 /// [`PredictError`]: compute out of range, no surface to read a loss from, or no optimum.
+///
+/// # Example
+///
+/// ```
+/// use isoflop::fit::Analysis;
+/// use isoflop::predict::at_flops;
+///
+/// let analysis = Analysis::read(&std::fs::read("analysis/prose/fit.json")?)?;
+/// let best = at_flops(&analysis, 9.1e13)?;
+/// assert!(best.params.lo < best.params.value && best.params.value < best.params.hi);
+/// // The run that was trained there, of which the fit knows nothing, had a loss of 1.2693 nats/token.
+/// assert!(best.loss.lo < 1.2693 && 1.2693 < best.loss.hi);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictError> {
     positive("compute", "FLOP", flops)?;
     let average = Average::of(analysis)?;

@@ -50,6 +50,30 @@ pub struct Input<'a> {
 }
 
 /// The page. The same input gives the same bytes; what a table or a sweep file holds is shown, not obeyed.
+///
+/// # Example
+///
+/// ```
+/// use isoflop::fit::Analysis;
+/// use isoflop::predict::at_flops;
+/// use isoflop::report::{Input, html};
+///
+/// let analysis = Analysis::read(&std::fs::read("analysis/prose/fit.json")?)?;
+/// let predictions = [at_flops(&analysis, 9.1e13)?];
+/// let page = html(&Input {
+///     analysis: &analysis,
+///     figures: &isoflop::figure::all(&analysis, &[], &predictions, &[]),
+///     predictions: &predictions,
+///     sweep_toml: None,
+///     cells: &[],
+///     forecasts: &[],
+///     tuning: None,
+///     backtest: None,
+///     provenance: &[],
+/// });
+/// assert!(page.contains("<svg") && !page.contains("<script"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn html(input: &Input) -> String {
     let analysis = input.analysis;
     let parts = sections(input);

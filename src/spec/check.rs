@@ -345,14 +345,14 @@ fn parametrization(m: &ModelSpec) -> Result<(), SpecError> {
     let refuse = |field, got: String, want, hint| {
         Err(SpecError::OutOfRange { field, span: 0..0, got, want, hint })
     };
-    match (m.parametrization, m.reference_width, m.reference_layers) {
+    match (m.parametrization(), m.reference_width, m.reference_layers) {
         (Parametrization::Standard, Some(1..), _) => refuse(
             "model.reference_width",
             "given with `parametrization = \"standard\"`, which scales nothing by width".into(),
             "no reference_width",
-            "drop the line, or choose \"mup\" or \"complete-p\"",
+            "drop the line, or choose \"complete-p\" or \"mup-hidden-rates\"",
         ),
-        (Parametrization::Standard | Parametrization::Mup, _, Some(_)) => refuse(
+        (Parametrization::Standard | Parametrization::MupHiddenRates, _, Some(_)) => refuse(
             "model.reference_layers",
             "given with a parametrization that scales nothing by depth".into(),
             "no reference_layers",
@@ -368,7 +368,7 @@ fn parametrization(m: &ModelSpec) -> Result<(), SpecError> {
             "model.tied",
             "true with complete-p, in which embedding and head need different rates".into(),
             "tied = false",
-            "drop `tied`, or choose parametrization = \"mup\"",
+            "drop `tied`, or choose parametrization = \"mup-hidden-rates\"",
         ),
         _ => Ok(()),
     }

@@ -11,6 +11,7 @@ mod rule;
 mod seeds;
 mod tune;
 
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
@@ -218,21 +219,31 @@ pub struct ModelSpec {
     pub tied: bool,
     /// Standard deviation of the initial embedding.
     pub embedding_std: f64,
-    /// How initial scales and rates depend on width and depth.
-    pub parametrization: Parametrization,
-    /// Width at which `optim.learning_rate` is meant for matrices, 32 when absent. With `mup`, 0 turns
-    /// the scaling of rates off.
+    /// How initial scales and rates depend on width and depth; [`ModelSpec::parametrization`] when absent.
+    #[serde(deserialize_with = "parametrization")]
+    pub parametrization: Option<Parametrization>,
+    /// Width at which `optim.learning_rate` is meant for matrices, 32 when absent. With `mup-hidden-rates`, 0
+    /// turns the scaling of rates off.
     pub reference_width: Option<usize>,
     /// Layers at which `optim.learning_rate` is meant, 2 when absent. Only for `complete-p`.
     pub reference_layers: Option<usize>,
 }
 
 impl ModelSpec {
+    /// The parametrization that is given, else `complete-p`; `mup-hidden-rates` where the other keys are of no use
+    /// with that: tied matrices, or a reference width of 0.
+    pub fn parametrization(&self) -> Parametrization {
+        let ruled_out = self.tied || self.reference_width == Some(0);
+        let default =
+            if ruled_out { Parametrization::MupHiddenRates } else { Parametrization::CompleteP };
+        self.parametrization.unwrap_or(default)
+    }
+
     /// Reference width and layers, each 0 where the parametrization does not scale by it.
     pub fn reference(&self) -> (usize, usize) {
         let width = self.reference_width.unwrap_or(32);
-        match self.parametrization {
-            Parametrization::Mup => (width, 0),
+        match self.parametrization() {
+            Parametrization::MupHiddenRates => (width, 0),
             Parametrization::Standard => (0, 0),
             Parametrization::CompleteP => (width, self.reference_layers.unwrap_or(2)),
         }
@@ -241,16 +252,27 @@ impl ModelSpec {
 
 /// How a weight's initial scale and its optimiser's numbers depend on width and depth. The table and its
 /// derivation are in `model::Scaling`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Parametrization {
-    /// Rates of hidden matrices by 1/width and a head that starts at 1/width (Yang et al. 2022).
-    #[default]
-    Mup,
+    /// muP's initial scales, and its rates for hidden matrices only: the head starts at 1/width, and its rate does
+    /// not fall with it, as it does in Yang et al. 2022.
+    MupHiddenRates,
     /// As GPT-2: one rate for all, every matrix at 1/sqrt(fan-in).
     Standard,
     /// In width and depth, with residual branches by 1/layers (Dey et al. 2025, 2505.01618, alpha = 1).
     CompleteP,
+}
+
+/// A parametrization, by its name or the one that `mup-hidden-rates` had in older sweep files, which no error should
+/// offer.
+fn parametrization<'de, D>(deserializer: D) -> Result<Option<Parametrization>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let name = String::deserialize(deserializer)?;
+    let name = if name == "mup" { "mup-hidden-rates" } else { &name };
+    Parametrization::deserialize(IntoDeserializer::<D::Error>::into_deserializer(name)).map(Some)
 }
 
 impl Default for ModelSpec {
@@ -265,7 +287,7 @@ impl Default for ModelSpec {
             qk_norm: false,
             tied: false,
             embedding_std: 0.5,
-            parametrization: Parametrization::Mup,
+            parametrization: None,
             reference_width: None,
             reference_layers: None,
         }
@@ -617,6 +639,26 @@ impl Spec {
     /// # Errors
     ///
     /// [`SpecError`], which points into `text` and says what to try.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use isoflop::spec::Spec;
+    ///
+    /// let text = r#"
+    /// name = "tiny"
+    /// data.source = "pd-prose"
+    /// grid.product = { params = [1e4, "30k"], tokens = ["1M", "3M"] }
+    /// optim = { learning_rate = 0.01, batch_tokens = 1024 }
+    /// schedule.cosine = { warmup = 0.1, end = 0.02 }
+    /// "#;
+    /// assert_eq!(Spec::parse(text)?.name.get_ref(), "tiny");
+    ///
+    /// let text = text.replace("0.01", "-0.01");
+    /// let error = Spec::parse(&text).unwrap_err().render("tiny.toml", &text);
+    /// assert!(error.contains("`optim.learning_rate`") && error.contains("tiny.toml:5"), "{error}");
+    /// # Ok::<(), isoflop::error::SpecError>(())
+    /// ```
     pub fn parse(text: &str) -> Result<Self, SpecError> {
         if text.len() > MAX_FILE {
             return Err(SpecError::TooLong { bytes: text.len(), max: MAX_FILE });

@@ -84,7 +84,7 @@ mod tests {
 
     fn of(base: &Recipe, parametrization: Parametrization, width: usize, layers: usize) -> Recipe {
         let (reference_width, reference_layers) = match parametrization {
-            Parametrization::Mup => (32, 0),
+            Parametrization::MupHiddenRates => (32, 0),
             Parametrization::Standard => (0, 0),
             Parametrization::CompleteP => (32, 2),
         };
@@ -139,21 +139,28 @@ mod tests {
     }
 
     /// What is not scaled grows: the stream with width under `standard` and with depth under both others,
-    /// and the logits with width under `mup`, whose head keeps one rate.
+    /// and the logits with width under `mup-hidden-rates`, whose head keeps one rate.
     #[test]
     fn the_others_move_more_the_wider_or_deeper() {
         let [stream, moved, ..] = exponents(Parametrization::Standard, WIDTHS);
         assert!(stream > GROWS && moved > GROWS, "standard, width: {stream:.3}, {moved:.3}");
-        for parametrization in [Parametrization::Standard, Parametrization::Mup] {
+        for parametrization in [Parametrization::Standard, Parametrization::MupHiddenRates] {
             let [stream, moved, ..] = exponents(parametrization, DEPTHS);
             assert!(
                 stream > GROWS && moved > GROWS,
                 "{parametrization:?}: {stream:.3}, {moved:.3}"
             );
         }
-        let [stream, moved, logits, logits_moved] = exponents(Parametrization::Mup, WIDTHS);
-        assert!(stream.abs() < FLAT && moved.abs() < FLAT, "mup, width: {stream:.3}, {moved:.3}");
-        assert!(logits > GROWS && logits_moved > GROWS, "mup: {logits:.3}, {logits_moved:.3}");
+        let [stream, moved, logits, logits_moved] =
+            exponents(Parametrization::MupHiddenRates, WIDTHS);
+        assert!(
+            stream.abs() < FLAT && moved.abs() < FLAT,
+            "hidden rates, width: {stream:.3}, {moved:.3}"
+        );
+        assert!(
+            logits > GROWS && logits_moved > GROWS,
+            "hidden rates: {logits:.3}, {logits_moved:.3}"
+        );
     }
 
     /// `complete-p` by its definition, with multipliers in the forward pass and AdamW as in the paper's

@@ -44,11 +44,10 @@ fn tables_of_runs() {
             let all = [p.params, p.tokens, p.flops, p.loss];
             assert!(all.iter().all(|v| v.is_finite() && *v > 0.0), "{p:?}");
         }
-        let rows: Vec<(f64, f64)> =
-            read.table.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect();
+        let compute = Compute::fit(&read.table.flops_per_token());
         // One in sixteen is fitted.
         if bytes.iter().fold(0, |sum: u8, b| sum.wrapping_add(*b)) % 16 == 0
-            && let Ok(analysis) = analyse(&read.table, Compute::fit(&rows), &options)
+            && let Ok(analysis) = analyse(&read.table, compute, &options)
         {
             sound(&analysis);
             if let Ok(prediction) = at_flops(&analysis, 1e19) {

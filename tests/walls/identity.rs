@@ -226,6 +226,50 @@ fn cells_of_older_identities_are_found() {
     assert!(said.contains("0 completed, 2 to go"), "{said}");
 }
 
+/// Results from when `mup-hidden-rates`, then called `mup`, was what a sweep file without the key meant.
+#[test]
+fn a_study_of_the_older_default_keeps_its_cells() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/results-v1");
+    let sweep = fs::read_to_string(golden.join("sweep.toml")).unwrap();
+    let saying =
+        |name: &str| sweep.replace("[model]", &format!("[model]\nparametrization = \"{name}\""));
+    let planned = |place: &Place, sweep: &str| -> (Vec<String>, String) {
+        fs::write(place.path("sweep.toml"), sweep).unwrap();
+        let args = ["plan", "sweep.toml", "--no-probe", "--json"];
+        let output = place.command(&args).output().unwrap();
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let id = |c: &Value| c["cell"]["id"].as_str().unwrap().to_owned();
+        let ids = plan["cells"].as_array().unwrap().iter().map(id).collect();
+        (ids, plan["warnings"].to_string())
+    };
+    let json = fs::read(golden.join("plan.json")).unwrap();
+    let cells: Vec<Value> = serde_json::from_slice(&json).unwrap();
+    let then: Vec<&str> = cells.iter().map(|c| c["id"].as_str().unwrap()).collect();
+
+    let (begun, new, tuned) = (Place::new(""), Place::new(""), Place::new(""));
+    copy_all(&golden, &begun.path("results/v1"));
+    fs::create_dir_all(tuned.path("results/v1")).unwrap();
+    fs::write(tuned.path("results/v1/tune.json"), &json).unwrap();
+    for place in [&begun, &tuned] {
+        let (ids, told) = planned(place, &sweep);
+        assert!(ids == then && told.contains("keeps its cells"), "{ids:?}: {told}");
+    }
+    let (ids, told) = planned(&new, &sweep);
+    assert!(ids != then && !told.contains("parametrization"), "{ids:?}: {told}");
+    assert_eq!(planned(&new, &saying("complete-p")), (ids.clone(), told));
+    // What the file says holds, in an older study too, and by either name.
+    assert_eq!(planned(&begun, &saying("complete-p")).0, ids);
+    for place in [&begun, &new] {
+        let (now, told) = planned(place, &saying("mup-hidden-rates"));
+        assert!(now == then && !told.contains("old name"), "{told}");
+        let (now, told) = planned(place, &saying("mup"));
+        assert!(now == then && told.contains("old name"), "{told}");
+    }
+    // Once it was said and is not any more, the default is that of today.
+    fs::write(begun.path("results/v1/sweep.toml"), saying("mup")).unwrap();
+    assert_eq!(planned(&begun, &sweep).0, ids);
+}
+
 /// Seven hundred flipped bits, a hundred edits, a hundred swaps: each is named, and no number changes.
 #[test]
 #[ignore = "the long tier"]
