@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use isoflop::data::Dataset;
 use isoflop::device::{self, Wanted};
-use isoflop::exec::local::{self, Conduct, Every, Job, Watch};
+use isoflop::exec::job::{Every, Job, Watch};
+use isoflop::exec::local::{self, Conduct};
 use isoflop::exec::stop::Stop;
 use isoflop::ledger::event::Event;
 use isoflop::ledger::{Ledger, State};
 use isoflop::plan::{Cell, Plan};
-use isoflop::spec::Spec;
+use isoflop::spec::{Keep, Spec};
 use isoflop::train::Progress;
 use isoflop::units::{count, flops};
 
@@ -59,7 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (device, stop) = (device::choose(&Wanted::of(&spec.device, None, None))?, Stop::default());
     let (planned, workers) = (&plan.cells[..], device.most_workers.min(plan.cells.len()));
     let (results, device) = (results.as_path(), &device);
-    let job = Job { results, data: &data, planned, eval_times: 1, device, workers, forecast: None };
+    let (data, keep) = (&data, Keep::Weights);
+    let job = Job { results, data, planned, eval_times: 1, device, workers, keep, forecast: None };
     let every = Every::Time(Duration::from_secs(300));
     let conduct = Conduct { every, stop: &stop, again: &|_: &State| false };
     local::run(job, conduct, &planned.iter().collect::<Vec<_>>(), &Lines)?;

@@ -54,7 +54,10 @@ fn modules() -> Vec<(String, PathBuf, String)> {
             let inside = path.strip_prefix(&src).unwrap();
             let first = inside.iter().next().unwrap().to_str().unwrap();
             let text = fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            // An example in a comment is a program of its own.
+            let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code = code.map(|line| format!("{line}\n")).collect();
             (first.trim_end_matches(".rs").to_owned(), path, code)
         })
         .collect()

@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::device;
 use crate::error::InputError;
-use crate::exec::local::Every;
+use crate::exec::job::Every;
 use crate::fit::Pins;
 use crate::import;
 use crate::predict::hardware::DEFAULT_MFU;

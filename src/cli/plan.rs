@@ -9,7 +9,7 @@ use super::study::Study;
 use super::{Failure, args::PlanArgs, print, print_json, show};
 use crate::device::{self, Wanted};
 use crate::error::{InputError, exit};
-use crate::exec::local::Job;
+use crate::exec::job::Job;
 use crate::exec::probe::{self, Ask, Found};
 use crate::fs::Os;
 use crate::ledger::checkpoint::has_fork;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::price::Taken;
-use crate::exec::local::Watch;
+use crate::exec::job::Watch;
 use crate::ledger::event::Event;
 use crate::plan::Cell;
 use crate::plan::cost::{self, Left, Price};

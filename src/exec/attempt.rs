@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::local::{Every, Job, Watch};
+use super::job::{Every, Job, Watch};
 use crate::device::memory;
 use crate::error::{FileError, panic_text};
 use crate::fs::Os;

@@ -1,6 +1,7 @@
 //! Where cells run: local workers, and job arrays.
 
 mod attempt;
+pub mod job;
 pub mod local;
 pub mod probe;
 pub mod slurm;

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::local::Job;
+use super::job::Job;
 use crate::device::{in_parallel, memory};
 use crate::plan::Cell;
 use crate::plan::cost::{self, Left, Price, Probe, Timing};

@@ -79,7 +79,7 @@ mod tests {
         let place = Place::cpu(Kernels::Fused);
         for (qk_norm, tied) in [(false, false), (true, false), (false, true), (true, true)] {
             let shape = shape(qk_norm, tied);
-            let mut model = Transformer::new(shape, Scaling::mup(0.5), 3, &place);
+            let mut model = Transformer::new(shape, Scaling::one_rate(0.5), 3, &place);
             let mut values = model.values();
             let total: usize = values.iter().map(|v| v.values.len()).sum();
             assert_eq!(total as f64, shape.counts().total);
@@ -95,7 +95,7 @@ mod tests {
     fn weights_of_another_model_are_refused_by_name() {
         let place = Place::cpu(Kernels::Fused);
         let shape = shape(true, false);
-        let own = Transformer::new(shape, Scaling::mup(0.5), 3, &place).values();
+        let own = Transformer::new(shape, Scaling::one_rate(0.5), 3, &place).values();
         let refused = |change: &dyn Fn(&mut Vec<Values>)| {
             let mut values = own.clone();
             change(&mut values);
