@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (results, device) = (results.as_path(), &device);
     let (data, keep) = (&data, Keep::Weights);
     let job = Job { results, data, planned, eval_times: 1, device, workers, keep, forecast: None };
-    let every = Every::Time(Duration::from_secs(300));
+    let every = Every::Time(Duration::from_mins(5));
     let conduct = Conduct { every, stop: &stop, again: &|_: &State| false };
     local::run(job, conduct, &planned.iter().collect::<Vec<_>>(), &Lines)?;
 

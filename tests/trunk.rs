@@ -143,7 +143,9 @@ fn trunk_alone() -> Place {
     }
     let (code, told, _) = said(&place.run().output().unwrap());
     assert_eq!(code, Some(3), "{told}");
-    branches.iter().for_each(|branch| fs::remove_dir_all(branch).unwrap());
+    for branch in &branches {
+        fs::remove_dir_all(branch).unwrap();
+    }
     assert_eq!(completed(&place).into_keys().collect::<Vec<_>>(), [195]);
     place
 }

@@ -38,24 +38,24 @@ pub(in crate::fit) fn all(
     let mut lacking = Vec::new();
     let mut fits = surfaces(points, clusters, compute, options, &mut lacking, warnings);
     let (mut isoflop, line) = parabola::fit(points, groups, compute, plan);
-    if !options.wants(Method::Isoflop) {
-        isoflop.clear();
-    } else {
+    if options.wants(Method::Isoflop) {
         match line.ok_or_else(|| parabola::lacking(groups, &isoflop)).and_then(sound) {
             Ok(line) => fits.push(line),
             Err(reason) => lacking.push(format!("isoflop: {reason}")),
         }
+    } else {
+        isoflop.clear();
     }
     let (mut envelope, line) = envelope::fit(points, clusters, plan);
-    if !options.wants(Method::Envelope) {
-        envelope.clear();
-    } else {
+    if options.wants(Method::Envelope) {
         let few = || format!("{} runs on it, a line needs 3", envelope.len());
         let apart = |line| Sample::new(points).confounded().map_or(Ok(line), Err);
         match line.ok_or_else(few).and_then(apart).and_then(sound) {
             Ok(line) => fits.push(line),
             Err(reason) => lacking.push(format!("envelope: {reason}")),
         }
+    } else {
+        envelope.clear();
     }
     // Stable.
     fits.sort_by_key(checks::in_doubt);

@@ -120,9 +120,9 @@ mod tests {
         }
     }
 
-    fn done() -> Option<Event> {
+    fn done() -> Event {
         let (loss, loss_se, seconds, tokens_per_second) = (1.0, 0.0, 1.0, 1.0);
-        Some(Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc: None })
+        Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc: None }
     }
 
     fn forks(results: &Path, cell: &Cell) -> usize {
@@ -146,15 +146,15 @@ mod tests {
         for all in [false, true] {
             // What the trunk and the second branch came to; never begun for no attempt.
             for (trunk, second) in [
-                (done(), None),
-                (done(), Some(None)),
-                (done(), Some(diverged())),
-                (None, Some(done())),
+                (Some(done()), None),
+                (Some(done()), Some(None)),
+                (Some(done()), Some(diverged())),
+                (None, Some(Some(done()))),
             ] {
                 let results = tempfile::tempdir().unwrap();
                 let results = results.path();
                 attempt(results, &cells[0], 1, trunk.clone(), &[390, 782]);
-                attempt(results, &cells[1], 1, done(), &[]);
+                attempt(results, &cells[1], 1, Some(done()), &[]);
                 if let Some(last) = second.clone() {
                     attempt(results, &cells[2], 1, last, &[]);
                 }
@@ -173,10 +173,10 @@ mod tests {
             let results = tempfile::tempdir().unwrap();
             let results = results.path();
             attempt(results, &cells[0], 1, None, &[390]);
-            attempt(results, &cells[0], 2, done(), &[390, 782]);
+            attempt(results, &cells[0], 2, Some(done()), &[390, 782]);
             // The trunk of a narrower plan, once.
-            attempt(results, &cells[1], 1, done(), &[390]);
-            attempt(results, &cells[2], 1, done(), &[]);
+            attempt(results, &cells[1], 1, Some(done()), &[390]);
+            attempt(results, &cells[2], 1, Some(done()), &[]);
             // Half removed by one that was killed.
             let half = attempt_dir(&cell_dir(results, &cells[0].id), 1).join("fork-000000000390");
             std::fs::remove_file(half.join("manifest.json")).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_cell_without_branches_keeps_what_it_has() {
         let (cells, results) = (cells(), tempfile::tempdir().unwrap());
-        attempt(results.path(), &cells[0], 1, done(), &[390]);
+        attempt(results.path(), &cells[0], 1, Some(done()), &[390]);
         assert_eq!(release(results.path(), &cells[0], &cells[..1]).unwrap(), 0);
         assert_eq!(forks(results.path(), &cells[0]), 1);
     }

@@ -1,7 +1,5 @@
 //! The transform of Box & Cox 1964 (doi:10.1111/j.2517-6161.1964.tb00553.x) in an exponent.
 
-#![expect(clippy::inline_always, reason = "must take the instruction set of the caller")]
-
 use crate::fit::numeric::dual::{Number, Real as _};
 
 /// (exp(q x) - 1)/q, x where q is zero.

@@ -2,8 +2,6 @@
 //!
 //! Eight rows at a time are what a fit takes; their exponentials are those of `lanes`, within an ulp of the system's.
 
-#![expect(clippy::inline_always, reason = "must take the instruction set of the caller")]
-
 use multiversion::multiversion;
 
 use crate::fit::law::run::{Centre, Run};

@@ -7,6 +7,8 @@
 //!
 //! To add a law: one file beside this one, one line in [`LAWS`].
 
+#![expect(clippy::inline_always, reason = "must take the instruction set of the caller")]
+
 mod box_cox;
 mod chinchilla;
 mod compute;

@@ -1,7 +1,5 @@
 //! What a law may know of a run, and where it is seen from.
 
-#![expect(clippy::inline_always, reason = "must take the instruction set of the caller")]
-
 use crate::fit::numeric::dual::Real;
 use crate::points::Point;
 
