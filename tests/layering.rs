@@ -57,7 +57,7 @@ fn modules() -> Vec<(String, PathBuf, String)> {
             let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
             // An example in a comment is a program of its own.
             let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-            let code = code.map(|line| format!("{line}\n")).collect();
+            let code = code.collect::<Vec<&str>>().join("\n");
             (first.trim_end_matches(".rs").to_owned(), path, code)
         })
         .collect()

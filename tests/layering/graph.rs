@@ -18,7 +18,7 @@ fn code(text: &str) -> String {
         .find(|(at, _)| text[*at..].lines().nth(1).is_some_and(|line| line.contains("mod ")));
     let text = &text[..tests.map_or(text.len(), |(at, _)| at)];
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.collect::<Vec<&str>>().join("\n")
 }
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
@@ -105,14 +105,14 @@ impl Graph {
                 continue;
             }
             for path in expanded(&statement[at + 4..]) {
-                out.push((before.starts_with("pub"), self.from_root(module, &path)));
+                out.push((before.starts_with("pub"), self.rooted(module, &path)));
             }
         }
         out
     }
 
     /// A path as the root of the crate sees it; what is of another crate stays as it is.
-    fn from_root(&self, module: &str, path: &str) -> String {
+    fn rooted(&self, module: &str, path: &str) -> String {
         if let Some(rest) = path.strip_prefix("crate::") {
             return rest.to_owned();
         }
