@@ -28,7 +28,9 @@ pub(super) fn prediction(p: &Prediction, unit: &str) -> String {
         ("half N*", p.regret_half, p.deadweight_half),
         ("twice N*", p.regret_twice, p.deadweight_twice),
     ] {
-        let text = format!("{:+.2}% loss, wastes {} of C", 100.0 * regret, estimate(wasted, share));
+        let loss = regret.map_or_else(|| "-".to_owned(), |r| format!("{:+.2}%", 100.0 * r));
+        let wasted = wasted.map_or_else(|| "-".to_owned(), |w| estimate(w, share));
+        let text = format!("{loss} loss, wastes {wasted} of C");
         out += &line(what, &text);
     }
     if let Some(d) = p.deadweight {

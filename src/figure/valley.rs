@@ -81,6 +81,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
     }
     for p in predictions.iter().take(SHOWN) {
         for (ratio, regret) in [(0.5, p.regret_half), (2.0, p.regret_twice)] {
+            let Some(regret) = regret else { continue };
             let at = panel.at(ratio, 100.0 * regret);
             if panel.shows(at) {
                 canvas.ring(at, 3.5, Stroke::new(INK, 1.3));
@@ -91,6 +92,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
         for (ratio, regret, anchor, dx) in
             [(0.5, p.regret_half, Anchor::End, -10.0), (2.0, p.regret_twice, Anchor::Start, 10.0)]
         {
+            let Some(regret) = regret else { continue };
             let at = panel.at(ratio, 100.0 * regret);
             let text = format!("+{:.2}%", 100.0 * regret);
             canvas.text((at.0 + dx, at.1 + 16.0), &text, Type::new(SMALL, INK).anchor(anchor));

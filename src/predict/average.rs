@@ -504,7 +504,7 @@ mod tests {
             |e: &Estimate| assert!(e.lo <= e.value && e.value <= e.hi && e.hi.is_finite(), "{e:?}");
         for c in [1e17, 1e21, 1e24] {
             let p = at_flops(&analysis, c).unwrap();
-            [p.params, p.tokens, p.tokens_per_param, p.loss, p.deadweight_half]
+            [p.params, p.tokens, p.tokens_per_param, p.loss, p.deadweight_half.unwrap()]
                 .iter()
                 .for_each(inside);
             assert!((p.forms.iter().map(|f| f.weight).sum::<f64>() - 1.0).abs() < 1e-9);

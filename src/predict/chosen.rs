@@ -8,7 +8,7 @@ use super::average::Average;
 use super::belief::Belief;
 use super::optimum::{scarce, unheard, wasted};
 use super::repetition::{self, Corpus, Repeated, Repetition};
-use super::{Cost, Estimate, Fixed, FormShare, PredictError, Run, positive};
+use super::{Cost, Estimate, Fixed, FormShare, PredictError, Run, not_below_zero, positive};
 use crate::fit::{Analysis, Code, Compute, Warning, bisect};
 
 /// One run, wherever it lies.
@@ -78,7 +78,7 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
         let best = law.optimum(compute, ln_c, best)?;
         let least = law.ln_loss(best, ln_c - compute.log_per_token(best).0);
         // Rounding may put a run of the path a hair below it.
-        Some((law.ln_loss(ln_n, ln_d) - least).exp_m1().max(0.0))
+        Some(not_below_zero((law.ln_loss(ln_n, ln_d) - least).exp_m1()))
     };
     let mut warnings = lead.doubts(flops);
     warnings.extend(unheard(&average, params, tokens));
@@ -168,7 +168,7 @@ pub fn repeating(
     let regret = |law: &dyn Belief, draw: Option<usize>| {
         let best = law.optimum(compute, ln_c, best)?;
         let least = law.ln_loss(best, ln_c - compute.log_per_token(best).0);
-        Some((corpus.ln_loss(law, run, fed, draw) - least).exp_m1().max(0.0))
+        Some(not_below_zero((corpus.ln_loss(law, run, fed, draw) - least).exp_m1()))
     };
     let mut warnings = chosen.warnings;
     // What a run on a known corpus would be is now answered.
@@ -224,8 +224,8 @@ mod tests {
         let analysis = sample::analysis(60);
         let p = at_flops(&analysis, 1e21).unwrap();
         let c = chosen_params(&analysis, 1e21, 0.5 * p.params.value).unwrap();
-        assert!((c.regret.value / p.regret_half - 1.0).abs() < 1e-6);
-        assert!((c.deadweight.value / p.deadweight_half.value - 1.0).abs() < 1e-6);
+        assert!((c.regret.value / p.regret_half.unwrap() - 1.0).abs() < 1e-6);
+        assert!((c.deadweight.value / p.deadweight_half.unwrap().value - 1.0).abs() < 1e-6);
         assert!((c.optimal.params / p.params.value - 1.0).abs() < 1e-9);
     }
 

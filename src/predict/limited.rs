@@ -9,7 +9,7 @@ use super::average::Average;
 use super::belief::Belief;
 use super::optimum::wasted;
 use super::repetition::{Corpus, Repetition};
-use super::{Cost, Estimate, Fixed, PredictError, Run, positive};
+use super::{Cost, Estimate, Fixed, PredictError, Run, not_below_zero, positive};
 use crate::fit::{Analysis, Compute, Warning};
 
 /// The best run on limited data, beside the best on unlimited.
@@ -143,7 +143,7 @@ fn plan(
     Some(Plan {
         run: (ln_n.exp(), tokens(ln_n).exp()),
         unlimited: (best.exp(), tokens(best).exp()),
-        price: (reached.exp() - least.exp()).max(0.0),
+        price: not_below_zero(reached.exp() - least.exp()),
         deadweight: wasted(equivalent, ln_c),
     })
 }

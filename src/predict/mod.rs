@@ -84,6 +84,11 @@ impl Estimate {
     }
 }
 
+/// Takes what rounding puts a hair below 0 for 0. What is no number stays none, where `max` would make it 0.
+fn not_below_zero(value: f64) -> f64 {
+    if value < 0.0 { 0.0 } else { value }
+}
+
 /// A run, and no more: the size, the tokens and the compute at one compute-optimal point.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Run {

@@ -11,7 +11,7 @@ use super::belief::Belief;
 use super::method::{self, MethodPrediction};
 use super::repetition::{self, Repeated};
 use super::voice::silent;
-use super::{Cost, Estimate, Fixed, FormShare, PredictError, positive};
+use super::{Cost, Estimate, Fixed, FormShare, PredictError, not_below_zero, positive};
 use crate::fit::numeric::stats;
 use crate::fit::{Analysis, Code, Warning};
 use crate::units::count;
@@ -49,16 +49,17 @@ pub struct Prediction {
     pub method: String,
     /// C over the largest compute that was fitted [-].
     pub extrapolation: f64,
-    /// Loss at half and at twice N* for the same compute, over the loss at N*, minus one [-].
-    pub regret_half: f64,
+    /// Loss at half and at twice N* for the same compute, over the loss at N*, minus one; nothing where no form is heard
+    /// there [-].
+    pub regret_half: Option<f64>,
     /// See [`Prediction::regret_half`].
-    pub regret_twice: f64,
+    pub regret_twice: Option<f64>,
     /// Compute wasted by this run if a draw of the law is the truth. Nothing without draws.
     pub deadweight: Option<Deadweight>,
-    /// Compute wasted at half and at twice N*, as a share of C [-].
-    pub deadweight_half: Estimate,
+    /// Compute wasted at half and at twice N*, as a share of C; nothing where no form is heard there [-].
+    pub deadweight_half: Option<Estimate>,
     /// See [`Prediction::deadweight_half`].
-    pub deadweight_twice: Estimate,
+    pub deadweight_twice: Option<Estimate>,
     /// Every method on the same compute: their spread is part of the answer.
     pub methods: Vec<MethodPrediction>,
     /// What this run comes to on the corpus of the study, where that is known and holds fewer tokens than D*.
@@ -112,14 +113,14 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     let beside = |ratio: f64| (ln_n + ratio.ln(), ln_tokens(ln_n + ratio.ln()));
     let regret = |ratio: f64| {
         let (n, d) = beside(ratio);
-        (average.ln_loss(n, d) - averaged.loss.value.ln()).exp_m1()
+        let regret = (average.ln_loss(n, d) - averaged.loss.value.ln()).exp_m1();
+        regret.is_finite().then_some(regret)
     };
     let wasted = |law: &dyn Belief, (n, d): (f64, f64)| {
-        let equivalent = law.reaching(compute, law.ln_loss(n, d), (ln_c, ln_n))?;
-        Some(wasted(equivalent, ln_c))
+        let loss = Some(law.ln_loss(n, d)).filter(|loss| loss.is_finite())?;
+        Some(wasted(law.reaching(compute, loss, (ln_c, ln_n))?, ln_c))
     };
-    let deadweight =
-        |ratio: f64| average.estimate(|law| wasted(law, beside(ratio))).ok_or_else(no_optimum);
+    let deadweight = |ratio: f64| average.estimate(|law| wasted(law, beside(ratio)));
     let methods = method::all(&average, flops);
     let mut warnings = lead.doubts(flops);
     warnings.extend(lead.implausible(averaged.loss.value));
@@ -142,8 +143,8 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
         regret_half: regret(0.5),
         regret_twice: regret(2.0),
         deadweight: upper(&average.drawn(|law| wasted(law, (ln_n, ln_d))), lead.level()),
-        deadweight_half: deadweight(0.5)?,
-        deadweight_twice: deadweight(2.0)?,
+        deadweight_half: deadweight(0.5),
+        deadweight_twice: deadweight(2.0),
         methods,
         repeated,
         cost: None,
@@ -154,7 +155,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
 /// Share of C that reaching the same loss at ln C_eq would save: 1 - C_eq / C [-] (arXiv:2603.22339).
 pub(super) fn wasted(ln_equivalent: f64, ln_c: f64) -> f64 {
     // Rounding may put a run of the path a hair below it.
-    (-(ln_equivalent - ln_c).exp_m1()).max(0.0)
+    not_below_zero(-(ln_equivalent - ln_c).exp_m1())
 }
 
 /// The forms that say nothing of a run, by name.
@@ -236,6 +237,27 @@ mod tests {
     }
 
     /// Epoch's point implies 72.36B parameters and 1.327T tokens at Chinchilla's compute (18.3 a parameter).
+    /// A table that a fuzzer made: the one form that is heard falls silent at twice N*.
+    #[test]
+    fn a_size_of_which_no_form_speaks_has_no_regret_and_wastes_nothing_known() {
+        let csv = "params,tokens,flops,loss\n8.53815e+06,1.95202e+09,1e+17,4.50743\n\
+                   1.70763e+07,9.76012e+07,1e+17,4.36744\n3.41526e+07,4.88006e+08,1e+17,4.30998\n\
+                   6.83052e+07,2.44003e+08,1e+17,8.42569\n1.47885e+07,3.381e+09,3e+17,4.05182\n\
+                   2.9577e+07[[,1.6905e+09,3e+17,3.92938\n5.9154e+07,8.45251e+08,3e+17,3.93818\n\
+                   1.18308e+08,4.22625e+08,3e+17,4.00179\n";
+        let table =
+            crate::import::parse(csv.as_bytes(), "x.csv", &crate::import::Options::default())
+                .unwrap()
+                .table;
+        let options =
+            crate::fit::Options { bootstrap: 0, holdout: 0, ..crate::fit::Options::default() };
+        let compute = Compute::fit(&table.flops_per_token());
+        let analysis = crate::fit::analyse(&table, compute, &options).unwrap();
+        let p = at_flops(&analysis, 1e19).unwrap();
+        assert!(p.regret_half.unwrap() > 0.0 && p.deadweight_half.unwrap().value > 0.0, "{p:?}");
+        assert_eq!((p.regret_twice, p.deadweight_twice), (None, None));
+    }
+
     #[test]
     fn the_optimum_of_the_published_law_is_predicted() {
         let p = at_flops(&of_one_form(analysis(0)), 5.76e23).unwrap();
@@ -248,7 +270,10 @@ mod tests {
         // Regret by the law itself.
         let at = |n: f64| EPOCH.loss(n, 5.76e23 / 6.0 / n);
         let want = at(3.618e10) / at(7.236e10) - 1.0;
-        assert!((p.regret_half / want - 1.0).abs() < 1e-2 && p.regret_twice > 0.0, "{p:?}");
+        assert!(
+            (p.regret_half.unwrap() / want - 1.0).abs() < 1e-2 && p.regret_twice.unwrap() > 0.0,
+            "{p:?}"
+        );
     }
 
     #[test]
@@ -360,7 +385,7 @@ mod tests {
             "{told:?}"
         );
         assert!(0.0 < told.median && told.median < told.upper && told.upper < 0.2, "{told:?}");
-        let (half, twice) = (p.deadweight_half, p.deadweight_twice);
+        let (half, twice) = (p.deadweight_half.unwrap(), p.deadweight_twice.unwrap());
         assert!(half.lo <= half.value && half.value <= half.hi && half.value > told.median);
         assert!(twice.lo <= twice.value && twice.value <= twice.hi && twice.value > told.median);
         assert_eq!(at_flops(&super::super::sample::analysis(0), 1e22).unwrap().deadweight, None);

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::average::{Average, Averaged};
 use super::belief::{Belief, lowest};
-use super::{Estimate, PredictError, positive};
+use super::{Estimate, PredictError, not_below_zero, positive};
 use crate::fit::numeric::stats;
 use crate::fit::{Analysis, Code, Compute, LawFit, PUBLISHED, Warning, epochs, worth};
 
@@ -278,7 +278,7 @@ pub(super) fn repeated(
         let rise = on(law, Some(draw)).exp() - law.ln_loss(ln_n, ln_d).exp();
         rise.is_finite().then_some(rise.max(0.0))
     };
-    let value = (loss.loss.value - fresh.value).max(0.0);
+    let value = not_below_zero(loss.loss.value - fresh.value);
     let price = average.between(value, &average.drawn_by(rise))?;
     let best = corpus.best(average, compute, near, fed, None)?;
     let tokens = ln_c - compute.log_per_token(best).0;

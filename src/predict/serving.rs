@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::average::Average;
 use super::belief::{Belief, lowest, tokens_reaching};
 use super::inverse::out_of_reach;
-use super::{Cost, Estimate, Fixed, PredictError, Run, path, positive};
+use super::{Cost, Estimate, Fixed, PredictError, Run, not_below_zero, path, positive};
 use crate::fit::{Analysis, Compute, Warning};
 
 /// FLOPs of inference for each parameter and token (Sardana et al. 2024, eq. 2).
@@ -148,7 +148,7 @@ pub fn serving(
         inference_flops: estimate(|p| p.total.inference)?,
         total_flops: estimate(|p| p.total.weighed)?,
         saving: over(
-            |p| (1.0 - p.total.weighed / p.optimal_total.weighed).max(0.0),
+            |p| not_below_zero(1.0 - p.total.weighed / p.optimal_total.weighed),
             &mut drawn.iter(),
         )?,
         optimal,

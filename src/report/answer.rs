@@ -5,7 +5,7 @@ use std::f64::consts::LN_2;
 use maud::{Markup, html};
 
 use super::Input;
-use super::number::{ends, percent, share, spoken};
+use super::number::{ends, percent, share, spoken, told};
 use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Fit};
 use crate::forecast::{Entry, Forecast, Score};
@@ -142,8 +142,8 @@ fn tiles(analysis: &Analysis, p: &Prediction) -> Markup {
         }
         p.note {
             "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval, for the loss that of one run (form of law, parameters, scatter and seed); by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
-            (percent(p.regret_half)) " or " (percent(p.regret_twice)) " in loss, which wastes "
-            (share(p.deadweight_half.value)) " or " (share(p.deadweight_twice.value)) " of the compute. "
+            (told(p.regret_half, percent)) " or " (told(p.regret_twice, percent)) " in loss, which wastes "
+            (told(p.deadweight_half.map(|e| e.value), share)) " or " (told(p.deadweight_twice.map(|e| e.value), share)) " of the compute. "
             @if let Some(d) = &p.deadweight {
                 "If a bootstrap draw of the law is the truth, this run wastes " (share(d.median))
                 " in the median and under " (share(d.upper)) " in " (format!("{:.0}%", 100.0 * p.level)) " of the draws. "

@@ -50,6 +50,11 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
+/// A number that there may be none of.
+pub(super) fn told(value: Option<f64>, show: fn(f64) -> String) -> String {
+    value.map_or_else(|| "–".to_owned(), show)
+}
+
 /// A share without a sign: `0.42%`, `15.6%`.
 pub(super) fn share(share: f64) -> String {
     let percent = 100.0 * share;

@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::number::{count_with_interval, difference, ends, loss, percent, share, with_interval};
+use super::number::{
+    count_with_interval, difference, ends, loss, percent, share, told, with_interval,
+};
 use super::{CellRow, Input};
 use crate::figure::{method_name, power};
 use crate::fit::{Analysis, Compute, Fit, Holdout, Noise, SensitivityRow};
@@ -174,8 +176,8 @@ pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Ma
                 td.n { (number(&p.tokens_per_param)) }
                 td.n { (number(&p.loss)) }
                 @if analysis.bytes_per_token.is_some() { td.n { (bits(&p.loss).unwrap_or_default()) } }
-                td.n { (percent(p.regret_half)) small { (share(p.deadweight_half.value)) " of C" } }
-                td.n { (percent(p.regret_twice)) small { (share(p.deadweight_twice.value)) " of C" } }
+                td.n { (told(p.regret_half, percent)) small { (told(p.deadweight_half.map(|e| e.value), share)) " of C" } }
+                td.n { (told(p.regret_twice, percent)) small { (told(p.deadweight_twice.map(|e| e.value), share)) " of C" } }
             }
             @for m in p.methods.iter().filter(|m| m.method != p.method) {
                 tr {
