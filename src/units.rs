@@ -126,6 +126,16 @@ pub fn count(value: f64) -> String {
     if value.abs() < 999.5 { digits3(value) } else { format!("{value:.2e}") }
 }
 
+/// A moment of a record as a person reads it, without the digits below a second.
+///
+/// ```
+/// assert_eq!(isoflop::units::moment("2026-11-25T14:58:17.475553531Z"), "2026-11-25 14:58:17 UTC");
+/// ```
+pub fn moment(recorded: &str) -> String {
+    let seconds = recorded.trim_end_matches('Z').split('.').next().unwrap_or_default();
+    format!("{} UTC", seconds.replace('T', " "))
+}
+
 /// So many things of a kind: `1 run`, `12 runs`.
 ///
 /// ```

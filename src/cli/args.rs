@@ -598,7 +598,7 @@ pub struct SelftestArgs {
     /// the truth, its residuals the noise. Without it: 5 budgets of 6 sizes on Hoffmann's law.
     pub input: Option<PathBuf>,
     /// Synthetic studies.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000), value_name = "COUNT")]
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000), value_name = "COUNT")]
     pub studies: u64,
     /// Bootstrap refits in each study.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(20..=1_000_000), value_name = "COUNT")]

@@ -12,7 +12,7 @@ use crate::ledger::{Ledger, State};
 use crate::plan::Cell;
 use crate::plan::cost::Left;
 use crate::terminal::note;
-use crate::units::{digits3, duration, several};
+use crate::units::{digits3, duration, moment, several};
 
 /// Where the training of each of `todo` is to begin. A branch is paid from its fork on if the fork is
 /// there or will be.
@@ -157,15 +157,15 @@ pub(super) fn sittings(prices: &Prices) -> String {
         Some(actual) if s.whole => {
             format!(
                 "  {}  {}: {}.\n",
-                s.began,
+                moment(&s.began),
                 several(s.cells, "cell"),
                 against(s.predicted, actual)
             )
         }
-        Some(actual) => format!("  {}  {}.\n", s.began, unlike(s, actual)),
+        Some(actual) => format!("  {}  {}.\n", moment(&s.began), unlike(s, actual)),
         None => format!(
             "  {}  {}: predicted {}; no end recorded.\n",
-            s.began,
+            moment(&s.began),
             several(s.cells, "cell"),
             duration(s.predicted)
         ),

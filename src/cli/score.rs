@@ -15,7 +15,7 @@ use crate::ledger::log::Attempt;
 use crate::ledger::{self, FAILURES, State, cell_dir};
 use crate::plan::short;
 use crate::predict::FormShare;
-use crate::units::{NATS_PER_TOKEN, count, digits3, flops};
+use crate::units::{NATS_PER_TOKEN, count, digits3, flops, moment};
 
 /// Longest forecast that is read [bytes].
 const MAX_FORECAST: u64 = 16 << 20;
@@ -142,7 +142,7 @@ pub(super) fn foretold(f: &Forecast) -> String {
          ({:.4}..{:.4}, {:.0}%), {}\n  reach     {} times the largest compute that was fitted\n",
         short(&f.sha256),
         f.sweep,
-        f.locked,
+        moment(&f.locked),
         f.cell.short(),
         flops(f.flops),
         count(f.params),
@@ -173,7 +173,7 @@ fn beside(f: &Forecast, score: &Score) -> String {
     let z = score.z.map_or_else(String::new, |z| format!(", {:.2} predicted sd of ln L", z.abs()));
     let place = if score.inside { "inside" } else { "outside" };
     let mut out = format!(
-        "  measured  {:.4} (standard error over evaluation batches {:.4})\n  error     {} (predicted / measured - 1){z}, \
+        "  measured  {:.4} (standard error over evaluation batches {:.4}, which all cells share)\n  error     {} (predicted / measured - 1){z}, \
          {place} the interval\n\n",
         score.measured,
         score.measured_se,
