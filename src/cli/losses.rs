@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::analysis::{self, Study};
 use super::answer::estimate;
 use super::args::FitArgs;
-use super::show::{short, table};
+use super::show::{table, with_interval};
 use super::{Failure, open, print, print_json, show};
 use crate::error::{InputError, exit};
 use crate::fit::Analysis;
@@ -139,13 +139,8 @@ fn told(losses: &[OfLoss]) -> Vec<String> {
 /// One line for each loss.
 fn text(source: &str, losses: &[OfLoss]) -> String {
     let dash = || "-".to_owned();
-    let exponent = |of: &OfLoss, name: &str| {
-        let (value, interval) = of.fit.parameter(of.fit.fits.first()?, name)?;
-        Some(match interval {
-            Some([lo, hi]) => format!("{} ({}..{})", short(value), short(lo), short(hi)),
-            None => short(value),
-        })
-    };
+    let exponent =
+        |of: &OfLoss, name: &str| of.fit.parameter(of.fit.fits.first()?, name).map(with_interval);
     let loss = |value: f64| format!("{value:.4}");
     let row = |l: &OfLoss| {
         let ahead = l.ahead.as_ref();

@@ -181,6 +181,14 @@ fn loss(state: &State) -> Option<f64> {
     }
 }
 
+/// A parameter and, where it has one, its interval.
+pub(super) fn with_interval((value, interval): (f64, Option<[f64; 2]>)) -> String {
+    match interval {
+        Some([lo, hi]) => format!("{} ({}..{})", short(value), short(lo), short(hi)),
+        None => short(value),
+    }
+}
+
 /// All fits, the methods under one another so that their disagreement is seen.
 pub(super) fn fits(analysis: &Analysis) -> String {
     let mut out = String::new();
@@ -190,8 +198,7 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     let with = |fit: &Fit, name: &str| match analysis.parameter(fit, name) {
         None => "-".to_owned(),
         Some((v, None)) if pins.get(name).is_some() => format!("{v} pinned"),
-        Some((v, None)) => short(v),
-        Some((v, Some([lo, hi]))) => format!("{} ({}..{})", short(v), short(lo), short(hi)),
+        Some(parameter) => with_interval(parameter),
     };
     let line = |label: &str, show: &dyn Fn(&Fit) -> String| {
         std::iter::once(label.to_owned()).chain(analysis.fits.iter().map(show)).collect()

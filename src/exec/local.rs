@@ -298,18 +298,7 @@ mod tests {
                 Turn::Done => return,
                 Turn::Wait => std::thread::yield_now(),
                 Turn::Take(cell, lease, _) => {
-                    let started = Event::Started {
-                        cell: Box::new(cell.clone()),
-                        isoflop: "test".into(),
-                        device: "test".into(),
-                        numerics: String::new(),
-                        entropy: None,
-                        bytes_per_token: None,
-                        train_tokens: None,
-                        machine: "test".into(),
-                        resumed: None,
-                        forecast: None,
-                    };
+                    let started = crate::ledger::event::tests::started(cell.clone(), None);
                     let clock = || "now".to_owned();
                     let history = History::default();
                     let log = AttemptLog::start(&Os, &lease.dir, started, &history, &clock);

@@ -18,15 +18,13 @@ pub(super) fn frontier(analysis: &Analysis, fit: &Fit, flops: f64) -> Option<(f6
 
 /// The pointwise interval of N* and of D* over a fit's draws, at the fit's own level.
 pub(super) fn frontier_band(analysis: &Analysis, fit: &Fit, flops: f64) -> Option<[[f64; 2]; 2]> {
-    // The draws of a line are shifted as it is.
-    let (told, fitted) = (analysis.line(fit).at(flops), fit.frontier.at(flops));
-    let shift = (told.0 / fitted.0, told.1 / fitted.1);
-    let moved = |(n, d): (f64, f64)| (n * shift.0, d * shift.1);
     let drawn: Vec<(f64, f64)> = match &fit.draws {
         Draws::Surfaces(draws) => {
             draws.iter().filter_map(|s| s.optimum(&analysis.compute, flops)).collect()
         }
-        Draws::Frontiers(draws) => draws.iter().map(|f| moved(f.at(flops))).collect(),
+        Draws::Frontiers(draws) => {
+            draws.iter().map(|f| analysis.drawn_line(fit, *f).at(flops)).collect()
+        }
     };
     let [params, tokens] = [|d: &(f64, f64)| d.0, |d: &(f64, f64)| d.1]
         .map(|of| drawn.iter().map(of).collect::<Vec<f64>>());

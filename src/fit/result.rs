@@ -112,13 +112,19 @@ impl Analysis {
     }
 
     /// What is taken off a method's line in every answer: the bias of approach 2 on this design.
-    fn bias(&self, fit: &Fit) -> Option<&IsoflopBias> {
+    pub(crate) fn bias(&self, fit: &Fit) -> Option<&IsoflopBias> {
         self.isoflop_bias.as_ref().filter(|_| fit.method == "isoflop")
     }
 
     /// The line of a method as every answer takes it.
     pub fn line(&self, fit: &Fit) -> Frontier {
         self.bias(fit).map_or(fit.frontier, |bias| bias.corrected)
+    }
+
+    /// A draw of that line, with the same taken off.
+    pub(crate) fn drawn_line(&self, fit: &Fit, draw: Frontier) -> Frontier {
+        let Some(b) = self.bias(fit).map(|bias| bias.frontier_bias) else { return draw };
+        Frontier { n0: draw.n0 - b.n0, a: draw.a - b.a, d0: draw.d0 - b.d0, b: draw.b - b.b }
     }
 
     /// A parameter of a method (`a`, `b`, `E`, `A`, `B`, `alpha`, `beta`) and its interval, as every answer takes it.

@@ -130,3 +130,24 @@ pub struct Record {
     /// What.
     pub event: Event,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The first line of an attempt at a cell, on a machine that there is not.
+    pub(crate) fn started(cell: Cell, resumed: Option<Resumed>) -> Event {
+        Event::Started {
+            cell: Box::new(cell),
+            isoflop: "test".into(),
+            device: "test".into(),
+            numerics: String::new(),
+            entropy: None,
+            bytes_per_token: None,
+            train_tokens: None,
+            machine: "test".into(),
+            resumed,
+            forecast: None,
+        }
+    }
+}

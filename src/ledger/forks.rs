@@ -66,7 +66,7 @@ fn remove(results: &Path, cell: &Cell) -> Result<usize, FileError> {
 mod tests {
     use super::*;
     use crate::ledger::checkpoint::{Manifest, save_fork};
-    use crate::ledger::event::Event;
+    use crate::ledger::event::{self, Event};
     use crate::ledger::lease::attempt_dir;
     use crate::ledger::log::{AttemptLog, History};
     use crate::plan::tests::{SWEEP, plan};
@@ -86,18 +86,7 @@ mod tests {
     fn attempt(results: &Path, cell: &Cell, number: u32, last: Option<Event>, forks: &[u64]) {
         let dir = attempt_dir(&cell_dir(results, &cell.id), number);
         std::fs::create_dir_all(&dir).unwrap();
-        let started = Event::Started {
-            cell: Box::new(cell.clone()),
-            isoflop: "test".into(),
-            device: "test".into(),
-            numerics: String::new(),
-            entropy: None,
-            bytes_per_token: None,
-            train_tokens: None,
-            machine: "test".into(),
-            resumed: None,
-            forecast: None,
-        };
+        let started = event::tests::started(cell.clone(), None);
         let clock = || "now".to_owned();
         let mut log = AttemptLog::start(&Os, &dir, started, &History::default(), &clock).unwrap();
         for step in forks {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Manifest};
-use super::event::{Event, Resumed};
+use super::event::{self, Event, Resumed};
 use super::lease::attempt_dir;
 use super::log::{Attempt, AttemptLog, History, STEP_BYTES, read_attempts};
 use super::{State, fold, weights};
@@ -124,18 +124,7 @@ fn home(root: &Path) -> PathBuf {
 }
 
 fn started(resumed: Option<Resumed>) -> Event {
-    Event::Started {
-        cell: Box::new(played()),
-        isoflop: "test".into(),
-        device: "test".into(),
-        numerics: String::new(),
-        entropy: None,
-        bytes_per_token: None,
-        train_tokens: None,
-        machine: "test".into(),
-        resumed,
-        forecast: None,
-    }
+    event::tests::started(played(), resumed)
 }
 
 /// What a cell ends with: loss, steps, evaluations and weights of the completed attempt.

@@ -109,13 +109,7 @@ impl<'a> Voice<'a> {
     }
 
     fn of(analysis: &Analysis, fit: &'a Fit) -> Self {
-        let bias = analysis.isoflop_bias.as_ref().filter(|_| fit.method == "isoflop");
-        let line = |f: &Frontier| match bias.map(|b| b.frontier_bias) {
-            None => Law::Line(*f),
-            Some(b) => {
-                Law::Line(Frontier { n0: f.n0 - b.n0, a: f.a - b.a, d0: f.d0 - b.d0, b: f.b - b.b })
-            }
-        };
+        let line = |f: &Frontier| Law::Line(analysis.drawn_line(fit, *f));
         let (law, draws) = match (fit.params, &fit.draws) {
             (Some(s), Draws::Surfaces(draws)) => {
                 (Law::Surface(s), draws.iter().copied().map(Law::Surface).collect())
@@ -126,7 +120,7 @@ impl<'a> Voice<'a> {
         let seeds = analysis.noise.as_ref().map_or(0.0, |noise| noise.sd);
         let scatter = fit.residual_sd.unwrap_or(0.0).max(seeds);
         let dof = analysis.sample_size().dof(analysis.pins.free());
-        Self { fit, law, draws, scatter, dof, seeds, corrected: bias.is_some() }
+        Self { fit, law, draws, scatter, dof, seeds, corrected: analysis.bias(fit).is_some() }
     }
 
     /// Standard deviation of ln L of one run about the law [-].
