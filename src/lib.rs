@@ -17,6 +17,7 @@
 //! training  ops model train ledger device exec
 //! laws      import fit export predict forecast backtest selftest tune
 //! pages     figure report
+//! studies   study
 //! commands  cli lib main
 //! ```
 //!
@@ -64,6 +65,7 @@ pub mod selftest;
 pub mod shape;
 mod sound;
 pub mod spec;
+pub mod study;
 pub mod terminal;
 pub mod train;
 pub mod tune;

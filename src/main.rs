@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use isoflop::cli::args::Cli;
-use isoflop::cli::{Failure, execute, refusal};
+use isoflop::cli::{execute, refusal};
+use isoflop::study::Failure;
 use isoflop::terminal;
 
 fn main() -> ExitCode {

@@ -56,13 +56,17 @@ impl Place {
         calls.lines().filter(|l| l.split(' ').next() == Some(name)).count()
     }
 
-    fn isoflop(&self, args: &[&str]) -> Output {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_isoflop"));
         command.current_dir(self.dir.path()).args(args).env("PATH", &self.path);
         if let Some(conf) = &self.conf {
             command.env("SLURM_CONF", conf);
         }
-        command.output().unwrap()
+        command
+    }
+
+    fn isoflop(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
     }
 
     fn submit(&self) -> Output {
@@ -150,17 +154,137 @@ fn a_refusal_is_told_in_slurms_words_and_nothing_is_claimed() {
     let output = place.submit();
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("invalid partition"), "{}", text(&output.stderr));
-    let place = Place::new().fake("squeue", QUEUE).fake("sbatch", "echo 'Hello there'");
-    let output = place.submit();
-    assert_eq!(output.status.code(), Some(75));
-    assert!(text(&output.stderr).contains("Hello there"), "{}", text(&output.stderr));
+    assert_eq!(place.submit().status.code(), Some(2), "asked again at once");
+    assert_eq!(place.calls("sbatch"), 2);
+}
+
+#[test]
+fn what_passes_by_itself_is_to_be_tried_again() {
+    for (squeue, sbatch, word) in [
+        ("true", "echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1", "QOSMaxSubmit"),
+        ("true", "echo 'error: Unable to contact slurm controller' >&2; exit 1", "contact"),
+        (
+            "echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1",
+            "echo 3",
+            "slurm_load_jobs",
+        ),
+    ] {
+        let place = Place::new().fake("squeue", squeue).fake("sbatch", sbatch);
+        for _ in 0..2 {
+            let output = place.submit();
+            let err = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(75), "{word}: {err}");
+            assert!(err.contains(word) && err.contains("nothing was submitted"), "{word}: {err}");
+        }
+    }
+}
+
+/// What `squeue` prints lags by minutes on some sites, and on another cluster's queue says nothing of a job.
+#[test]
+fn a_job_that_the_queue_does_not_list_yet_is_not_submitted_again() {
+    for (answer, name) in [("8812;nautilus", "job 8812 on cluster nautilus"), ("8", "job 8")] {
+        // Tasks that have ended are none.
+        let place = Place::new()
+            .fake("squeue", "printf '7_0|COMPLETED|None\\n7_1|CANCELLED|None\\n'")
+            .fake("sbatch", &format!("echo 'Balance: 497,218.77 hours'; echo '{answer}'"));
+        let output = place.submit();
+        let out = text(&output.stdout);
+        assert!(output.status.success(), "{out}{}", text(&output.stderr));
+        assert!(out.contains("Submitted") && out.contains(name), "{out}");
+        let again = place.submit();
+        let out = text(&again.stdout);
+        assert!(again.status.success(), "{out}{}", text(&again.stderr));
+        assert!(out.contains("Nothing submitted") && out.contains(name), "{out}");
+        assert_eq!(place.calls("sbatch"), 1);
+        let status = text(&place.isoflop(&["status", "sweep.toml"]).stdout);
+        assert!(status.contains(name), "{status}");
+        // A task of it has run, and the queue is empty: the job is over.
+        let job = answer.split(';').next().unwrap();
+        fs::write(place.dir.path().join(format!("results/six/slurm/{job}_0.out")), "").unwrap();
+        assert!(text(&place.submit().stdout).contains("Submitted"));
+        assert_eq!(place.calls("sbatch"), 2);
+    }
+    let asked = Place::new().fake("squeue", QUEUE).fake("sbatch", "echo '8;nautilus'");
+    asked.submit();
+    asked.submit();
+    let calls = fs::read_to_string(asked.dir.path().join("bin/calls")).unwrap();
+    assert!(calls.lines().last().unwrap().contains("--clusters=nautilus"), "{calls}");
+}
+
+#[test]
+fn a_submission_without_an_answer_is_not_repeated_until_somebody_looked() {
+    for sbatch in ["echo 'Hello there'", "true", "echo 'error: Socket timed out' >&2; exit 1"] {
+        let place = Place::new().fake("squeue", QUEUE).fake("sbatch", sbatch);
+        for _ in 0..2 {
+            let output = place.submit();
+            let err = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(75), "{sbatch}: {err}");
+            assert!(err.contains("squeue --name=isoflop-six-"), "{sbatch}: {err}");
+        }
+        assert_eq!(place.calls("sbatch"), 1, "{sbatch}");
+        fs::remove_file(place.dir.path().join("results/six/slurm/submitted.json")).unwrap();
+        place.submit();
+        assert_eq!(place.calls("sbatch"), 2, "{sbatch}");
+    }
+    // It comes up in the queue: then there is nothing to wonder about.
+    let place = Place::new().fake("squeue", QUEUE).fake("sbatch", "true");
+    assert_eq!(place.submit().status.code(), Some(75));
+    let queue = place.dir.path().join("bin/queue");
+    fs::write(&queue, "7_0|RUNNING|None\n").unwrap();
+    assert!(text(&place.submit().stdout).contains("is in the queue already: 1 running"));
+    fs::remove_file(queue).unwrap();
+    assert_eq!(place.submit().status.code(), Some(75), "over, so it is submitted anew");
+    assert_eq!(place.calls("sbatch"), 2);
+}
+
+#[test]
+fn words_of_a_site_in_the_queue_are_skipped() {
+    let place = Place::new()
+        .fake(
+            "squeue",
+            "echo 'CLUSTER: nautilus'; cat \"$(dirname \"$0\")/queue\" 2>/dev/null; true",
+        )
+        .fake(
+            "sbatch",
+            "echo '10_0|PENDING|Priority' >\"$(dirname \"$0\")/queue\"; echo '10;nautilus'",
+        );
+    let out = text(&place.submit().stdout);
+    assert!(out.contains("Submitted") && out.contains("1 pending (Priority)"), "{out}");
+    assert!(text(&place.submit().stdout).contains("is in the queue already"));
+    assert_eq!(place.calls("sbatch"), 1);
+}
+
+/// `sbatch` takes the environment for more than a script.
+#[test]
+fn the_environment_does_not_change_what_a_sweep_says() {
+    let place = Place::new()
+        .fake("squeue", "env | grep ^SQUEUE >\"$(dirname \"$0\")/queue.env\"; true")
+        .fake("sbatch", "env | grep ^SBATCH | sort >\"$(dirname \"$0\")/env\"; echo 7");
+    let mut command = place.command(&["run", "sweep.toml", "--launcher", "slurm"]);
+    command.args(["--slurm", "partition=gpu,time=1:00:00"]);
+    for name in ["SBATCH_PARTITION", "SBATCH_TIMELIMIT", "SBATCH_ACCOUNT", "SQUEUE_STATES"] {
+        command.env(name, "other");
+    }
+    let output = command.output().unwrap();
+    let err = text(&output.stderr);
+    assert!(output.status.success(), "{err}");
+    let passed = |name: &str| fs::read_to_string(place.dir.path().join("bin").join(name)).unwrap();
+    assert_eq!(passed("env"), "SBATCH_ACCOUNT=other\n");
+    assert_eq!(passed("queue.env"), "");
+    for part in [
+        "SBATCH_ACCOUNT=other is set: sbatch takes it for this job",
+        "SBATCH_PARTITION is set and not passed on: the job says --partition=gpu",
+        "SBATCH_TIMELIMIT is set and not passed on: the job says --time=1:00:00",
+    ] {
+        assert!(err.contains(part), "{part} is missing in:\n{err}");
+    }
 }
 
 #[test]
 fn nothing_is_submitted_while_the_queue_cannot_be_read() {
     for queue in ["exit 1", "echo garbage"] {
         let place = Place::new().fake("squeue", queue).fake("sbatch", "echo 7");
-        assert!(!place.submit().status.success());
+        assert_eq!(place.submit().status.code(), Some(75), "{queue}");
         assert_eq!(place.calls("sbatch"), 0, "{queue}");
     }
 }

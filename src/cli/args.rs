@@ -11,6 +11,7 @@ use crate::fit::Pins;
 use crate::import;
 use crate::predict::hardware::DEFAULT_MFU;
 use crate::spec::{DeviceKind, Matmul};
+use crate::study::Dirs;
 use crate::units::{parse_duration, parse_quantity};
 
 /// Scaling-law experiments: train a grid, fit the law, predict the larger run.
@@ -56,17 +57,6 @@ pub enum Verb {
     Check(CheckArgs),
     /// What can train here; whether it computes right; how fast it is.
     Device(DeviceArgs),
-}
-
-/// Where results and analyses lie.
-#[derive(Debug, Clone, Args)]
-pub struct Dirs {
-    /// Directory of run logs, one folder a sweep.
-    #[arg(long, default_value = "results", value_name = "DIR")]
-    pub results: PathBuf,
-    /// Directory of fits, figures and reports, one folder a sweep.
-    #[arg(long, default_value = "analysis", value_name = "DIR")]
-    pub analysis: PathBuf,
 }
 
 /// The role of a table's losses in `--map`.
@@ -468,7 +458,7 @@ pub struct BacktestArgs {
     #[command(flatten)]
     pub pinned: Pinned,
     /// Bootstrap refits at each cut.
-    #[arg(long, default_value_t = super::backtest::BOOTSTRAP, value_name = "COUNT")]
+    #[arg(long, default_value_t = crate::study::backtest::BOOTSTRAP, value_name = "COUNT")]
     pub bootstrap: usize,
     /// Level of the intervals [default: that of the sweep, else 0.9].
     #[arg(long)]

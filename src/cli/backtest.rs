@@ -1,32 +1,18 @@
 //! `isoflop backtest`: how well one's own largest runs are predicted from the smaller ones.
-//!
-//! What was found is kept as backtest.json beside the fit, and the report shows that file.
 
-use std::path::{Path, PathBuf};
-
-use super::analysis::Study;
-use super::open::Input;
 use super::show::table;
-use super::{Failure, args::BacktestArgs, print, print_json};
-use crate::backtest::{Backtest, EPOCHS_HEADER, HEADER, LEGEND, backtest};
-use crate::error::FileError;
-use crate::fit::{Options, Pins};
-use crate::fs::{Disk as _, Os, read_file};
-use crate::points::Point;
+use super::{args::BacktestArgs, print, print_json};
+use crate::backtest::{Backtest, EPOCHS_HEADER, HEADER, LEGEND};
+use crate::fit::Options;
+use crate::study::input::{self, Input};
+use crate::study::{Failure, backtest};
 use crate::terminal::note;
-
-/// Where the last backtest of an analysis lies.
-const FILE: &str = "backtest.json";
-/// Most bytes of one: some 100,000 predictions.
-const MAX: u64 = 64 << 20;
-/// Bootstrap refits at each cut, unless asked otherwise.
-pub(super) const BOOTSTRAP: usize = 200;
 
 pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
     let input = Input::of(&args.input, &args.dirs.results)?;
-    let study = input.study(&args.dirs.results, &args.columns.options()?)?;
-    let place = input.place(&study.name, &args.dirs.analysis)?;
-    let defaults = study.options();
+    let runs = input.runs(&args.dirs.results, &args.columns.options()?)?;
+    let place = input.place(&runs.name, &args.dirs.analysis)?;
+    let defaults = runs.options();
     let options = Options {
         bootstrap: args.bootstrap,
         level: args.level.unwrap_or(defaults.level),
@@ -34,41 +20,14 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
         pins: args.pinned.pins()?,
         ..defaults
     };
-    let result = backtest(&study.table, &options)?;
-    let file = write(&super::open::pinned(place, &options.pins), &result)?;
+    let (result, file) = backtest::test(&runs, &options, &input::pinned(place, &options.pins))?;
     if args.json {
         print_json(&result);
     } else {
-        print(&(study.read_as() + &text(&result)));
+        print(&(runs.read_as() + &text(&result)));
     }
     note!("wrote {}; `isoflop report` shows it", file.display());
     Ok(0)
-}
-
-/// The last backtest of these runs with these pins, if there is one.
-pub(super) fn stored(dir: &Path, points: &[Point], pins: &Pins) -> Option<Backtest> {
-    let json = read_file(&dir.join(FILE), MAX).ok()?;
-    Backtest::read(&json).ok().filter(|b| b.is_of(points, pins))
-}
-
-/// Makes the backtest of a study where there is none of its runs. Too few runs for one are no failure.
-pub(super) fn make(dir: &Path, study: &Study, pins: Pins) -> Result<(), Failure> {
-    if stored(dir, &study.table.points, &pins).is_some() {
-        return Ok(());
-    }
-    let options = Options { bootstrap: BOOTSTRAP, pins, ..study.options() };
-    if let Ok(result) = backtest(&study.table, &options) {
-        write(dir, &result)?;
-    }
-    Ok(())
-}
-
-fn write(dir: &Path, result: &Backtest) -> Result<PathBuf, FileError> {
-    let json = serde_json::to_vec(result).expect("a backtest has no map with other keys than text");
-    Os.create_dirs(dir)?;
-    let file = dir.join(FILE);
-    Os.write_atomic(&file, &json)?;
-    Ok(file)
 }
 
 fn text(b: &Backtest) -> String {

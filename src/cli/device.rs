@@ -10,13 +10,14 @@ use serde::Serialize;
 use super::args::{DeviceArgs, DeviceBenchArgs, DeviceCheckArgs, DeviceVerb, Which};
 #[cfg(feature = "cube")]
 use super::show::table;
-use super::{Failure, print, print_as_is, print_json};
+use super::{print, print_as_is, print_json};
 use crate::device::bench::{self, Job, Length, Row, ServeError};
 use crate::device::check::{self, Check, Checked};
 use crate::device::{self, Chosen, Found, Wanted};
 use crate::error::{InputError, exit};
 use crate::predict::hardware;
 use crate::spec::{DeviceKind, Matmul};
+use crate::study::Failure;
 use crate::terminal::note;
 use crate::units::{bytes, count, plain3};
 

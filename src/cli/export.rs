@@ -1,14 +1,15 @@
 //! `isoflop export`: the runs in a format that other tools read.
 
-use super::{Failure, args::ExportArgs, open, print_as_is};
+use super::{args::ExportArgs, print_as_is};
 use crate::export::{Format, csv};
 use crate::fs::{Disk as _, Os};
+use crate::study::{Failure, input};
 use crate::terminal::note;
 
 pub(super) fn execute(args: &ExportArgs) -> Result<u8, Failure> {
-    let (study, _) = open::open(&args.input, &args.columns.options()?)?;
+    let (runs, _) = input::open(&args.input, &args.columns.options()?)?;
     let format = Format::ALL.iter().find(|(name, _)| *name == args.format).map(|(_, f)| *f);
-    let text = csv(&study.table, format.expect("clap lists the formats"))?;
+    let text = csv(&runs.table, format.expect("clap lists the formats"))?;
     match &args.out {
         Some(path) => {
             Os.write_atomic(path, text.as_bytes())?;
@@ -16,10 +17,10 @@ pub(super) fn execute(args: &ExportArgs) -> Result<u8, Failure> {
         }
         None => print_as_is(&text),
     }
-    for remark in &study.remarks {
+    for remark in &runs.remarks {
         note!("warning: {}", remark.text);
     }
-    for row in &study.table.excluded {
+    for row in &runs.table.excluded {
         note!("left out: {} ({}): {}", row.id, row.what, row.reason);
     }
     Ok(0)

@@ -3,24 +3,16 @@
 use clap::ValueEnum as _;
 
 use super::args::RunArgs;
-use super::study::{self, Study, write_plan};
-use super::{Failure, open, print, print_as_is};
+use super::watch::Stderr;
+use super::{print, print_as_is};
 use crate::error::InputError;
-use crate::exec::slurm::{self, SubmitError, Submitted};
-use crate::fs::{Disk as _, Os};
-use crate::ledger::Ledger;
+use crate::exec::slurm::{self, Job, State, Submitted};
 use crate::spec::Spec;
+use crate::study::Failure;
+use crate::study::run::Begun;
+use crate::terminal::note;
 
-impl From<SubmitError> for Failure {
-    fn from(error: SubmitError) -> Self {
-        match error {
-            SubmitError::File(e) => e.into(),
-            SubmitError::Slurm(e) => e.into(),
-        }
-    }
-}
-
-pub(super) fn execute(args: &RunArgs, spec: &Spec, text: &str) -> Result<u8, Failure> {
+pub(super) fn execute(args: &RunArgs, spec: &Spec) -> Result<u8, Failure> {
     let mut asked = spec.slurm.get_ref().clone();
     for (key, value) in &args.slurm {
         asked.set(key, value).map_err(|why| {
@@ -28,18 +20,15 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec, text: &str) -> Result<u8, Fai
         })?;
     }
     let results = args.dirs.results.join(spec.name.get_ref());
-    let name = slurm::job_name(spec.name.get_ref(), &results);
-    let script = slurm::script(&asked, &name, &results, &command(args)?)?;
+    let job = Job::new(&asked, spec.name.get_ref(), &results, command(args)?)?;
+    for line in job.environment().lines() {
+        note!("note: {line}");
+    }
     if args.dry_run {
-        print_as_is(&script);
+        print_as_is(&job.script());
         return Ok(0);
     }
-    let out = open::of_sweep(spec.name.get_ref(), &args.dirs.analysis)?;
-    Os.create_dirs(&results)?;
-    let _hold = study::hold(&results, text)?;
-    let study = Study::open(&args.sweep, &args.dirs.results, true)?;
-    write_plan(&results, &study, &out)?;
-    let ledger = Ledger::read(&results, &study.plan.cells)?;
+    let Begun { before: ledger, .. } = &Begun::open(&args.sweep, &args.dirs, &Stderr)?;
     let left = ledger.count("missing") + ledger.count("running");
     if left == 0 && args.retry.is_empty() {
         print(&format!(
@@ -48,14 +37,20 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec, text: &str) -> Result<u8, Fai
         ));
         return Ok(0);
     }
-    let told = match slurm::submit(&name, &results, &script)? {
-        Submitted::Now(tasks) => format!("Submitted {name}: {}.", slurm::summary(&tasks)),
-        Submitted::Before(tasks) => {
+    let name = job.name();
+    let told = match slurm::submit(&job)? {
+        Submitted::Now(state) => format!("Submitted {name}: {}.", said(&state)),
+        Submitted::Before(State::Queued(tasks)) => {
             format!(
                 "{name} is in the queue already: {}. Nothing submitted.",
                 slurm::summary(&tasks)
             )
         }
+        Submitted::Before(state) => format!(
+            "{name} is submitted already: {}. Nothing submitted; if that job was cancelled, remove `{}` first.",
+            said(&state),
+            slurm::submission_path(&results).display()
+        ),
     };
     print(&format!(
         "{told}\n  cells to go  {left}\n  script       {}\n  progress     isoflop status {}\n",
@@ -63,6 +58,19 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec, text: &str) -> Result<u8, Fai
         args.sweep.display()
     ));
     Ok(0)
+}
+
+/// What Slurm has of a results directory, in words.
+pub(super) fn said(state: &State) -> String {
+    match state {
+        State::Queued(tasks) => slurm::summary(tasks),
+        State::Unlisted(submission) => format!(
+            "{} of {}, which `squeue` does not list yet",
+            submission.name(),
+            submission.ago()
+        ),
+        State::Idle => "no task in the queue".to_owned(),
+    }
 }
 
 /// What every task runs: this program, on the same sweep, with whole paths.

@@ -1,22 +1,16 @@
 //! `isoflop fit TABLE --map loss=A --map loss=B`: a law for each of several losses of the same runs, side by side.
-//!
-//! Each has its own directory with fit.json, figures and report, named by its column; none overwrites another's.
-
-use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
-use super::analysis::{self, Study};
 use super::answer::estimate;
 use super::args::FitArgs;
 use super::show::{table, with_interval};
-use super::{Failure, open, print, print_json, show};
-use crate::error::{InputError, exit};
-use crate::fit::Analysis;
+use super::watch::Stderr;
+use super::{fit, print, print_json, show};
+use crate::error::exit;
 use crate::import;
-use crate::plan::hex;
-use crate::predict::{self, Irreducible, Prediction};
+use crate::study::Failure;
+use crate::study::losses::{self, OfLoss, Refused};
 use crate::terminal::note;
 use crate::units::{count, digits3, flops};
 
@@ -28,55 +22,17 @@ struct Output {
     refused: Vec<Refused>,
 }
 
-/// The law of one loss.
-#[derive(Serialize)]
-struct OfLoss {
-    /// The column.
-    loss: String,
-    loss_unit: String,
-    /// Where its fit.json, figures and report are.
-    directory: PathBuf,
-    /// E averaged over the forms; nothing without a surface.
-    irreducible: Option<Irreducible>,
-    /// The compute-optimal run at ten times the largest compute; nothing without a surface.
-    ahead: Option<Prediction>,
-    fit: Analysis,
-}
-
-/// A loss to which no law could be fitted.
-#[derive(Serialize)]
-struct Refused {
-    loss: String,
-    reason: String,
-}
-
 pub(super) fn execute(args: &FitArgs, losses: &[(String, import::Options)]) -> Result<u8, Failure> {
-    let columns: Vec<&str> = losses.iter().map(|(column, _)| column.as_str()).collect();
-    if let Some(twice) = (1..columns.len()).find(|i| columns[..*i].contains(&columns[*i])) {
-        let message = format!("--map names the loss `{}` twice", columns[twice]);
-        return Err(InputError::new(message, "give each column once").into());
-    }
-    // Every column is looked for before anything is fitted.
-    let mut studies: Vec<(&str, Study, PathBuf)> = Vec::new();
-    for (column, options) in losses {
-        let (study, place) = open::open(&args.input, options)?;
-        if study.read_as().is_empty() {
-            let message =
-                format!("`{}` has one loss, and --map names several", args.input.display());
-            return Err(InputError::new(message, "several losses are columns of a table").into());
-        }
-        let base = args.out.clone().unwrap_or(place);
-        studies.push((column, study, base.join(directory(column))));
-    }
+    let opened = losses::open(&args.input, losses)?;
+    let source = opened.first().map_or_else(String::new, |(_, runs, _)| runs.table.source.clone());
     let (mut done, mut refused) = (Vec::new(), Vec::new());
-    for (column, study, out) in &studies {
-        match one(args, column, study, out) {
+    for (column, runs, place) in &opened {
+        let base = args.out.as_ref().unwrap_or(place);
+        match losses::fit(column, runs, &fit::options(args, runs)?, base, &Stderr) {
             Ok(of_loss) => done.push(of_loss),
-            Err(why) => refused.push(Refused { loss: (*column).to_owned(), reason: why.message }),
+            Err(why) => refused.push(Refused { loss: column.clone(), reason: why.message }),
         }
     }
-    let source =
-        studies.first().map_or_else(String::new, |(_, study, _)| study.table.source.clone());
     let code = if refused.is_empty() { 0 } else { exit::INPUT };
     if args.json {
         print_json(&Output { source, losses: done, refused });
@@ -91,31 +47,6 @@ pub(super) fn execute(args: &FitArgs, losses: &[(String, import::Options)]) -> R
         note!("wrote {}", of_loss.directory.join("report.html").display());
     }
     Ok(code)
-}
-
-fn one(args: &FitArgs, column: &str, study: &Study, out: &Path) -> Result<OfLoss, Failure> {
-    let fit = analysis::analyse(study, &analysis::options(args, study)?)?;
-    let predictions = analysis::predictions(study, &fit);
-    analysis::write(out, study, &fit, &predictions)?;
-    Ok(OfLoss {
-        loss: column.to_owned(),
-        loss_unit: fit.convention.loss.clone(),
-        directory: out.to_owned(),
-        irreducible: predict::irreducible(&fit),
-        ahead: predictions.into_iter().next(),
-        fit,
-    })
-}
-
-/// The directory of a loss: its name, with a hash where a file's name cannot hold it.
-fn directory(column: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let name: String = column.chars().map(|c| if plain(c) { c } else { '-' }).collect();
-    if name == column {
-        return format!("{}{name}", open::LOSS);
-    }
-    let hash = hex(&Sha256::digest(column.as_bytes()));
-    format!("{}{name}-{}", open::LOSS, &hash[..8])
 }
 
 /// The warnings of all, each once: by itself where it is of every loss, else with their names.
@@ -170,17 +101,4 @@ fn text(source: &str, losses: &[OfLoss]) -> String {
         );
     }
     out + "  E, N*, D*/N* and L are averaged over the forms of law; a and b are those of the leading fit: N* ~ C^a, D* ~ C^b.\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::directory;
-
-    #[test]
-    fn every_column_has_a_directory_of_its_own() {
-        assert_eq!(directory("c4_val"), "loss-c4_val");
-        let [one, other] = ["a b", "a/b"].map(directory);
-        assert!(one != other && one.starts_with("loss-a-b-") && !other.contains('/'));
-        assert_ne!(directory("a-b"), one);
-    }
 }

@@ -1,8 +1,7 @@
-//! The commands: thin glue between the library's parts, one file a verb.
+//! The commands: what the command line asks goes to [`crate::study`], and its answer is printed. One file a verb.
 //!
 //! Data goes to stdout, progress and notes to stderr.
 
-mod analysis;
 mod answer;
 pub mod args;
 mod backtest;
@@ -14,87 +13,19 @@ mod forecast;
 mod launch;
 mod layout;
 mod losses;
-mod open;
 mod plan;
 mod predict;
-mod price;
 mod run;
 mod score;
 mod selftest;
 mod show;
 mod status;
-mod study;
-mod train;
 mod tune;
 mod watch;
 
-use crate::data::DataError;
-use crate::error::{FileError, InputError, exit};
-use crate::fit::FitError;
-use crate::forecast::ForecastError;
-use crate::import::ImportError;
-use crate::predict::PredictError;
+use crate::study::Failure;
 use crate::terminal;
 use args::{Cli, Verb};
-
-/// A command that could not do its work, as a person reads it.
-#[derive(Debug)]
-pub struct Failure {
-    /// What is wrong, without `error:`; may have several lines, the last a hint.
-    pub message: String,
-    /// One of [`exit`].
-    pub code: u8,
-}
-
-impl From<InputError> for Failure {
-    fn from(error: InputError) -> Self {
-        let hint = error.hint.as_ref().map_or_else(String::new, |h| format!("\nhint: {h}"));
-        Self { message: format!("{error}{hint}"), code: error.code }
-    }
-}
-
-impl From<FileError> for Failure {
-    fn from(error: FileError) -> Self {
-        let hint = error.hint();
-        Self { message: format!("{error}\nhint: {hint}"), code: error.code() }
-    }
-}
-
-impl From<DataError> for Failure {
-    fn from(error: DataError) -> Self {
-        match error {
-            DataError::File(e) => e.into(),
-            DataError::Input(e) => e.into(),
-        }
-    }
-}
-
-impl From<ImportError> for Failure {
-    fn from(error: ImportError) -> Self {
-        match error {
-            ImportError::File(e) => e.into(),
-            ImportError::Input(e) => e.into(),
-        }
-    }
-}
-
-impl From<FitError> for Failure {
-    fn from(error: FitError) -> Self {
-        Self { message: error.to_string(), code: exit::INPUT }
-    }
-}
-
-impl From<ForecastError> for Failure {
-    fn from(error: ForecastError) -> Self {
-        Self { message: format!("{error}\nhint: {}", error.hint()), code: error.code() }
-    }
-}
-
-impl From<PredictError> for Failure {
-    fn from(error: PredictError) -> Self {
-        Self { message: error.to_string(), code: exit::INPUT }
-    }
-}
 
 /// Does what the command line asks; the exit code when it could.
 ///

@@ -1,30 +1,18 @@
 //! `isoflop plan`: the whole study before it runs.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-
 use serde::Serialize;
 
-use super::study::Study;
-use super::{Failure, args::PlanArgs, print, print_json, show};
-use crate::device::{self, Wanted};
-use crate::error::{InputError, exit};
-use crate::exec::job::Job;
-use crate::exec::probe::{self, Ask, Found};
-use crate::fs::Os;
-use crate::ledger::checkpoint::has_fork;
-use crate::ledger::{Ledger, State};
-use crate::plan::cost::{Clock, Left, Room};
-use crate::plan::fit_in::{self, Proposal};
+use super::{args::PlanArgs, print, print_json, show};
+use crate::plan::cost::Room;
+use crate::plan::fit_in::Proposal;
 use crate::plan::{Cell, Plan};
 use crate::points::Counts;
 use crate::shape::FlopsPerToken;
-use crate::spec::DeviceKind;
+use crate::study::pricing::{Priced, Wish};
+use crate::study::training::side_by_side;
+use crate::study::{Failure, Sweep};
 use crate::terminal::note;
 use crate::units::{bytes, count, duration, flops, several};
-
-/// Time that a probe may take even where a tenth of the study is less [s].
-const LEAST: f64 = 4.0;
 
 /// What always stays.
 const LEAST_DESIGN: &str =
@@ -84,85 +72,46 @@ struct OutputCell<'a> {
 }
 
 pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
-    let study = Study::open(&args.sweep, &args.results, false)?;
-    // Without a probe nothing runs, and the device need not be here.
-    let kind = if args.no_probe { Some(DeviceKind::Cpu) } else { args.device };
-    let device = device::choose(&Wanted::of(&study.spec.device, kind, args.matmul))?;
-    let cells = &study.plan.cells;
-    let asked = asked(&study, args.workers);
-    let job = Job {
-        results: &args.results.join(&study.plan.name),
-        data: &study.data,
-        planned: cells,
-        eval_times: *study.spec.eval.times.get_ref(),
-        device: &device,
-        workers: asked.unwrap_or(device.most_workers).min(cells.len()).max(1),
-        keep: study.spec.keep,
-        forecast: None,
-    };
-    let all: Vec<Left<'_>> = cells.iter().map(Left::all).collect();
-    let ask = Ask { workers: asked, worth: 0.0, least: LEAST };
-    let found = (!args.no_probe).then(|| probe::price(job, &all, ask, &|| false)).flatten();
-    let workers = found.as_ref().map_or(job.workers, |f| f.price.workers);
-    let ledger = Ledger::read(job.results, cells)?;
-    let left = found.as_ref().map(|f| f.price_of(job, &left(&ledger)));
-    let proposal = match (args.fit_in, &found) {
-        (None, _) => None,
-        (Some(target), Some(found)) => Some(fit(job, found, &ledger, target)),
-        (Some(_), None) => {
-            return Err(InputError {
-                message: "--fit-in: no cell of this sweep could be timed on this device".to_owned(),
-                hint: Some("`isoflop plan` without it shows what each needs".to_owned()),
-                code: exit::INPUT,
-            }
-            .into());
-        }
-    };
-    let whole = found.as_ref().map(|f| &f.price);
-    let places: HashMap<&str, usize> =
-        cells.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
-    let seconds = |cell: &Cell| {
-        let at = *places.get(cell.id.as_str())?;
-        whole.map(|price| price.cells[at])
-    };
-    let usd = args.usd_per_hour;
-    let cell_usd = |seconds: f64| -> Option<f64> { Some(whole?.cell_usd(seconds, usd?)) };
-    let most: Vec<&Cell> = cells.iter().collect();
-    let room = device.room(workers);
-    let memory = room.side_by_side(&most, workers);
+    let priced = Priced::new(&Wish {
+        sweep: args.sweep.clone(),
+        results: args.results.clone(),
+        device: args.device,
+        matmul: args.matmul,
+        workers: args.workers,
+        probe: !args.no_probe,
+        fit_in: args.fit_in,
+    })?;
     if args.json {
-        print_json(&Output {
-            sweep: &study.plan.name,
-            flops: study.plan.flops(),
-            flops_spent: study.plan.flops_spent(),
-            device: &device.name,
-            workers,
-            memory_bytes: memory,
-            seconds: whole.map(|p| p.seconds),
-            seconds_left: left.as_ref().map(|p| p.seconds),
-            probe_seconds: found.as_ref().map(|f| f.took),
-            usd: usd.and_then(|usd| Some(whole?.usd(usd))),
-            train_tokens: study.data.facts.train_tokens,
-            entropy: study.data.facts.entropy,
-            trunk_share: study.plan.trunk_share(),
-            fit_in: proposal.as_ref(),
-            warnings: &study.plan.warnings,
-            cells: cells.iter().map(|c| output(c, room, seconds(c), cell_usd)).collect(),
-        });
+        print_json(&output(&priced, args.usd_per_hour));
         return Ok(0);
     }
+    print(&text(&priced, args.usd_per_hour));
+    note!("{}", show::warnings(&priced.sweep.plan.warnings));
+    Ok(0)
+}
+
+/// The plan as a person reads it.
+fn text(priced: &Priced, usd: Option<f64>) -> String {
+    let Priced { sweep, device, workers, memory, .. } = priced;
+    let (cells, room, workers, memory) =
+        (&sweep.plan.cells, device.room(*workers), *workers, *memory);
     let mut out = format!(
         "Sweep {}: {}, {} FLOP",
-        study.plan.name,
+        sweep.plan.name,
         several(cells.len(), "cell"),
-        flops(study.plan.flops())
+        flops(sweep.plan.flops())
     );
-    if let Some(tokens) = study.data.facts.train_tokens {
+    if let Some(tokens) = sweep.data.facts.train_tokens {
         out += &format!("; the corpus has {} training tokens", count(tokens as f64));
     }
     out += ".\n\n";
-    let cost_of = |seconds: f64| cell_usd(seconds).unwrap_or(f64::NAN);
-    out += &show::plan(cells, room, &seconds, usd.map(|_| &cost_of as &dyn Fn(f64) -> f64));
+    let cost_of = |seconds: f64| cell_usd(priced, usd, seconds).unwrap_or(f64::NAN);
+    out += &show::plan(
+        cells,
+        room,
+        &|c| priced.seconds(c),
+        usd.map(|_| &cost_of as &dyn Fn(f64) -> f64),
+    );
     let there = match (&device.memory, device.is_cpu()) {
         (Some(memory), false) => {
             format!(" of {}", bytes(device.cards() as f64 * *memory as f64))
@@ -170,7 +119,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
         _ => String::new(),
     };
     out += &format!("\nMemory: {}{there} with {}.\n", bytes(memory), side_by_side(workers));
-    if let (Some(found), Some(left)) = (&found, &left) {
+    if let (Some(found), Some(left)) = (&priced.found, &priced.left) {
         let price = &found.price;
         out += &format!(
             "On {}, {}: about {}{}",
@@ -179,7 +128,7 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
             duration(price.seconds),
             usd.map_or_else(String::new, |usd| format!(", {}", show::dollars(price.usd(usd))))
         );
-        match ledger.count("completed") {
+        match priced.ledger.count("completed") {
             0 => {}
             all if all == cells.len() => out += "; every cell is trained already",
             _ => out += &format!("; what is left of it about {}", duration(left.seconds)),
@@ -187,40 +136,44 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
         out += &format!(" (timed for {}).\n", duration(found.took));
         out += &others(&found.slower);
     }
-    out += &trunks(&study.plan);
-    if let Some(proposal) = &proposal {
+    out += &trunks(&sweep.plan);
+    if let Some(proposal) = &priced.proposal {
         out += &proposed(proposal);
     }
-    print(&out);
-    note!("{}", show::warnings(&study.plan.warnings));
-    Ok(0)
+    out
 }
 
-/// What is left of cells that are to be trained.
-fn left(ledger: &Ledger) -> Vec<Left<'_>> {
-    let todo: Vec<&Cell> =
-        ledger.cells.iter().filter(|(_, s)| s.is_open()).map(|(c, _)| c).collect();
-    super::price::left(&todo, Some(ledger))
+/// What a cell costs that takes so long [$].
+fn cell_usd(priced: &Priced, usd: Option<f64>, seconds: f64) -> Option<f64> {
+    Some(priced.whole()?.cell_usd(seconds, usd?))
 }
 
-/// What to leave out. The ledger is that of the planned cells, in their order.
-fn fit(job: Job<'_>, found: &Found, ledger: &Ledger, target: f64) -> Proposal {
-    let kept = ledger.cells.iter().map(|(_, state)| match state {
-        State::Missing { step, .. } => Some(*step),
-        state => state.is_open().then_some(0),
-    });
-    let clock = Clock::new(&found.probe, job.planned, kept.collect(), job.eval_times);
-    let known: RefCell<HashMap<(usize, usize), bool>> = RefCell::default();
-    let forked = |trunk: usize, cell: usize| match &ledger.cells[trunk].1 {
-        State::Completed { dir, .. } => *known
-            .borrow_mut()
-            .entry((trunk, cell))
-            .or_insert_with(|| has_fork(&Os, dir, job.planned[cell].recipe.stable_steps())),
-        _ => false,
+/// The plan as JSON.
+fn output(priced: &Priced, usd: Option<f64>) -> Output<'_> {
+    let Sweep { plan, data, .. } = &priced.sweep;
+    let (whole, room) = (priced.whole(), priced.device.room(priced.workers));
+    let of_cell = |cell| {
+        let seconds = priced.seconds(cell);
+        output_cell(cell, room, seconds, seconds.and_then(|s| cell_usd(priced, usd, s)))
     };
-    let turns = |part: &[usize], trunks: &[Option<usize>]| clock.turns(part, trunks, &forked);
-    let done: Vec<bool> = ledger.cells.iter().map(|(_, state)| !state.is_open()).collect();
-    fit_in::propose(job.planned, &done, &turns, found.price.workers, target)
+    Output {
+        sweep: &plan.name,
+        flops: plan.flops(),
+        flops_spent: plan.flops_spent(),
+        device: &priced.device.name,
+        workers: priced.workers,
+        memory_bytes: priced.memory,
+        seconds: whole.map(|p| p.seconds),
+        seconds_left: priced.left.as_ref().map(|p| p.seconds),
+        probe_seconds: priced.found.as_ref().map(|f| f.took),
+        usd: usd.and_then(|usd| Some(whole?.usd(usd))),
+        train_tokens: data.facts.train_tokens,
+        entropy: data.facts.entropy,
+        trunk_share: plan.trunk_share(),
+        fit_in: priced.proposal.as_ref(),
+        warnings: &plan.warnings,
+        cells: plan.cells.iter().map(of_cell).collect(),
+    }
 }
 
 /// A proposal as a person reads it.
@@ -275,20 +228,6 @@ fn trunks(plan: &Plan) -> String {
     )
 }
 
-/// Cells side by side as the command line asks, else the sweep; `None` leaves it to a trial.
-pub(super) fn asked(study: &Study, given: Option<usize>) -> Option<usize> {
-    let asked = given.unwrap_or(*study.spec.device.workers.get_ref() as usize);
-    (asked > 0).then_some(asked)
-}
-
-/// `3 cells side by side`.
-pub(super) fn side_by_side(workers: usize) -> String {
-    match workers {
-        1 => "one cell at a time".to_owned(),
-        n => format!("{n} cells side by side"),
-    }
-}
-
 /// What was tried and is slower, a line, or nothing.
 fn others(slower: &[(usize, f64)]) -> String {
     let rest: Vec<String> =
@@ -296,12 +235,7 @@ fn others(slower: &[(usize, f64)]) -> String {
     if rest.is_empty() { String::new() } else { format!("Also tried: {}.\n", rest.join("; ")) }
 }
 
-fn output(
-    cell: &Cell,
-    room: Room,
-    seconds: Option<f64>,
-    usd: impl Fn(f64) -> Option<f64>,
-) -> OutputCell<'_> {
+fn output_cell(cell: &Cell, room: Room, seconds: Option<f64>, usd: Option<f64>) -> OutputCell<'_> {
     let (recipe, n) = (&cell.recipe, cell.recipe.shape.counts());
     let tokens = recipe.tokens();
     OutputCell {
@@ -318,6 +252,6 @@ fn output(
         learning_rate: recipe.learning_rate,
         memory_bytes: room.of(cell),
         seconds,
-        usd: seconds.and_then(usd),
+        usd,
     }
 }

@@ -3,143 +3,89 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::analysis::{self, Study as Analysed};
 use super::args::{ReportArgs, RunArgs};
-use super::open::{self, Input};
-use super::study::{self, Recorded, Study, write_plan};
-use super::train::{Training, stop_on_signals};
-use super::{Failure, print, show};
+use super::watch::Stderr;
+use super::{fit, forecast, launch, print, show};
 use crate::device::{self, Wanted};
-use crate::error::{InputError, exit};
-use crate::fit::{Options, Pins};
-use crate::fs::{Disk as _, Os};
-use crate::ledger::{self, Ledger, State, forks};
-use crate::plan::Cell;
+use crate::error::exit;
+use crate::fit::Pins;
+use crate::ledger::Ledger;
+use crate::study::input::{self, Input};
+use crate::study::run::{self, Begun, Conduct, Report};
+use crate::study::sweep::read_spec;
+use crate::study::training::stop_on_signals;
+use crate::study::{Failure, Results, Sweep};
 use crate::terminal::note;
 use crate::units::{count, duration, flops, several};
 
 pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     let started = Instant::now();
-    // The device and every directory are tried before any work is done.
-    let (spec, text) = super::study::read_spec(&args.sweep)?;
-    if args.launcher == "slurm" && args.forecast.is_none() {
-        return super::launch::execute(args, &spec, &text);
+    if let Some(path) = &args.forecast {
+        return forecast::run(args, path);
     }
-    if let Some(forecast) = &args.forecast {
-        return super::forecast::run(args, forecast);
+    // The device and every directory are tried before any work is done.
+    let (spec, _) = read_spec(&args.sweep)?;
+    if args.launcher == "slurm" {
+        return launch::execute(args, &spec);
     }
     let device = device::choose(&Wanted::of(&spec.device, args.device, args.matmul))?;
     if args.dry_run {
-        let study = Study::open(&args.sweep, &args.dirs.results, false)?;
-        let ledger = Ledger::read(&args.dirs.results.join(&study.plan.name), &study.plan.cells)?;
+        let sweep = Sweep::open(&args.sweep, &args.dirs.results, false)?;
+        let ledger = Ledger::read(&args.dirs.results.join(&sweep.plan.name), &sweep.plan.cells)?;
         print(&format!(
             "{}\n{}",
-            show::plan(&study.plan.cells, device.room(1), &|_| None, None),
-            summary(&study, &ledger)
+            show::plan(&sweep.plan.cells, device.room(1), &|_| None, None),
+            summary(&sweep, &ledger)
         ));
-        note!("{}", show::warnings(&study.plan.warnings));
+        note!("{}", show::warnings(&sweep.plan.warnings));
         return Ok(0);
     }
-    let results = args.dirs.results.join(spec.name.get_ref());
-    let out = open::of_sweep(spec.name.get_ref(), &args.dirs.analysis)?;
-    Os.create_dirs(&results)?;
-    Os.create_dirs(&out)?;
-    // Before the data are read, and until the report is written.
-    let _hold = study::hold(&results, &text)?;
-    let study = Study::open(&args.sweep, &args.dirs.results, true)?;
-    write_plan(&results, &study, &out)?;
-
-    let before = Ledger::read(&results, &study.plan.cells)?;
-    let again = |state: &State| args.retry.iter().any(|name| name == state.name());
-    note!("{}{}", summary(&study, &before), show::warnings(&study.plan.warnings));
-    note!("{}", show::warnings(&before.notes));
-    let todo: Vec<&Cell> = before
-        .cells
-        .iter()
-        .filter(|(_, state)| match state {
-            State::Missing { .. } | State::Running { .. } => true,
-            state => again(state),
-        })
-        .map(|(cell, _)| cell)
-        .collect();
+    let begun = Begun::open(&args.sweep, &args.dirs, &Stderr)?;
+    note!("{}{}", summary(&begun.sweep, &begun.before), show::warnings(&begun.sweep.plan.warnings));
+    note!("{}", show::warnings(&begun.before.notes));
     let stop = stop_on_signals()?;
-    let training = Training {
-        study: &study,
-        results: &results,
+    let conduct = Conduct {
         device: &device,
-        planned: &study.plan.cells,
         workers: args.workers,
         every: args.checkpoint,
-        forecast: None,
-        before: Some(&before),
+        retry: &args.retry,
+        stop: &stop,
     };
-    if !training.train(&todo, &stop, &again)? {
-        return Ok(exit::AGAIN);
-    }
-    stop.at_once();
-    let recorded = Recorded::open(&results, &args.dirs.results)?;
-    if recorded.ledger.cells.iter().map(|(cell, _)| cell).ne(&study.plan.cells) {
-        let message = format!("the plan in `{}` was replaced meanwhile", results.display());
-        let hint = "all that was trained is kept: the same command, or another name for this sweep";
-        return Err(InputError::new(message, hint).with_code(exit::AGAIN).into());
-    }
-    unrecorded(&recorded.ledger)?;
-    if let Err(e) = forks::release_all(&results, &recorded.ledger) {
-        note!("{e}; the next run tries again");
-    }
+    let Some(results) = begun.train(conduct, &Stderr)? else { return Ok(exit::AGAIN) };
     if args.train_only {
-        note!("{}", summary(&study, &recorded.ledger));
-        return Ok(u8::from(recorded.ledger.has_failures()));
+        note!("{}", summary(&begun.sweep, &results.ledger));
+        return Ok(u8::from(results.ledger.has_failures()));
     }
-    finish(recorded, &out, &Pins::default(), started)
-}
-
-/// Refuses to go on where a cell was trained and its record is not there any more.
-fn unrecorded(ledger: &Ledger) -> Result<(), Failure> {
-    let open: Vec<&str> =
-        ledger.cells.iter().filter(|(_, s)| s.is_open()).map(|(c, _)| c.short()).collect();
-    if open.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "of {} cells that were to be trained there is no record that they ended ({}): it was removed meanwhile",
-        open.len(),
-        open.join(", ")
-    );
-    let hint = "the same command trains what is missing";
-    Err(InputError::new(message, hint).with_code(exit::AGAIN).into())
+    finish(results, &begun.analysis, Pins::default(), started)
 }
 
 pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {
     let started = Instant::now();
+    let pins = args.pinned.pins()?;
     match Input::of(&args.input, &args.dirs.results)? {
         Input::Results(dir) => {
-            let recorded = Recorded::open(&dir, &args.dirs.results)?;
-            let pins = args.pinned.pins()?;
-            let out = open::of_sweep(&recorded.name, &args.dirs.analysis)?;
-            finish(recorded, &open::pinned(out, &pins), &pins, started)
+            let results = Results::open(&dir, &args.dirs.results)?;
+            let out = input::of_sweep(&results.name, &args.dirs.analysis)?;
+            finish(results, &input::pinned(out, &pins), pins, started)
         }
-        input => written(&input, args, started),
+        input => of_runs(&input, args, pins, started),
     }
 }
 
 /// The figures and the report of a fit that was written, or of a table, which is fitted first.
-fn written(input: &Input, args: &ReportArgs, started: Instant) -> Result<u8, Failure> {
-    let study = input.study(&args.dirs.results, &args.columns.options()?)?;
-    let pins = args.pinned.pins()?;
-    let out = open::pinned(input.place(&study.name, &args.dirs.analysis)?, &pins);
-    let analysis = match input {
+fn of_runs(input: &Input, args: &ReportArgs, pins: Pins, started: Instant) -> Result<u8, Failure> {
+    let runs = input.runs(&args.dirs.results, &args.columns.options()?)?;
+    let out = input::pinned(input.place(&runs.name, &args.dirs.analysis)?, &pins);
+    let fit = match input {
         Input::Fit(path) => {
-            open::unpinned(path, &pins)?;
-            super::predict::read(path)?
+            input::unpinned(path, &pins)?;
+            Some(input::read_fit(path)?)
         }
-        _ => analysis::analyse(&study, &Options { pins, ..study.options() })?,
+        _ => None,
     };
-    let predictions = analysis::predictions(&study, &analysis);
-    super::backtest::make(&out, &study, analysis.pins)?;
-    analysis::write(&out, &study, &analysis, &predictions)?;
-    print(&(study.read_as() + &analysis::text(&analysis, &predictions)));
-    note!("{}", show::warnings(&analysis.warnings));
+    let report = run::report_of(&runs, fit, &out, pins, &Stderr)?;
+    print(&(runs.read_as() + &fit::text(&report.analysis, &report.predictions)));
+    warn(&report);
     print(&format!(
         "\nDone in {}.\n  report   {}\n",
         duration(started.elapsed().as_secs_f64()),
@@ -149,34 +95,24 @@ fn written(input: &Input, args: &ReportArgs, started: Instant) -> Result<u8, Fai
 }
 
 /// The ledger, the fit, the figures and the report, from what is recorded.
-fn finish(recorded: Recorded, out: &Path, pins: &Pins, started: Instant) -> Result<u8, Failure> {
-    let csv = ledger::csv(&recorded.ledger).map_err(|e| Failure {
-        message: format!("cannot write the ledger as CSV: {e}"),
-        code: exit::BUG,
-    })?;
-    let file = recorded.dir.join("ledger.csv");
-    Os.write_atomic(&file, &csv)?;
-    print(&format!("\nRuns of {}\n{}", recorded.name, show::ledger(&recorded.ledger)));
-    let code = if recorded.ledger.count("damaged") > 0 {
+fn finish(results: Results, out: &Path, pins: Pins, started: Instant) -> Result<u8, Failure> {
+    let file = run::write_ledger(&results)?;
+    print(&format!("\nRuns of {}\n{}", results.name, show::ledger(&results.ledger)));
+    let code = if results.ledger.count("damaged") > 0 {
         exit::DAMAGED
     } else {
-        u8::from(recorded.ledger.has_failures())
+        u8::from(results.ledger.has_failures())
     };
-    let study = Analysed::recorded(recorded);
-    crate::fit::allowed(pins, &study.table)?;
-    let options = Options { pins: *pins, ..study.options() };
-    let (analysis, refusal) = analysis::analyse_or_refuse(&study, &options);
-    let predictions = analysis::predictions(&study, &analysis);
-    super::backtest::make(out, &study, *pins)?;
-    analysis::write(out, &study, &analysis, &predictions)?;
-    match &refusal {
-        None => print(&format!("\nFits\n{}", analysis::text(&analysis, &predictions))),
+    let report = run::report(results, out, pins, &Stderr)?;
+    match &report.refusal {
+        None => print(&format!("\nFits\n{}", fit::text(&report.analysis, &report.predictions))),
         Some(why) => {
-            let curves = analysis.health.as_ref().map_or_else(String::new, |h| h.line() + "\n");
+            let health = report.analysis.health.as_ref();
+            let curves = health.map_or_else(String::new, |h| h.line() + "\n");
             print(&format!("\nNo fit: {why}\n{curves}"));
         }
     }
-    note!("{}", show::warnings(&analysis.warnings));
+    warn(&report);
     print(&format!(
         "\nDone in {}.\n  report   {}\n  figures  {}\n  fit      {}\n  ledger   {}\n",
         duration(started.elapsed().as_secs_f64()),
@@ -188,19 +124,23 @@ fn finish(recorded: Recorded, out: &Path, pins: &Pins, started: Instant) -> Resu
     Ok(code)
 }
 
+fn warn(report: &Report) {
+    note!("{}{}", show::warnings(&report.warnings), show::warnings(&report.analysis.warnings));
+}
+
 /// One line about the sweep and what is left of it.
-fn summary(study: &Study, ledger: &Ledger) -> String {
+fn summary(sweep: &Sweep, ledger: &Ledger) -> String {
     let done = ledger.count("completed");
-    let corpus = study
+    let corpus = sweep
         .data
         .facts
         .train_tokens
         .map_or_else(String::new, |t| format!("; corpus of {} tokens", count(t as f64)));
     format!(
         "Sweep {}: {}, {} FLOP{corpus}. {done} completed, {} to go.\n",
-        study.plan.name,
-        several(study.plan.cells.len(), "cell"),
-        flops(study.plan.flops()),
+        sweep.plan.name,
+        several(sweep.plan.cells.len(), "cell"),
+        flops(sweep.plan.flops()),
         ledger.count("missing")
     )
 }

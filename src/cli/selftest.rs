@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::analysis;
 use super::show::{short, signed, table};
-use super::{Failure, args::SelftestArgs, open, predict, print, print_json};
+use super::watch::Stderr;
+use super::{args::SelftestArgs, print, print_json};
 use crate::error::InputError;
 use crate::fit::{Analysis, Options};
 use crate::selftest::{Design, Plan, Selftest, run};
+use crate::study::{Failure, analysis, input};
 use crate::terminal::note;
 use crate::units::{count, duration, flops};
 
@@ -51,12 +52,12 @@ pub(super) fn execute(args: &SelftestArgs) -> Result<u8, Failure> {
 
 /// The analysis whose design is repeated: a fit.json as it is, or a new fit without a bootstrap.
 fn opened(path: &Path, args: &SelftestArgs) -> Result<Analysis, Failure> {
-    if let Some(fit) = open::written(path) {
-        return predict::read(&fit);
+    if let Some(fit) = input::written(path) {
+        return input::read_fit(&fit);
     }
-    let (study, _) = open::open(path, &args.columns.options()?)?;
+    let (runs, _) = input::open(path, &args.columns.options()?)?;
     let options = Options { bootstrap: 0, holdout: 0, delta: args.delta, ..Options::default() };
-    analysis::analyse(&study, &options)
+    analysis::analyse(&runs, &options, &Stderr)
 }
 
 /// Studies done, on stderr: a bar, or a line now and then where stderr is no terminal.

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::args::{Dirs, StatusArgs};
-use super::study::Recorded;
-use super::{Failure, print, print_json, score, show};
+use super::args::StatusArgs;
+use super::{launch, print, print_json, show};
 use crate::exec::slurm;
 use crate::forecast::{Entry, Outcome};
 use crate::ledger::FAILURES;
 use crate::ledger::price::Prices;
+use crate::study::{Dirs, Failure, Results, price, score};
 use crate::terminal::note;
 use crate::units::{flops, several};
 
@@ -25,7 +25,7 @@ struct OutputCell<'a> {
 }
 
 pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
-    let recorded = Recorded::open(&args.sweep, &args.dirs.results)?;
+    let recorded = Results::open(&args.sweep, &args.dirs.results)?;
     let ledger = &recorded.ledger;
     if args.json {
         let cells: Vec<OutputCell<'_>> = ledger
@@ -72,12 +72,12 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
     ));
     print(&forecasts(&recorded, &args.dirs)?);
     if let Some(prices) = Prices::read(&recorded.dir) {
-        print(&super::price::sittings(&prices));
+        print(&price::sittings(&prices));
     }
     if slurm::script_path(&recorded.dir).exists() && slurm::is_here() {
-        match slurm::queue(&slurm::job_name(&recorded.name, &recorded.dir)) {
-            Ok(tasks) if tasks.is_empty() => print("\nSlurm: no task in the queue.\n"),
-            Ok(tasks) => print(&format!("\nSlurm: {}.\n", slurm::summary(&tasks))),
+        let name = slurm::job_name(&recorded.name, &recorded.dir);
+        match slurm::state(&name, &recorded.dir, None) {
+            Ok(state) => print(&format!("\nSlurm: {}.\n", launch::said(&state))),
             Err(error) => print(&format!("\nSlurm: {error}\n")),
         }
     }
@@ -86,7 +86,7 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
 }
 
 /// What came of the sweep's forecasts, whose runs are no cells of the grid; nothing where there are none.
-fn forecasts(recorded: &Recorded, dirs: &Dirs) -> Result<String, Failure> {
+fn forecasts(recorded: &Results, dirs: &Dirs) -> Result<String, Failure> {
     let entries = score::card(&dirs.analysis.join(&recorded.name), &recorded.dir, &recorded.name)?;
     let line = |entry: &Entry| {
         let told = match &entry.outcome {

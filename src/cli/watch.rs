@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::price::Taken;
+use super::show;
 use crate::exec::job::Watch;
 use crate::ledger::event::Event;
 use crate::plan::Cell;
 use crate::plan::cost::{self, Left, Price};
+use crate::study::Observer;
 use crate::terminal::{self, note};
 use crate::train::Progress;
 use crate::units::{count, duration, flops, several};
@@ -24,8 +25,30 @@ const SMOOTH: f64 = 0.05;
 /// A prediction counts as much as the experience of this share of it.
 const TRUST: f64 = 0.05;
 
+/// Tells a person on stderr what happens meanwhile.
+pub(super) struct Stderr;
+
+impl Observer for Stderr {
+    fn note(&self, text: &str) {
+        note!("{text}");
+    }
+
+    fn warn(&self, text: &str) {
+        note!("{}", show::warnings(&[text]));
+    }
+
+    fn training<'a>(
+        &self,
+        workers: usize,
+        left: &[Left<'a>],
+        price: Option<&Price>,
+    ) -> Box<dyn Watch + 'a> {
+        Box::new(Terminal::new(workers, left, price))
+    }
+}
+
 /// Watches all workers.
-pub(super) struct Terminal<'a> {
+struct Terminal<'a> {
     grid: ProgressBar,
     rows: Vec<ProgressBar>,
     plain: bool,
@@ -43,15 +66,11 @@ struct State {
     running: Vec<Running>,
     done: f64,
     ended: usize,
-    taken: Taken,
 }
 
 /// The cell that a worker trains.
 #[derive(Clone)]
 struct Running {
-    since: Instant,
-    /// Its first step in this run.
-    first: Option<u64>,
     /// Work done on it.
     done: f64,
     /// Its smoothed loss.
@@ -60,13 +79,13 @@ struct Running {
 
 impl Running {
     fn new() -> Self {
-        Self { since: Instant::now(), first: None, done: 0.0, loss: f64::NAN }
+        Self { done: 0.0, loss: f64::NAN }
     }
 }
 
 impl<'a> Terminal<'a> {
     /// For this many workers and what is left of some cells, with what it is predicted to take.
-    pub(super) fn new(workers: usize, left: &[Left<'a>], price: Option<&Price>) -> Self {
+    fn new(workers: usize, left: &[Left<'a>], price: Option<&Price>) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5));
         let plain = bars.is_hidden();
         // A budget of 1000 ticks: bars count shares of the work, not cells.
@@ -96,21 +115,8 @@ impl<'a> Terminal<'a> {
                 running: vec![Running::new(); workers],
                 done: 0.0,
                 ended: 0,
-                taken: Taken::default(),
             }),
         }
-    }
-
-    /// Takes the bars away, and says what it took.
-    pub(super) fn finish(&self) -> Taken {
-        for row in &self.rows {
-            row.finish_and_clear();
-        }
-        self.grid.finish_and_clear();
-        let state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let seconds = state.started.elapsed().as_secs_f64();
-        let whole = state.taken.completed == self.work.len();
-        Taken { seconds, whole, ..state.taken.clone() }
     }
 
     fn with(&self, change: impl FnOnce(&mut State)) {
@@ -134,6 +140,16 @@ impl<'a> Terminal<'a> {
             self.grid.set_position((1000.0 * share) as u64);
             self.grid.set_message(line);
         }
+    }
+}
+
+impl Drop for Terminal<'_> {
+    /// Takes the bars away.
+    fn drop(&mut self) {
+        for row in &self.rows {
+            row.finish_and_clear();
+        }
+        self.grid.finish_and_clear();
     }
 }
 
@@ -184,7 +200,6 @@ impl Watch for Terminal<'_> {
         let mut shown = f64::NAN;
         self.with(|state| {
             let running = &mut state.running[worker];
-            running.first.get_or_insert(step);
             running.done = self.work.get(&cell.id).map_or(0.0, |(l, part)| l.share(step) * part);
             let (loss, smooth) = (f64::from(loss), running.loss);
             running.loss = if smooth.is_nan() { loss } else { smooth + SMOOTH * (loss - smooth) };
@@ -198,17 +213,9 @@ impl Watch for Terminal<'_> {
 
     fn ended(&self, worker: usize, cell: &Cell, event: &Event) {
         self.with(|state| {
-            let running = std::mem::replace(&mut state.running[worker], Running::new());
-            let work = self.work.get(&cell.id);
-            state.done += work.map_or(0.0, |w| w.1);
+            state.running[worker] = Running::new();
+            state.done += self.work.get(&cell.id).map_or(0.0, |work| work.1);
             state.ended += 1;
-            if matches!(event, Event::Completed { .. }) {
-                state.taken.completed += 1;
-                if work.map(|w| w.0.first) == running.first {
-                    let seconds = running.since.elapsed().as_secs_f64();
-                    state.taken.cells.insert(cell.id.clone(), seconds);
-                }
-            }
         });
         let line = match event {
             Event::Completed { loss, tokens_per_second, seconds, .. } => format!(

@@ -5,21 +5,19 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::analysis::Study;
-use super::predict::MAX_FIT;
-use super::study::{PLAN, Recorded};
-use super::{Failure, predict};
+use super::{Failure, Observer, Results, Runs, analysis};
 use crate::error::InputError;
-use crate::fit::{Analysis, Options, Pins};
-use crate::fs::{Disk as _, Os};
+use crate::fit::{Analysis, Options, Pins, ReadError};
+use crate::fs::{Disk as _, Os, read_file};
 use crate::import;
-use crate::plan::hex;
-use crate::terminal::note;
+use crate::plan::{FILE as PLAN, hex};
 
+/// Longest fit that is read [bytes].
+const MAX_FIT: u64 = 1 << 30;
 /// Where analyses lie unless a user says otherwise.
 const ANALYSIS: &str = "analysis";
 /// How the directory of a loss begins, so that it cannot be one of the analysis' own.
-pub(super) const LOSS: &str = "loss-";
+pub const LOSS: &str = "loss-";
 /// What the directory of a fit with pins is called, before its pins.
 const PINNED: &str = "pin-";
 /// The fit in a directory of `analysis/`.
@@ -27,7 +25,7 @@ const FIT: &str = "fit.json";
 
 /// What a path is.
 #[derive(Debug)]
-pub(super) enum Input {
+pub enum Input {
     /// `results/<sweep>`.
     Results(PathBuf),
     /// A fit.json that belongs to no results directory here.
@@ -38,7 +36,11 @@ pub(super) enum Input {
 
 impl Input {
     /// Finds out; `results` is where sweeps leave theirs.
-    pub(super) fn of(path: &Path, results: &Path) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] where it is a directory of neither results nor an analysis.
+    pub fn of(path: &Path, results: &Path) -> Result<Self, Failure> {
         if path.is_dir() {
             if path.join(PLAN).is_file() {
                 return Ok(Self::Results(path.to_owned()));
@@ -57,7 +59,7 @@ impl Input {
         }
         let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         match ending.as_deref() {
-            Some("toml") => Ok(Self::Results(Recorded::dir(path, results)?)),
+            Some("toml") => Ok(Self::Results(Results::dir(path, results)?)),
             Some("json") if is_fit(path) => Ok(Self::of_fit(path.to_owned(), results)),
             _ => Ok(Self::Table(path.to_owned())),
         }
@@ -78,20 +80,24 @@ impl Input {
     }
 
     /// Its runs.
-    pub(super) fn study(
-        &self,
-        results: &Path,
-        options: &import::Options,
-    ) -> Result<Study, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] where they cannot be read.
+    pub fn runs(&self, results: &Path, options: &import::Options) -> Result<Runs, Failure> {
         match self {
-            Self::Results(dir) => Ok(Study::recorded(Recorded::open(dir, results)?)),
-            Self::Fit(path) => Ok(Study::fitted(name_of(path), predict::read(path)?)),
-            Self::Table(path) => Ok(Study::imported(name_of(path), import::read(path, options)?)),
+            Self::Results(dir) => Ok(Runs::recorded(Results::open(dir, results)?)),
+            Self::Fit(path) => Ok(Runs::fitted(name_of(path), read_fit(path)?)),
+            Self::Table(path) => Ok(Runs::imported(name_of(path), import::read(path, options)?)),
         }
     }
 
     /// Where its analysis belongs under `analysis`, so that no other study's is overwritten.
-    pub(super) fn place(&self, name: &str, analysis: &Path) -> Result<PathBuf, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] where another study's lies in the place of a sweep's.
+    pub fn place(&self, name: &str, analysis: &Path) -> Result<PathBuf, Failure> {
         match self {
             Self::Fit(path) => Ok(path.parent().unwrap_or(Path::new("")).to_owned()),
             Self::Results(_) => of_sweep(name, analysis),
@@ -101,34 +107,65 @@ impl Input {
 }
 
 /// The runs at a path, and where their analysis belongs by default.
-pub(super) fn open(path: &Path, options: &import::Options) -> Result<(Study, PathBuf), Failure> {
+///
+/// # Errors
+///
+/// [`Failure`] where they cannot be read.
+pub fn open(path: &Path, options: &import::Options) -> Result<(Runs, PathBuf), Failure> {
     let results = PathBuf::from("results");
     let input = Input::of(path, &results)?;
-    let study = input.study(&results, options)?;
-    let place = input.place(&study.name, Path::new(ANALYSIS))?;
-    Ok((study, place))
+    let runs = input.runs(&results, options)?;
+    let place = input.place(&runs.name, Path::new(ANALYSIS))?;
+    Ok((runs, place))
 }
 
 /// A fit to predict from: one that was written, or a new one of the runs at a path.
-pub(super) fn analysis(
+///
+/// # Errors
+///
+/// [`Failure`] where there is none and none can be made.
+pub fn analysis(
     path: &Path,
     results: &Path,
     options: &import::Options,
     pins: Pins,
+    observer: &dyn Observer,
 ) -> Result<Analysis, Failure> {
     if let Some(fit) = written(path) {
         unpinned(&fit, &pins)?;
-        return predict::read(&fit);
+        return read_fit(&fit);
     }
-    let study = Input::of(path, results)?.study(results, options)?;
-    let analysis = super::analysis::analyse(&study, &Options { pins, ..study.options() })?;
-    note!("fitted the {} runs of {}", study.table.points.len(), path.display());
-    note!("{}", super::show::warnings(&analysis.warnings));
+    let runs = Input::of(path, results)?.runs(results, options)?;
+    let analysis = analysis::analyse(&runs, &Options { pins, ..runs.options() }, observer)?;
+    observer.note(&format!("fitted the {} runs of {}", runs.table.points.len(), path.display()));
+    analysis.warnings.iter().for_each(|warning| observer.warn(&warning.to_string()));
     Ok(analysis)
 }
 
+/// Reads a fit.json.
+///
+/// # Errors
+///
+/// [`Failure`] where it is none, or one of a newer isoflop.
+pub fn read_fit(path: &Path) -> Result<Analysis, Failure> {
+    let json = read_file(path, MAX_FIT)?;
+    Ok(Analysis::read(&json).map_err(|e| {
+        let hint = match e {
+            ReadError::Newer => "update isoflop, or fit again",
+            ReadError::Syntax(_) | ReadError::Value(_) => {
+                "`isoflop fit` writes one under analysis/"
+            }
+        };
+        InputError::new(format!("`{}` {e}", path.display()), hint)
+    })?)
+}
+
 /// Refuses to pin what was fitted already.
-pub(super) fn unpinned(fit: &Path, pins: &Pins) -> Result<(), Failure> {
+///
+/// # Errors
+///
+/// [`Failure`] where it is otherwise.
+pub fn unpinned(fit: &Path, pins: &Pins) -> Result<(), Failure> {
     if pins.is_empty() {
         return Ok(());
     }
@@ -140,7 +177,7 @@ pub(super) fn unpinned(fit: &Path, pins: &Pins) -> Result<(), Failure> {
 }
 
 /// The fit.json that a path is, or that the analysis directory holds which it is.
-pub(super) fn written(path: &Path) -> Option<PathBuf> {
+pub fn written(path: &Path) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path.join(FIT)).filter(|fit| fit.is_file());
     }
@@ -148,7 +185,11 @@ pub(super) fn written(path: &Path) -> Option<PathBuf> {
 }
 
 /// The fit.json of a sweep, whatever of the sweep a path is.
-pub(super) fn fit_file(path: &Path, results: &Path, analysis: &Path) -> Result<PathBuf, Failure> {
+///
+/// # Errors
+///
+/// [`Failure`] where it is otherwise.
+pub fn fit_file(path: &Path, results: &Path, analysis: &Path) -> Result<PathBuf, Failure> {
     if path.is_dir() && path.join(FIT).is_file() {
         return Ok(path.join(FIT));
     }
@@ -157,7 +198,7 @@ pub(super) fn fit_file(path: &Path, results: &Path, analysis: &Path) -> Result<P
     }
     match Input::of(path, results)? {
         Input::Results(dir) => {
-            let name = Recorded::open(&dir, results)?.name;
+            let name = Results::open(&dir, results)?.name;
             Ok(analysis.join(name).join(FIT))
         }
         Input::Fit(path) | Input::Table(path) => Ok(path),
@@ -165,7 +206,11 @@ pub(super) fn fit_file(path: &Path, results: &Path, analysis: &Path) -> Result<P
 }
 
 /// `analysis/<sweep>`, unless another study's fit lies there.
-pub(super) fn of_sweep(name: &str, analysis: &Path) -> Result<PathBuf, Failure> {
+///
+/// # Errors
+///
+/// [`Failure`] where it is otherwise.
+pub fn of_sweep(name: &str, analysis: &Path) -> Result<PathBuf, Failure> {
     let dir = analysis.join(name);
     match source(&dir.join(FIT)) {
         Some(other) if other != name => Err(InputError::new(
@@ -198,7 +243,7 @@ fn of_table(path: &Path, name: &str, analysis: &Path) -> PathBuf {
 }
 
 /// Where a fit with pins is kept: in a directory of its own under that of the free fit, which stays.
-pub(super) fn pinned(dir: PathBuf, pins: &Pins) -> PathBuf {
+pub fn pinned(dir: PathBuf, pins: &Pins) -> PathBuf {
     if pins.is_empty() {
         return dir;
     }

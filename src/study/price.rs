@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::Observer;
 use crate::device::Chosen;
 use crate::exec::probe::Found;
 use crate::fs::Os;
@@ -11,12 +12,11 @@ use crate::ledger::price::{CellPrice, Prices, Ratios, Sitting};
 use crate::ledger::{Ledger, State};
 use crate::plan::Cell;
 use crate::plan::cost::Left;
-use crate::terminal::note;
 use crate::units::{digits3, duration, moment, several};
 
 /// Where the training of each of `todo` is to begin. A branch is paid from its fork on if the fork is
 /// there or will be.
-pub(super) fn left<'a>(todo: &[&'a Cell], before: Option<&Ledger>) -> Vec<Left<'a>> {
+pub fn left<'a>(todo: &[&'a Cell], before: Option<&Ledger>) -> Vec<Left<'a>> {
     let states: BTreeMap<&str, &State> = before
         .map(|ledger| ledger.cells.iter().map(|(c, s)| (c.id.as_str(), s)).collect())
         .unwrap_or_default();
@@ -42,15 +42,15 @@ pub(super) fn left<'a>(todo: &[&'a Cell], before: Option<&Ledger>) -> Vec<Left<'
 
 /// What a run of `left` took.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Taken {
+pub struct Taken {
     /// Wall-clock of all [s].
-    pub(super) seconds: f64,
+    pub seconds: f64,
     /// Seconds of the cells that this runner completed, trained from where it was expected, by their ids.
-    pub(super) cells: BTreeMap<String, f64>,
+    pub cells: BTreeMap<String, f64>,
     /// Cells that this runner completed.
-    pub(super) completed: usize,
+    pub completed: usize,
     /// Every cell was completed by this runner.
-    pub(super) whole: bool,
+    pub whole: bool,
 }
 
 /// A prediction that is kept beside what comes of it.
@@ -68,6 +68,7 @@ impl<'a> Quote<'a> {
         device: &Chosen,
         left: &[Left<'_>],
         found: &Found,
+        observer: &dyn Observer,
     ) -> Self {
         let mut prices = Prices::read(results).unwrap_or_default();
         prices.device.clone_from(&device.name);
@@ -86,12 +87,12 @@ impl<'a> Quote<'a> {
             completed: 0,
             whole: false,
         });
-        keep(&prices, results);
+        keep(&prices, results, observer);
         Self { results, prices, predicted }
     }
 
     /// Keeps what came of it, in words.
-    pub(super) fn close(mut self, taken: &Taken) -> Option<String> {
+    pub(super) fn close(mut self, taken: &Taken, observer: &dyn Observer) -> Option<String> {
         for (id, seconds) in &taken.cells {
             if let Some(cell) = self.prices.cells.get_mut(id) {
                 cell.actual = Some(*seconds);
@@ -112,15 +113,15 @@ impl<'a> Quote<'a> {
             let of_cells = ratios.map_or_else(String::new, |r| format!("; {}", each(r)));
             said = Some(format!("{compared}{of_cells}."));
         }
-        keep(&self.prices, self.results);
+        keep(&self.prices, self.results, observer);
         said
     }
 }
 
 /// No reason to stop a run: it is derived, and a record that cannot be written says so itself.
-fn keep(prices: &Prices, results: &Path) {
+fn keep(prices: &Prices, results: &Path, observer: &dyn Observer) {
     if let Err(error) = prices.write(&Os, results) {
-        note!("note: the prediction is not kept: {error}");
+        observer.note(&format!("note: the prediction is not kept: {error}"));
     }
 }
 
@@ -152,7 +153,7 @@ fn each(ratios: Ratios) -> String {
 }
 
 /// All sittings, a line each; nothing without any.
-pub(super) fn sittings(prices: &Prices) -> String {
+pub fn sittings(prices: &Prices) -> String {
     let line = |s: &Sitting| match s.actual {
         Some(actual) if s.whole => {
             format!(
