@@ -11,7 +11,7 @@ use crate::points::{Point, Table, neutral};
 use crate::units::BITS_PER_BYTE;
 
 /// A format that other tools read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// `C,N,D,loss`, the table of the `chinchilla` package.
     Chinchilla,
@@ -24,14 +24,6 @@ pub enum Format {
 }
 
 impl Format {
-    /// Every format, by name.
-    pub const ALL: [(&str, Self); 4] = [
-        ("chinchilla", Self::Chinchilla),
-        ("open-athena", Self::OpenAthena),
-        ("nanochat", Self::Nanochat),
-        ("simple-scaling-laws", Self::SimpleScalingLaws),
-    ];
-
     fn header(self, table: &Table) -> Vec<&'static str> {
         match self {
             Self::Chinchilla => vec!["C", "N", "D", "loss"],
@@ -199,6 +191,8 @@ fn numbers(values: &[f64]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
     use crate::fit::{Compute, Options, analyse};
     use crate::import;
@@ -236,23 +230,23 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let table = table();
-        for (name, format) in Format::ALL {
-            let read = back(&table, name, format);
+        for &format in Format::value_variants() {
+            let read = back(&table, format);
             for (got, want) in read.points.iter().zip(&table.points) {
                 let loss = match format {
                     Format::Nanochat => want.loss / std::f64::consts::LN_2 / 4.0,
                     _ => want.loss,
                 };
                 assert_eq!((got.params, got.tokens, got.loss), (want.params, want.tokens, loss));
-                assert_eq!((got.flops, got.budget), (want.flops, want.budget), "{name}");
+                assert_eq!((got.flops, got.budget), (want.flops, want.budget), "{format:?}");
             }
         }
     }
 
-    fn back(table: &Table, name: &str, format: Format) -> Table {
+    fn back(table: &Table, format: Format) -> Table {
         let text = csv(table, format).unwrap();
-        let read = import::parse(text.as_bytes(), name, &import::Options::default()).unwrap();
-        assert!(read.table.excluded.is_empty(), "{name}: {:?}", read.table.excluded);
+        let read = import::parse(text.as_bytes(), "table", &import::Options::default()).unwrap();
+        assert!(read.table.excluded.is_empty(), "{format:?}: {:?}", read.table.excluded);
         read.table
     }
 
@@ -304,14 +298,17 @@ mod tests {
             };
             let (want, size) = fitted(&table);
             assert!(want.iter().any(|f| f.0 == "isoflop") && size.clusters == 7, "{want:?}");
-            for (name, format) in Format::ALL {
-                let (got, again) = fitted(&back(&table, name, format));
-                assert_eq!((again.runs, again.clusters), (size.runs, size.clusters), "{name}");
+            for &format in Format::value_variants() {
+                let (got, again) = fitted(&back(&table, format));
+                assert_eq!((again.runs, again.clusters), (size.runs, size.clusters), "{format:?}");
                 for (got, want) in got.iter().zip(&want) {
-                    assert_eq!(got.0, want.0, "{name}");
+                    assert_eq!(got.0, want.0, "{format:?}");
                     // nanochat's losses are in other units.
                     let near = |l: f64, r: f64| (l / r - 1.0).abs() < 1e-3;
-                    assert!(near(got.1, want.1) && near(got.2, want.2), "{name}: {got:?} {want:?}");
+                    assert!(
+                        near(got.1, want.1) && near(got.2, want.2),
+                        "{format:?}: {got:?} {want:?}"
+                    );
                 }
             }
         }

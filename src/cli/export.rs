@@ -1,15 +1,14 @@
 //! `isoflop export`: the runs in a format that other tools read.
 
 use super::{args::ExportArgs, print_as_is};
-use crate::export::{Format, csv};
+use crate::export::csv;
 use crate::fs::{Disk as _, Os};
 use crate::study::{Failure, input};
 use crate::terminal::note;
 
 pub(super) fn execute(args: &ExportArgs) -> Result<u8, Failure> {
     let (runs, _) = input::open(&args.input, &args.columns.options()?)?;
-    let format = Format::ALL.iter().find(|(name, _)| *name == args.format).map(|(_, f)| *f);
-    let text = csv(&runs.table, format.expect("clap lists the formats"))?;
+    let text = csv(&runs.table, args.format)?;
     match &args.out {
         Some(path) => {
             Os.write_atomic(path, text.as_bytes())?;

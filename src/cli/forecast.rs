@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::{PredictArgs, RunArgs};
+use super::args::{Launcher, PredictArgs, RunArgs};
 use super::watch::Stderr;
 use super::{print, print_json, score, show};
 use crate::error::{InputError, exit};
@@ -38,7 +38,7 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
 
 /// Trains the cell of a forecast, and scores it.
 pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
-    if args.launcher != "local" {
+    if args.launcher != Launcher::Local {
         let message = "--forecast trains one cell, and not in a job array";
         return Err(InputError::new(message, "leave --launcher out").into());
     }

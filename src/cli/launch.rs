@@ -7,6 +7,7 @@ use super::watch::Stderr;
 use super::{print, print_as_is};
 use crate::error::InputError;
 use crate::exec::slurm::{self, Job, State, Submitted};
+use crate::ledger::StateName;
 use crate::spec::Spec;
 use crate::study::Failure;
 use crate::study::run::Begun;
@@ -29,7 +30,7 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec) -> Result<u8, Failure> {
         return Ok(0);
     }
     let Begun { before: ledger, .. } = &Begun::open(&args.sweep, &args.dirs, &Stderr)?;
-    let left = ledger.count("missing") + ledger.count("running");
+    let left = ledger.count(StateName::Missing) + ledger.count(StateName::Running);
     if left == 0 && args.retry.is_empty() {
         print(&format!(
             "Nothing is left to train. `isoflop report {}` fits and reports.\n",
@@ -96,7 +97,8 @@ fn command(args: &RunArgs) -> Result<Vec<String>, Failure> {
         words.extend(["--workers".to_owned(), workers.to_string()]);
     }
     if !args.retry.is_empty() {
-        words.extend(["--retry".to_owned(), args.retry.join(",")]);
+        let states: Vec<&str> = args.retry.iter().map(|state| state.word()).collect();
+        words.extend(["--retry".to_owned(), states.join(",")]);
     }
     words.extend(["--checkpoint".to_owned(), args.checkpoint.to_string()]);
     Ok(words)

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{args::PlanArgs, print, print_json, show};
+use crate::ledger::StateName;
 use crate::plan::cost::Room;
 use crate::plan::fit_in::Proposal;
 use crate::plan::{Cell, Plan};
@@ -128,7 +129,7 @@ fn text(priced: &Priced, usd: Option<f64>) -> String {
             duration(price.seconds),
             usd.map_or_else(String::new, |usd| format!(", {}", show::dollars(price.usd(usd))))
         );
-        match priced.ledger.count("completed") {
+        match priced.ledger.count(StateName::Completed) {
             0 => {}
             all if all == cells.len() => out += "; every cell is trained already",
             _ => out += &format!("; what is left of it about {}", duration(left.seconds)),

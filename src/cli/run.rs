@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::args::{ReportArgs, RunArgs};
+use super::args::{Launcher, ReportArgs, RunArgs};
 use super::watch::Stderr;
 use super::{fit, forecast, launch, print, show};
 use crate::device::{self, Wanted};
 use crate::error::exit;
 use crate::fit::Pins;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, StateName};
 use crate::study::input::{self, Input};
 use crate::study::run::{self, Begun, Conduct, Report};
 use crate::study::sweep::read_spec;
@@ -25,7 +25,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     }
     // The device and every directory are tried before any work is done.
     let (spec, _) = read_spec(&args.sweep)?;
-    if args.launcher == "slurm" {
+    if args.launcher == Launcher::Slurm {
         return launch::execute(args, &spec);
     }
     let device = device::choose(&Wanted::of(&spec.device, args.device, args.matmul))?;
@@ -98,7 +98,7 @@ fn of_runs(input: &Input, args: &ReportArgs, pins: Pins, started: Instant) -> Re
 fn finish(results: Results, out: &Path, pins: Pins, started: Instant) -> Result<u8, Failure> {
     let file = run::write_ledger(&results)?;
     print(&format!("\nRuns of {}\n{}", results.name, show::ledger(&results.ledger)));
-    let code = if results.ledger.count("damaged") > 0 {
+    let code = if results.ledger.count(StateName::Damaged) > 0 {
         exit::DAMAGED
     } else {
         u8::from(results.ledger.has_failures())
@@ -130,7 +130,7 @@ fn warn(report: &Report) {
 
 /// One line about the sweep and what is left of it.
 fn summary(sweep: &Sweep, ledger: &Ledger) -> String {
-    let done = ledger.count("completed");
+    let done = ledger.count(StateName::Completed);
     let corpus = sweep
         .data
         .facts
@@ -141,6 +141,6 @@ fn summary(sweep: &Sweep, ledger: &Ledger) -> String {
         sweep.plan.name,
         several(sweep.plan.cells.len(), "cell"),
         flops(sweep.plan.flops()),
-        ledger.count("missing")
+        ledger.count(StateName::Missing)
     )
 }

@@ -8,7 +8,7 @@ use super::args::ScoreArgs;
 use super::{print, print_json};
 use crate::error::exit;
 use crate::forecast::{Forecast, Score};
-use crate::ledger::{FAILURES, State};
+use crate::ledger::{State, StateName};
 use crate::plan::short;
 use crate::predict::FormShare;
 use crate::study::score::{look, scored, verified};
@@ -43,10 +43,10 @@ pub(super) fn show(
     let score = scored(forecast, &state);
     let code = match state {
         State::Damaged { .. } => exit::DAMAGED,
-        _ => u8::from(FAILURES.contains(&state.name())),
+        _ => u8::from(StateName::FAILURES.contains(&state.name())),
     };
     if json {
-        print_json(&Told { state: state.name(), why: state.why(), score, forecast });
+        print_json(&Told { state: state.name().word(), why: state.why(), score, forecast });
         return Ok(code);
     }
     let Some(score) = score else {

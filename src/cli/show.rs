@@ -153,7 +153,7 @@ pub(super) fn ledger(ledger: &Ledger) -> String {
             digits3(d / cell.params()),
             // Where there is no loss, why.
             measured.map_or_else(
-                || state.name().to_owned(),
+                || state.name().word().to_owned(),
                 |l| format!("{l:.4}{}", if mark { "*" } else { " " }),
             ),
             measured.map_or_else(|| "-".into(), bits),

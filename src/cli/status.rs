@@ -6,7 +6,7 @@ use super::args::StatusArgs;
 use super::{launch, print, print_json, show};
 use crate::exec::slurm;
 use crate::forecast::{Entry, Outcome};
-use crate::ledger::FAILURES;
+use crate::ledger::StateName;
 use crate::ledger::price::Prices;
 use crate::study::{Dirs, Failure, Results, price, score};
 use crate::terminal::note;
@@ -33,7 +33,7 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
             .iter()
             .map(|(cell, state)| OutputCell {
                 id: &cell.id,
-                state: state.name(),
+                state: state.name().word(),
                 params: cell.params(),
                 tokens: cell.recipe.tokens(),
                 flops: cell.recipe.flops(),
@@ -51,11 +51,13 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
     let done: f64 = ledger
         .cells
         .iter()
-        .filter(|(_, s)| s.name() == "completed")
+        .filter(|(_, s)| s.name() == StateName::Completed)
         .map(|(c, _)| c.recipe.flops())
         // The sum of nothing is -0.
         .fold(0.0, |sum, flops| sum + flops);
-    let states = ["completed", "running", "missing"].into_iter().chain(FAILURES);
+    let states = [StateName::Completed, StateName::Running, StateName::Missing]
+        .into_iter()
+        .chain(StateName::FAILURES);
     let parts: Vec<String> = states
         .map(|s| (s, ledger.count(s)))
         .filter(|(_, n)| *n > 0)

@@ -8,7 +8,7 @@ use super::{print, print_json, show};
 use crate::device::{self, Wanted};
 use crate::error::exit;
 use crate::fs::{Disk as _, Os};
-use crate::ledger::{FAILURES, Ledger};
+use crate::ledger::{Ledger, StateName};
 use crate::plan::Cell;
 use crate::spec::OptimSpec;
 use crate::study::sweep::{TUNE, read_spec};
@@ -62,11 +62,14 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
 
 /// A high rate that diverges is an answer; nothing else is.
 fn code(tuning: &Tuning, ledger: &Ledger) -> u8 {
-    if ledger.count("damaged") > 0 {
+    if ledger.count(StateName::Damaged) > 0 {
         return exit::DAMAGED;
     }
-    let failed: usize =
-        FAILURES.iter().filter(|s| **s != "diverged").map(|s| ledger.count(s)).sum();
+    let failed: usize = StateName::FAILURES
+        .into_iter()
+        .filter(|s| *s != StateName::Diverged)
+        .map(|s| ledger.count(s))
+        .sum();
     if failed > 0 {
         note!(
             "{} failed and missing from the tuning; `isoflop status` lists the failed.",

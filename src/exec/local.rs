@@ -382,12 +382,12 @@ mod tests {
             if *name == device.name && why.contains("ILLEGAL_ADDRESS")));
         for cell in &cells {
             let (_, state) = ledger::look(&cell_dir(results, &cell.id)).unwrap();
-            assert!(!ledger::FAILURES.contains(&state.name()), "{state:?}");
+            assert!(!ledger::StateName::FAILURES.contains(&state.name()), "{state:?}");
         }
         run(job, conduct, &cells, &Silent).unwrap();
         for cell in &cells {
             let (_, state) = ledger::look(&cell_dir(results, &cell.id)).unwrap();
-            assert_eq!(state.name(), "completed");
+            assert_eq!(state.name().word(), "completed");
         }
     }
 
@@ -415,7 +415,7 @@ mod tests {
                         assert_eq!(state, State::Failed { why: why.to_owned() });
                         assert_eq!(attempts.len(), tries);
                     } else {
-                        assert_eq!((state.name(), attempts.len()), ("completed", 1));
+                        assert_eq!((state.name().word(), attempts.len()), ("completed", 1));
                     }
                 }
             }

@@ -13,6 +13,7 @@ pub mod lease;
 pub mod log;
 pub mod price;
 mod sealed;
+mod state;
 #[cfg(test)]
 mod survival;
 mod table;
@@ -27,123 +28,13 @@ use crate::plan::Cell;
 use event::Event;
 use lease::Holder;
 use log::Attempt;
+pub use state::{State, StateName};
 pub use table::{Row, cell_rows, csv, curves, points, runs, settings};
 
 /// Attempts in a row that were cut without one new step; more would end like them.
 const STUCK: usize = 5;
 /// Share by which the losses of two completed attempts may differ on two machines or versions.
 const AGREES: f64 = 1e-3;
-
-/// State of one cell, folded from its attempts.
-#[derive(Debug, Clone, PartialEq)]
-pub enum State {
-    /// Never started, paused or cut: to be trained.
-    Missing {
-        /// Attempts so far.
-        attempts: usize,
-        /// Steps in a checkpoint.
-        step: u64,
-    },
-    /// A runner is at work.
-    Running {
-        /// Steps recorded.
-        step: u64,
-        /// Whether that is on this machine.
-        here: bool,
-        /// Seconds since its last heartbeat, by the clocks of two machines [s]: for people, never for a decision.
-        quiet: Option<f64>,
-    },
-    /// Trained to the end.
-    Completed {
-        /// Final held-out loss [nats/token].
-        loss: f64,
-        /// Its standard error over evaluation batches [nats/token].
-        loss_se: f64,
-        /// Seconds in training steps [s].
-        seconds: f64,
-        /// Training tokens over those seconds [tokens/s].
-        tokens_per_second: f64,
-        /// Steps taken over from another cell's trunk.
-        taken_over: u64,
-        /// Directory of the attempt.
-        dir: PathBuf,
-    },
-    /// The loss left the range of numbers or of reason.
-    Diverged {
-        /// Step and reason.
-        why: String,
-    },
-    /// Stopped on a fault.
-    Failed {
-        /// The message.
-        why: String,
-    },
-    /// Attempt after attempt was cut without one new step.
-    Stuck {
-        /// How often.
-        why: String,
-    },
-    /// Two attempts were completed with different results.
-    Disputed {
-        /// Which and how.
-        why: String,
-    },
-    /// The record of the last attempt does not check, and no other was completed.
-    Damaged {
-        /// File, line and reason.
-        why: String,
-    },
-}
-
-impl State {
-    /// One word.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Missing { .. } => "missing",
-            Self::Running { .. } => "running",
-            Self::Stuck { .. } => "stuck",
-            Self::Disputed { .. } => "disputed",
-            Self::Completed { .. } => "completed",
-            Self::Diverged { .. } => "diverged",
-            Self::Failed { .. } => "failed",
-            Self::Damaged { .. } => "damaged",
-        }
-    }
-
-    /// Whether `isoflop run` would train it.
-    pub fn is_open(&self) -> bool {
-        matches!(self, Self::Missing { .. } | Self::Running { .. })
-    }
-
-    /// Why a cell has no loss, as a person reads it.
-    pub fn why(&self) -> Option<String> {
-        match self {
-            Self::Completed { .. } => None,
-            Self::Missing { attempts: 0, .. } => Some("not trained yet".to_owned()),
-            Self::Missing { step: 0, .. } => Some("stopped before its first checkpoint".to_owned()),
-            Self::Missing { step, .. } => Some(format!("stopped; goes on from step {step}")),
-            Self::Running { step, here, quiet } => {
-                let place = if *here { "here" } else { "on another machine" };
-                let ago = match quiet {
-                    Some(quiet) => format!("heartbeat {quiet:.0} s ago"),
-                    None => "no heartbeat by this clock".to_owned(),
-                };
-                let lease = lease::lease().as_secs_f64();
-                let dead = if *here || quiet.is_some_and(|quiet| quiet < lease) {
-                    String::new()
-                } else {
-                    format!("; if it is dead, a run that has watched it for {lease:.0} s goes on")
-                };
-                Some(format!("at work {place}, step {step}, {ago}{dead}"))
-            }
-            Self::Stuck { why } => Some(format!("stuck: {why}")),
-            Self::Disputed { why } => Some(format!("disputed: {why}")),
-            Self::Diverged { why } => Some(format!("diverged: {why}")),
-            Self::Failed { why } => Some(format!("failed: {why}")),
-            Self::Damaged { why } => Some(format!("damaged record: {why}")),
-        }
-    }
-}
 
 /// What a log's first line says of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -177,14 +68,14 @@ impl Ledger {
     /// # Example
     ///
     /// ```
-    /// use isoflop::ledger::{self, Ledger};
+    /// use isoflop::ledger::{self, Ledger, StateName};
     /// use isoflop::{plan, spec::Spec};
     ///
     /// let results = std::path::Path::new("results/prose");
     /// let spec = Spec::parse(&std::fs::read_to_string(results.join("sweep.toml"))?)?;
     /// let cells = plan::read(&std::fs::read(results.join(plan::FILE))?, None, &spec)?;
     /// let ledger = Ledger::read(results, &cells)?;
-    /// assert_eq!(ledger.count("completed"), cells.len());
+    /// assert_eq!(ledger.count(StateName::Completed), cells.len());
     /// // What a fit reads.
     /// let table = ledger::points("prose", &ledger);
     /// assert_eq!(table.points.len(), cells.len());
@@ -241,20 +132,17 @@ impl Ledger {
 
     /// Whether a cell ended without a loss.
     pub fn has_failures(&self) -> bool {
-        FAILURES.iter().any(|s| self.count(s) > 0)
+        StateName::FAILURES.iter().any(|s| self.count(*s) > 0)
     }
 
-    /// Cells whose state has this name.
-    pub fn count(&self, state: &str) -> usize {
+    /// Cells in this state.
+    pub fn count(&self, state: StateName) -> usize {
         self.cells.iter().filter(|(_, s)| s.name() == state).count()
     }
 }
 
 /// What the numerics of an attempt say where kernels were chosen by trials.
 pub const TUNED: &str = "tuned";
-
-/// Names of the states in which a cell ended without a loss.
-pub const FAILURES: [&str; 5] = ["diverged", "failed", "stuck", "disputed", "damaged"];
 
 /// Directory of one cell.
 pub fn cell_dir(results: &Path, id: &str) -> PathBuf {
@@ -412,7 +300,7 @@ mod tests {
             vec![attempt(vec![completed()], None), attempt(vec![failed], None)],
             vec![attempt(vec![eval()], Some("bad")), attempt(vec![completed()], None)],
         ] {
-            assert_eq!(fold(&attempts, None).name(), "completed");
+            assert_eq!(fold(&attempts, None).name().word(), "completed");
         }
     }
 
@@ -439,7 +327,7 @@ mod tests {
         let kept = Event::Checkpoint { step: 9, steps_crc: 0 };
         let stopped = attempt(vec![kept, paused], None);
         assert_eq!(fold(&[failed(), stopped], None), State::Missing { attempts: 2, step: 9 });
-        assert_eq!(fold(&[attempt(vec![], Some("bad")), failed()], None).name(), "failed");
+        assert_eq!(fold(&[attempt(vec![], Some("bad")), failed()], None).name().word(), "failed");
         let running = fold(&[failed(), attempt(vec![eval()], None)], Some((true, Some(3.0))));
         assert_eq!(running, State::Running { step: 0, here: true, quiet: Some(3.0) });
     }
@@ -448,14 +336,14 @@ mod tests {
     fn five_attempts_without_a_step_are_stuck_and_a_step_frees_them() {
         let cut = || attempt(vec![eval()], None);
         let mut attempts: Vec<Attempt> = (0..4).map(|_| cut()).collect();
-        assert_eq!(fold(&attempts, None).name(), "missing");
+        assert_eq!(fold(&attempts, None).name().word(), "missing");
         attempts.push(cut());
-        assert_eq!(fold(&attempts, None).name(), "stuck");
+        assert_eq!(fold(&attempts, None).name().word(), "stuck");
         // Steps that it repeats are written ahead of its first event.
         attempts[4] = Attempt { steps: vec![0; 8], ..attempt(Vec::new(), None) };
-        assert_eq!(fold(&attempts, None).name(), "stuck");
+        assert_eq!(fold(&attempts, None).name().word(), "stuck");
         attempts[4] = Attempt { steps: vec![0; 8], ..cut() };
-        assert_eq!(fold(&attempts, None).name(), "missing");
+        assert_eq!(fold(&attempts, None).name().word(), "missing");
     }
 
     #[test]
@@ -481,13 +369,13 @@ mod tests {
             };
             fold(&[one(0), one(1)], None).name()
         };
-        let pair = |losses, machines| by("", losses, machines);
+        let pair = |losses, machines| by("", losses, machines).word();
         assert_eq!(pair([1.0, 1.0], ["m", "m"]), "completed");
         assert_eq!(pair([1.0, 1.0 + 1e-9], ["m", "m"]), "disputed");
         assert_eq!(pair([1.0, 1.0 + 1e-9], ["m", "n"]), "completed");
         assert_eq!(pair([1.0, 1.1], ["m", "n"]), "disputed");
         // Kernels that are chosen by trials may be others in another process.
-        let last_bits = |numerics| by(numerics, [1.0, 1.0 + 1e-9], ["m", "m"]);
+        let last_bits = |numerics| by(numerics, [1.0, 1.0 + 1e-9], ["m", "m"]).word();
         assert_eq!(last_bits("f32, products of bf16 by fixed kernels"), "disputed");
         assert_eq!(last_bits("f32, products of bf16 by tuned kernels"), "completed");
     }

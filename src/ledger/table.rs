@@ -71,7 +71,7 @@ fn row(cell: &Cell, state: &State, bytes_per_token: Option<f64>) -> Row {
     };
     Row {
         id: cell.id.clone(),
-        state: state.name().to_owned(),
+        state: state.name().word().to_owned(),
         init_seed: recipe.init_seed,
         order_seed: recipe.order(),
         budget: cell.budget,

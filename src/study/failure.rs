@@ -1,5 +1,7 @@
 //! Why a study could not go on, as a person reads it: the errors of every part, with hint and exit code.
 
+use serde::Serialize;
+
 use crate::data::DataError;
 use crate::error::{FileError, InputError, exit};
 use crate::exec::slurm::SubmitError;
@@ -83,3 +85,8 @@ impl std::fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// A value as JSON, for a file that people look at too.
+pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("no map of ours has other keys than text")
+}

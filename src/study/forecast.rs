@@ -15,7 +15,7 @@ use crate::exec::job::Every;
 use crate::fit::Analysis;
 use crate::forecast::{self, Basis, Forecast};
 use crate::fs::{Disk as _, Os, read_file};
-use crate::ledger::{State, cell_dir, check, log};
+use crate::ledger::{State, StateName, cell_dir, check, log};
 use crate::plan::FILE as PLAN;
 use crate::plan::{self, Cell, Plan, Recipe};
 use crate::predict::at_flops;
@@ -252,7 +252,7 @@ pub struct Run<'a> {
     /// Between two checkpoints.
     pub every: Every,
     /// States of which the cell is tried once more.
-    pub retry: &'a [String],
+    pub retry: &'a [StateName],
 }
 
 /// Trains the cell of a forecast unless it has ended; nothing where a signal ended it.
@@ -295,7 +295,7 @@ pub fn run(run: Run<'_>, observer: &dyn Observer) -> Result<Option<Forecast>, Fa
     }
     // A run that was begun without the forecast is refused before more is spent on it.
     let state = score::look(&forecast, &results)?;
-    let again = |state: &State| run.retry.iter().any(|name| name == state.name());
+    let again = |state: &State| run.retry.contains(&state.name());
     if state.is_open() || again(&state) {
         let todo = [&forecast.cell];
         // Relatives too: under a trunk schedule the run may go on from a state that one of them passed.

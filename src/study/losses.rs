@@ -98,10 +98,10 @@ fn directory(column: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let name: String = column.chars().map(|c| if plain(c) { c } else { '-' }).collect();
     if name == column {
-        return format!("{}{name}", LOSS);
+        return format!("{LOSS}{name}");
     }
     let hash = hex(&Sha256::digest(column.as_bytes()));
-    format!("{}{name}-{}", LOSS, &hash[..8])
+    format!("{LOSS}{name}-{}", &hash[..8])
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The pages of an analysis: fit.json, every figure, and the report.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use super::{Failure, Runs, backtest, figures, score, tuning};
@@ -23,14 +24,10 @@ pub fn write(
     analysis: &Analysis,
     predictions: &[Prediction],
 ) -> Result<Vec<String>, Failure> {
-    let json = serde_json::to_vec(analysis).expect("a fit has no map with other keys than text");
+    let json = serde_json::to_vec(analysis).map_err(unwritable)?;
     // A NaN is written as null, which no reader takes for a number.
     if let Err(e) = Analysis::read(&json) {
-        return Err(InputError::new(
-            format!("the fit is not written, since it could not be read again: it {e}"),
-            "look at the columns that were read and at the units of their numbers",
-        )
-        .into());
+        return Err(unwritable(format!("it could not be read again: it {e}")).into());
     }
     Os.create_dirs(&dir.join("figures"))?;
     Os.write_atomic(&dir.join("fit.json"), &json)?;
@@ -61,6 +58,13 @@ pub fn write(
     });
     Os.write_atomic(&dir.join("report.html"), html.as_bytes())?;
     Ok(warnings)
+}
+
+fn unwritable(why: impl Display) -> InputError {
+    InputError::new(
+        format!("the fit is not written: {why}"),
+        "look at the columns that were read and at the units of their numbers",
+    )
 }
 
 /// Where the numbers come from, for the end of the report.

@@ -14,7 +14,7 @@ use crate::exec::stop::Stop;
 use crate::fit::{self, Analysis, Options, Pins};
 use crate::fs::{Disk as _, Os};
 use crate::ledger::hold::Hold;
-use crate::ledger::{self, Ledger, State, forks};
+use crate::ledger::{self, Ledger, State, StateName, forks};
 use crate::plan::Cell;
 use crate::predict::Prediction;
 
@@ -41,8 +41,8 @@ pub struct Conduct<'a> {
     pub workers: Option<usize>,
     /// Between two checkpoints of a cell.
     pub every: Every,
-    /// States of which cells are tried once more: `diverged`, `failed`, `stuck`, `damaged`.
-    pub retry: &'a [String],
+    /// States of which cells are tried once more.
+    pub retry: &'a [StateName],
     /// Asked to end.
     pub stop: &'a Stop,
 }
@@ -79,7 +79,7 @@ impl Begun {
         observer: &dyn Observer,
     ) -> Result<Option<Results>, Failure> {
         let Conduct { device, workers, every, retry, stop } = conduct;
-        let again = |state: &State| retry.iter().any(|name| name == state.name());
+        let again = |state: &State| retry.contains(&state.name());
         let left = self.before.cells.iter().filter(|(_, state)| match state {
             State::Missing { .. } | State::Running { .. } => true,
             state => again(state),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Failure;
+use super::failure::json;
 use crate::data::{Cache, Dataset};
 use crate::error::{FileError, InputError, exit};
 use crate::fs::{Disk as _, Os};
@@ -98,8 +99,7 @@ impl Sweep {
 
     /// The plan as it is kept.
     pub(super) fn plan_json(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(&self.plan.cells)
-            .expect("cells have no map with other keys than text")
+        json(&self.plan.cells)
     }
 }
 

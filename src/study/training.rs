@@ -14,7 +14,7 @@ use crate::exec::local::{self, Broken, Conduct};
 use crate::exec::probe::{self, Ask};
 use crate::exec::stop::Stop;
 use crate::ledger::event::Event;
-use crate::ledger::{Ledger, State};
+use crate::ledger::{Ledger, State, StateName};
 use crate::plan::Cell;
 use crate::plan::cost::Left;
 use crate::train::Progress;
@@ -72,7 +72,7 @@ impl Training<'_> {
         };
         let left = price::left(todo, self.before);
         // Another runner takes some of these: what it leaves to this one cannot be said.
-        let alone = self.before.is_some_and(|ledger| ledger.count("running") == 0);
+        let alone = self.before.is_some_and(|ledger| ledger.count(StateName::Running) == 0);
         let asked = asked(self.sweep, self.workers);
         let ask = Ask { workers: asked, worth: WORTH, least: 0.0 };
         let wanted = alone || asked.is_none();

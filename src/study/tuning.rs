@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::failure::json;
 use super::sweep::TUNE;
 use super::training::Training;
 use super::{Failure, Observer, Sweep, figures};
@@ -93,8 +94,7 @@ impl<'a> Tuner<'a> {
                 let runs = runs(&self.searches, &states(&ledger));
                 return Ok(Some((Tuning::new(name, &places, runs), ledger)));
             }
-            let json = serde_json::to_vec_pretty(&self.cells)
-                .expect("cells have no map with other keys than text");
+            let json = json(&self.cells);
             Os.write_atomic(&results.join(TUNE), &json)?;
             let ledger = Ledger::read(results, &self.cells)?;
             let open = ledger.cells.iter().filter(|(_, s)| s.is_open());
@@ -247,7 +247,7 @@ fn runs(searches: &[Search], states: &BTreeMap<String, Option<f64>>) -> Vec<Run>
 /// [`Failure`] where one cannot be written.
 pub fn write(out: &Path, tuning: &Tuning) -> Result<(), Failure> {
     Os.create_dirs(&out.join("figures"))?;
-    let json = serde_json::to_vec_pretty(tuning).expect("no map with other keys than text");
+    let json = json(tuning);
     Os.write_atomic(&out.join(TUNE), &json)?;
     figures::write(out, &figure::tuning(tuning))
 }

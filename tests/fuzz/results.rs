@@ -6,7 +6,7 @@ use isoflop::backtest::Backtest;
 use isoflop::figure;
 use isoflop::fit::Analysis;
 use isoflop::forecast::{Basis, Entry, Forecast, Outcome, lock, sha256};
-use isoflop::ledger::Ledger;
+use isoflop::ledger::{Ledger, StateName};
 use isoflop::plan::cost::{Left, Room, step_flops};
 use isoflop::plan::{self, Cell, Plan, Recipe, trunk};
 use isoflop::points::Point;
@@ -188,7 +188,7 @@ fn planned(json: &[u8], specs: &[Spec]) {
         plan.trunk_share();
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::read(dir.path(), &plan.cells).unwrap();
-        assert_eq!(ledger.count("missing"), plan.cells.len());
+        assert_eq!(ledger.count(StateName::Missing), plan.cells.len());
     }
 }
 

@@ -132,10 +132,11 @@ impl Job {
 
     /// The batch script.
     pub fn script(&self) -> String {
-        let header = self.options.iter().map(|o| format!("#SBATCH {o}\n")).collect::<String>();
+        let header: Vec<String> =
+            self.options.iter().map(|option| format!("#SBATCH {option}")).collect();
         let command: Vec<String> = self.command.iter().map(|word| quoted(word)).collect();
         format!(
-            "#!/bin/bash\n{header}\n\
+            "#!/bin/bash\n{}\n\n\
              # Passes signals on and waits for the checkpoint. Warned of the time limit, the task asks to be\n\
              # queued again; cancelled or done, it does not.\n\
              {} &\nrunner=$!\nwarned=\n\
@@ -146,6 +147,7 @@ impl Job {
              if [ $code -gt 128 ]; then wait $runner; end=$?; [ $end = 127 ] || code=$end; fi\n\
              if [ \"$code\" = {} ] && [ -n \"$warned\" ]; then scontrol requeue \"$SLURM_JOB_ID\"; fi\n\
              exit $code\n",
+            header.join("\n"),
             command.join(" "),
             exit::AGAIN
         )

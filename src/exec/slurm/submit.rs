@@ -159,10 +159,10 @@ pub fn submit(job: &Job) -> Result<Submitted, SubmitError> {
     let lock = File::create(&path).map_err(FileError::new("create", &path))?;
     lock.lock().map_err(FileError::new("lock", &path))?;
     let before = state(&job.name, results, job.cluster())?;
-    if let State::Queued(_) = before {
-        if let Some(last) = read(results)?.filter(|last| !last.listed) {
-            write(results, &Submission { listed: true, ..last })?;
-        }
+    if let State::Queued(_) = before
+        && let Some(last) = read(results)?.filter(|last| !last.listed)
+    {
+        write(results, &Submission { listed: true, ..last })?;
     }
     match before {
         State::Idle => {}

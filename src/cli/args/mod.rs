@@ -1,0 +1,69 @@
+//! The command line, as types. No logic.
+
+mod device;
+mod laws;
+mod sweep;
+mod table;
+mod values;
+
+use clap::{Parser, Subcommand};
+
+pub use device::{DeviceArgs, DeviceBenchArgs, DeviceCheckArgs, DeviceVerb, Which};
+pub use laws::{BacktestArgs, ExportArgs, FitArgs, PredictArgs, ReportArgs, SelftestArgs};
+pub use sweep::{CheckArgs, Launcher, PlanArgs, RunArgs, ScoreArgs, StatusArgs, TuneArgs};
+pub use table::{Columns, Pinned};
+
+/// Scaling-law experiments: train a grid, fit the law, predict the larger run.
+#[derive(Debug, Parser)]
+#[command(
+    name = "isoflop",
+    version,
+    after_help = "Exit codes: 0 done, 1 a cell failed or a bug, 2 bad input, 3 damaged record, 75 try again.\n\
+                  Data goes to stdout, progress to stderr. Numbers may be written 1e18, 2.5B, 30M."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show every cell of a sweep, its cost and what the design cannot tell, before anything runs.
+    Plan(PlanArgs),
+    /// Train what is missing, then fit and report. The same command again does only what is left.
+    Run(RunArgs),
+    /// Search learning rate, batch and weight decay at the sweep's [tune] cells; fit rules in N and D.
+    Tune(TuneArgs),
+    /// Every cell of a sweep by state.
+    Status(StatusArgs),
+    /// Fit scaling laws to a results directory or to any CSV of runs.
+    Fit(FitArgs),
+    /// The run worth buying, for a budget, a size, a demand or a corpus, with intervals.
+    Predict(PredictArgs),
+    /// Do the intervals hold the truth? Measured on synthetic studies of the shape of yours.
+    Selftest(SelftestArgs),
+    /// How well the larger runs are predicted from the smaller ones, cut by cut.
+    Backtest(BacktestArgs),
+    /// A locked forecast beside the run that it foretold.
+    Score(ScoreArgs),
+    /// Write figures and the report again from what is recorded.
+    Report(ReportArgs),
+    /// The runs of a results directory or a CSV in a format that other tools read.
+    Export(ExportArgs),
+    /// Is every record as it was written? Verifies all logs, steps, checkpoints and weights.
+    Check(CheckArgs),
+    /// What can train here; whether it computes right; how fast it is.
+    Device(DeviceArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}
