@@ -6,7 +6,7 @@ pub(super) use super::layout::table;
 use super::layout::wrapped;
 use crate::fit::{Analysis, Fit, Opinion, SensitivityRow, SizeNoise};
 use crate::ledger::{Ledger, State};
-use crate::plan::cost::Room;
+use crate::plan::memory::Room;
 use crate::plan::{Cell, Recipe};
 use crate::predict::{self, FormShare};
 use crate::units::{NATS_PER_TOKEN, after_loss, bytes, count, digits3, duration, flops};
