@@ -181,6 +181,7 @@ pub(in crate::fit) fn scatter(points: &[Point], groups: &[&Group]) -> Option<f64
 #[cfg(test)]
 pub(in crate::fit) mod tests {
     use super::*;
+    use crate::fit::data::budgets;
     use crate::fit::result::Surface;
 
     /// Noise-free runs of five budgets 1e17..1e21 with 15 values of D each, log-spaced from centre/k to
