@@ -3,10 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::noise::{Noise, lines};
+use super::scatter::lines;
 use super::sufficiency::{self, Sufficiency};
 use super::vertex::{self, Vertex, VertexState};
-use super::{Place, Run, quantile};
+use super::{Noise, Place, Run, quantile};
 
 /// What tuning found at one place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,8 +7,8 @@
 mod agreement;
 pub mod design;
 mod found;
-mod noise;
 mod rules;
+mod scatter;
 mod sufficiency;
 mod vertex;
 
@@ -18,7 +18,6 @@ use crate::fit::numeric::stats;
 use crate::sound::{Refused, above, inside, level, not_negative};
 pub use agreement::Agreement;
 pub use found::Found;
-pub use noise::Noise;
 pub use rules::{FittedRule, Term, Transfer};
 pub use sufficiency::{Sufficiency, best_of};
 pub use vertex::{Vertex, VertexState};
@@ -67,6 +66,17 @@ impl Run {
         (!self.losses.is_empty())
             .then(|| self.losses.iter().sum::<f64>() / self.losses.len() as f64)
     }
+}
+
+/// Scatter of ln L that a vertex and a verdict are held against.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// Standard deviation of ln L.
+    pub sd: f64,
+    /// Degrees of freedom it rests on.
+    pub dof: f64,
+    /// From replicates; else from what the parabolas miss.
+    pub from_seeds: bool,
 }
 
 /// Vertex of one key at a place.
@@ -149,7 +159,7 @@ impl Tuning {
 
     /// From what was trained.
     pub fn new(sweep: &str, places: &[Place], runs: Vec<Run>) -> Self {
-        let noise = noise::scatter(places.len(), &runs);
+        let noise = scatter::scatter(places.len(), &runs);
         let found: Vec<Found> = places
             .iter()
             .enumerate()

@@ -60,7 +60,6 @@ const MEMORY: f64 = 0.5;
 /// Where along the step the second derivative is probed, and how long the correction may be: the values
 /// of Transtrum & Sethna 2012, section 3 [-].
 const PROBE: f64 = 0.1;
-
 const BEND: f64 = 0.75;
 
 /// A sum of squares up to this many floors is an exact fit: digits of it mean nothing.

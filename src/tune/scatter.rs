@@ -1,19 +1,6 @@
-//! The scatter of ln L among tuning runs.
+//! The scatter of ln L among tuning runs: between seeds, else about the parabolas in the rate.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Run, vertex};
-
-/// Scatter of ln L that a vertex and a verdict are held against.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Noise {
-    /// Standard deviation of ln L.
-    pub sd: f64,
-    /// Degrees of freedom it rests on.
-    pub dof: f64,
-    /// From replicates; else from what the parabolas miss.
-    pub from_seeds: bool,
-}
+use super::{Noise, Run, vertex};
 
 /// Scatter among seeds, else what all parabolas in the rate miss.
 pub(super) fn scatter(places: usize, runs: &[Run]) -> Option<Noise> {
