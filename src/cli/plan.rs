@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::study::Study;
 use super::{Failure, args::PlanArgs, print, print_json, show};
-use crate::device::{self, Wanted};
+use crate::device::{self, Chosen, Wanted};
 use crate::error::{InputError, exit};
 use crate::exec::job::Job;
 use crate::exec::probe::{self, Ask, Found};
 use crate::fs::Os;
 use crate::ledger::checkpoint::has_fork;
 use crate::ledger::{Ledger, State};
-use crate::plan::cost::{Clock, Left};
+use crate::plan::cost::{Clock, Left, Price};
 use crate::plan::fit_in::{self, Proposal};
 use crate::plan::memory::Room;
 use crate::plan::{Cell, Plan};
@@ -119,82 +119,148 @@ pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
             .into());
         }
     };
-    let whole = found.as_ref().map(|f| &f.price);
-    let places: HashMap<&str, usize> =
-        cells.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
-    let seconds = |cell: &Cell| {
-        let at = *places.get(cell.id.as_str())?;
-        whole.map(|price| price.cells[at])
+    let priced = Priced {
+        study: &study,
+        device: &device,
+        found: found.as_ref(),
+        workers,
+        left,
+        proposal,
+        usd: args.usd_per_hour,
     };
-    let usd = args.usd_per_hour;
-    let cell_usd = |seconds: f64| -> Option<f64> { Some(whole?.cell_usd(seconds, usd?)) };
-    let most: Vec<&Cell> = cells.iter().collect();
-    let room = device.room(workers);
-    let memory = room.side_by_side(&most, workers);
     if args.json {
-        print_json(&Output {
+        print_json(&priced.output());
+        return Ok(0);
+    }
+    print(&priced.told(&ledger));
+    note!("{}", show::warnings(&study.plan.warnings));
+    Ok(0)
+}
+
+/// A study with what was found of its costs.
+struct Priced<'a> {
+    study: &'a Study,
+    device: &'a Chosen,
+    /// What a probe found; nothing without one.
+    found: Option<&'a Found>,
+    /// Cells side by side.
+    workers: usize,
+    /// Of what is not trained yet.
+    left: Option<Price>,
+    /// What to leave out, where that was asked.
+    proposal: Option<Proposal>,
+    /// Price of an hour of the machine, where it is given [$].
+    usd: Option<f64>,
+}
+
+impl Priced<'_> {
+    fn cells(&self) -> &[Cell] {
+        &self.study.plan.cells
+    }
+
+    /// Of the whole grid.
+    fn whole(&self) -> Option<&Price> {
+        self.found.map(|f| &f.price)
+    }
+
+    /// Seconds of each cell, in the plan's order [s].
+    fn seconds(&self) -> impl Fn(&Cell) -> Option<f64> {
+        let places: HashMap<&str, usize> =
+            self.cells().iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
+        move |cell| {
+            let at = *places.get(cell.id.as_str())?;
+            self.whole().map(|price| price.cells[at])
+        }
+    }
+
+    /// Money for a cell of so many seconds [$].
+    fn cell_usd(&self, seconds: f64) -> Option<f64> {
+        Some(self.whole()?.cell_usd(seconds, self.usd?))
+    }
+
+    /// Memory of the largest cells side by side [bytes].
+    fn memory(&self) -> f64 {
+        let all: Vec<&Cell> = self.cells().iter().collect();
+        self.device.room(self.workers).side_by_side(&all, self.workers)
+    }
+
+    fn output(&self) -> Output<'_> {
+        let (study, whole) = (self.study, self.whole());
+        let (room, seconds) = (self.device.room(self.workers), self.seconds());
+        let cell = |c| output(c, room, seconds(c), |seconds| self.cell_usd(seconds));
+        Output {
             sweep: &study.plan.name,
             flops: study.plan.flops(),
             flops_spent: study.plan.flops_spent(),
-            device: &device.name,
-            workers,
-            memory_bytes: memory,
+            device: &self.device.name,
+            workers: self.workers,
+            memory_bytes: self.memory(),
             seconds: whole.map(|p| p.seconds),
-            seconds_left: left.as_ref().map(|p| p.seconds),
-            probe_seconds: found.as_ref().map(|f| f.took),
-            usd: usd.and_then(|usd| Some(whole?.usd(usd))),
+            seconds_left: self.left.as_ref().map(|p| p.seconds),
+            probe_seconds: self.found.map(|f| f.took),
+            usd: self.usd.and_then(|usd| Some(whole?.usd(usd))),
             train_tokens: study.data.facts.train_tokens,
             entropy: study.data.facts.entropy,
             trunk_share: study.plan.trunk_share(),
-            fit_in: proposal.as_ref(),
+            fit_in: self.proposal.as_ref(),
             warnings: &study.plan.warnings,
-            cells: cells.iter().map(|c| output(c, room, seconds(c), cell_usd)).collect(),
-        });
-        return Ok(0);
-    }
-    let mut out = format!(
-        "Sweep {}: {}, {} FLOP",
-        study.plan.name,
-        several(cells.len(), "cell"),
-        flops(study.plan.flops())
-    );
-    if let Some(tokens) = study.data.facts.train_tokens {
-        out += &format!("; the corpus has {} training tokens", count(tokens as f64));
-    }
-    out += ".\n\n";
-    let cost_of = |seconds: f64| cell_usd(seconds).unwrap_or(f64::NAN);
-    out += &show::plan(cells, room, &seconds, usd.map(|_| &cost_of as &dyn Fn(f64) -> f64));
-    let there = match (&device.memory, device.is_cpu()) {
-        (Some(memory), false) => {
-            format!(" of {}", bytes(device.cards() as f64 * *memory as f64))
+            cells: self.cells().iter().map(cell).collect(),
         }
-        _ => String::new(),
-    };
-    out += &format!("\nMemory: {}{there} with {}.\n", bytes(memory), side_by_side(workers));
-    if let (Some(found), Some(left)) = (&found, &left) {
+    }
+
+    /// All of it as a person reads it.
+    fn told(&self, ledger: &Ledger) -> String {
+        let (study, device, cells) = (self.study, self.device, self.cells());
+        let mut out = format!(
+            "Sweep {}: {}, {} FLOP",
+            study.plan.name,
+            several(cells.len(), "cell"),
+            flops(study.plan.flops())
+        );
+        if let Some(tokens) = study.data.facts.train_tokens {
+            out += &format!("; the corpus has {} training tokens", count(tokens as f64));
+        }
+        out += ".\n\n";
+        let cost_of = |seconds: f64| self.cell_usd(seconds).unwrap_or(f64::NAN);
+        let usd = self.usd.map(|_| &cost_of as &dyn Fn(f64) -> f64);
+        out += &show::plan(cells, device.room(self.workers), &self.seconds(), usd);
+        let there = match (&device.memory, device.is_cpu()) {
+            (Some(memory), false) => {
+                format!(" of {}", bytes(device.cards() as f64 * *memory as f64))
+            }
+            _ => String::new(),
+        };
+        let memory = bytes(self.memory());
+        out += &format!("\nMemory: {memory}{there} with {}.\n", side_by_side(self.workers));
+        if let (Some(found), Some(left)) = (self.found, &self.left) {
+            out += &self.times(found, left, ledger);
+        }
+        out += &trunks(&study.plan);
+        if let Some(proposal) = &self.proposal {
+            out += &proposed(proposal);
+        }
+        out
+    }
+
+    /// What all of it takes and costs, what is left of that, and what else was tried.
+    fn times(&self, found: &Found, left: &Price, ledger: &Ledger) -> String {
         let price = &found.price;
-        out += &format!(
+        let usd = self.usd.map(|usd| format!(", {}", show::dollars(price.usd(usd))));
+        let mut out = format!(
             "On {}, {}: about {}{}",
-            device.name,
-            side_by_side(workers),
+            self.device.name,
+            side_by_side(self.workers),
             duration(price.seconds),
-            usd.map_or_else(String::new, |usd| format!(", {}", show::dollars(price.usd(usd))))
+            usd.unwrap_or_default()
         );
         match ledger.count("completed") {
             0 => {}
-            all if all == cells.len() => out += "; every cell is trained already",
+            all if all == self.cells().len() => out += "; every cell is trained already",
             _ => out += &format!("; what is left of it about {}", duration(left.seconds)),
         }
         out += &format!(" (timed for {}).\n", duration(found.took));
-        out += &others(&found.slower);
+        out + &others(&found.slower)
     }
-    out += &trunks(&study.plan);
-    if let Some(proposal) = &proposal {
-        out += &proposed(proposal);
-    }
-    print(&out);
-    note!("{}", show::warnings(&study.plan.warnings));
-    Ok(0)
 }
 
 /// What is left of cells that are to be trained.

@@ -7,7 +7,7 @@ use super::args::TuneArgs;
 use super::study::Study;
 use super::train::{Training, stop_on_signals};
 use super::{Failure, print, print_json, show};
-use crate::device::{self, Wanted};
+use crate::device::{self, Chosen, Wanted};
 use crate::error::{InputError, exit};
 use crate::figure;
 use crate::fs::{Disk as _, Os};
@@ -16,7 +16,7 @@ use crate::plan::{Cell, Given, Plan, trunk};
 use crate::spec::{OptimSpec, TuneSpec};
 use crate::terminal::note;
 use crate::tune::design::{Config, Design, Tried};
-use crate::tune::{Place, Run, Tuning, Vertex, VertexState};
+use crate::tune::{FittedRule, Place, Run, Transfer, Tuning, Vertex, VertexState};
 use crate::units::{count, flops, plain3, several};
 
 /// Name of the planned cells in the results directory, and of the outcome in the analysis directory.
@@ -53,55 +53,14 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
         return Ok(exit::BUG);
     };
     let mut searches = searches(&study, tune);
-    let mut cells: Vec<Cell> = Vec::new();
     if args.dry_run {
-        next(&study, tune, &mut searches, &BTreeMap::new(), &mut cells);
-        let spent: f64 = cells.iter().map(Cell::flops_spent).sum();
-        print(&format!(
-            "{}\nFirst round of tuning {name}: {} at {}, {} FLOP. Axes whose best lies at an edge are \
-             extended, decays come last.\n",
-            show::plan(&cells, device.room(1), &|_| None, None),
-            several(cells.len(), "run"),
-            several(searches.len(), "cell"),
-            flops(spent)
-        ));
+        print(&first_round(&study, tune, &mut searches, &device));
         return Ok(0);
     }
     Os.create_dirs(&out)?;
-    let stop = stop_on_signals()?;
-    let ledger = loop {
-        let ledger = Ledger::read(&results, &cells)?;
-        if !next(&study, tune, &mut searches, &states(&ledger), &mut cells) {
-            break ledger;
-        }
-        let json =
-            serde_json::to_vec_pretty(&cells).expect("cells have no map with other keys than text");
-        Os.write_atomic(&results.join(FILE), &json)?;
-        let ledger = Ledger::read(&results, &cells)?;
-        let todo: Vec<&Cell> =
-            ledger.cells.iter().filter(|(_, s)| s.is_open()).map(|(cell, _)| cell).collect();
-        if !todo.is_empty() {
-            note!(
-                "Tuning {name}: {} so far, {} to train.",
-                several(cells.len(), "run"),
-                todo.len()
-            );
-        }
-        let training = Training {
-            study: &study,
-            results: &results,
-            device: &device,
-            planned: &cells,
-            workers: args.workers,
-            every: args.checkpoint,
-            forecast: None,
-            before: None,
-        };
-        if !training.train(&todo, &stop, &|_| false)? {
-            return Ok(exit::AGAIN);
-        }
+    let Some(ledger) = train(args, &study, (tune, &mut searches), &device, &results)? else {
+        return Ok(exit::AGAIN);
     };
-    stop.at_once();
     let places: Vec<Place> = searches.iter().map(|s| s.place).collect();
     let tuning = Tuning::new(&name, &places, runs(&searches, &states(&ledger)));
     write(&out, &tuning)?;
@@ -123,6 +82,68 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
         );
     }
     Ok(u8::from(failed > 0 || tuning.found.is_empty()))
+}
+
+/// What would be trained first.
+fn first_round(study: &Study, tune: &TuneSpec, searches: &mut [Search], device: &Chosen) -> String {
+    let mut cells: Vec<Cell> = Vec::new();
+    next(study, tune, searches, &BTreeMap::new(), &mut cells);
+    let spent: f64 = cells.iter().map(Cell::flops_spent).sum();
+    format!(
+        "{}\nFirst round of tuning {}: {} at {}, {} FLOP. Axes whose best lies at an edge are \
+         extended, decays come last.\n",
+        show::plan(&cells, device.room(1), &|_| None, None),
+        study.plan.name,
+        several(cells.len(), "run"),
+        several(searches.len(), "cell"),
+        flops(spent)
+    )
+}
+
+/// Trains round after round until no search asks for more; nothing where a signal ended it before.
+fn train(
+    args: &TuneArgs,
+    study: &Study,
+    (tune, searches): (&TuneSpec, &mut [Search]),
+    device: &Chosen,
+    results: &Path,
+) -> Result<Option<Ledger>, Failure> {
+    let mut cells: Vec<Cell> = Vec::new();
+    let stop = stop_on_signals()?;
+    loop {
+        let ledger = Ledger::read(results, &cells)?;
+        if !next(study, tune, searches, &states(&ledger), &mut cells) {
+            stop.at_once();
+            return Ok(Some(ledger));
+        }
+        let json =
+            serde_json::to_vec_pretty(&cells).expect("cells have no map with other keys than text");
+        Os.write_atomic(&results.join(FILE), &json)?;
+        let ledger = Ledger::read(results, &cells)?;
+        let todo: Vec<&Cell> =
+            ledger.cells.iter().filter(|(_, s)| s.is_open()).map(|(cell, _)| cell).collect();
+        if !todo.is_empty() {
+            note!(
+                "Tuning {}: {} so far, {} to train.",
+                study.plan.name,
+                several(cells.len(), "run"),
+                todo.len()
+            );
+        }
+        let training = Training {
+            study,
+            results,
+            device,
+            planned: &cells,
+            workers: args.workers,
+            every: args.checkpoint,
+            forecast: None,
+            before: None,
+        };
+        if !training.train(&todo, &stop, &|_| false)? {
+            return Ok(None);
+        }
+    }
 }
 
 /// The outcome where a sweep was tuned; what is wrong with it where it cannot be read.
@@ -304,37 +325,10 @@ fn told(tuning: &Tuning, optim: &OptimSpec, out: &Path) -> String {
         }
     }
     for rule in &tuning.rules {
-        let terms: Vec<String> = rule
-            .terms
-            .iter()
-            .map(|t| {
-                let interval = t.interval.map_or_else(
-                    || "no interval".to_owned(),
-                    |[lo, hi]| format!("{}..{}", plain3(lo), plain3(hi)),
-                );
-                format!("{} {} ({interval})", t.name, plain3(t.value))
-            })
-            .collect();
-        let note = rule.note.as_ref().map_or(String::new(), |n| format!("; {n}"));
-        out_text += &format!(
-            "\n{}: {} [{} of {} cells resolved{note}]\n",
-            rule.name,
-            terms.join(", "),
-            rule.resolved,
-            rule.searched
-        );
+        out_text += &told_rule(rule);
     }
     if let Some(t) = &tuning.transfer {
-        let interval =
-            t.interval.map_or("no interval".to_owned(), |[lo, hi]| format!("{lo:.2}..{hi:.2}"));
-        let tokens: Vec<String> = t.tokens.iter().map(|d| count(*d)).collect();
-        out_text += &format!(
-            "\nTransfer: at equal D ({}) the best rate goes as N^{:.2} ({interval}), N from {} to {}.\n",
-            tokens.join(", "),
-            t.exponent,
-            count(t.params[0]),
-            count(t.params[1])
-        );
+        out_text += &told_transfer(t);
     }
     if let Some(horizon) = tuning.horizon() {
         out_text += &format!("\n{horizon}\n");
@@ -343,6 +337,43 @@ fn told(tuning: &Tuning, optim: &OptimSpec, out: &Path) -> String {
     out_text +=
         &format!("\n[optim]\n{}\n\n  numbers  {}\n", tuning.toml(), out.join(FILE).display());
     out_text
+}
+
+/// A rule in (N, D), in a line.
+fn told_rule(rule: &FittedRule) -> String {
+    let terms: Vec<String> = rule
+        .terms
+        .iter()
+        .map(|t| {
+            let interval = t.interval.map_or_else(
+                || "no interval".to_owned(),
+                |[lo, hi]| format!("{}..{}", plain3(lo), plain3(hi)),
+            );
+            format!("{} {} ({interval})", t.name, plain3(t.value))
+        })
+        .collect();
+    let note = rule.note.as_ref().map_or(String::new(), |n| format!("; {n}"));
+    format!(
+        "\n{}: {} [{} of {} cells resolved{note}]\n",
+        rule.name,
+        terms.join(", "),
+        rule.resolved,
+        rule.searched
+    )
+}
+
+/// How far the best rate moves with N, in a line.
+fn told_transfer(t: &Transfer) -> String {
+    let interval =
+        t.interval.map_or("no interval".to_owned(), |[lo, hi]| format!("{lo:.2}..{hi:.2}"));
+    let tokens: Vec<String> = t.tokens.iter().map(|d| count(*d)).collect();
+    format!(
+        "\nTransfer: at equal D ({}) the best rate goes as N^{:.2} ({interval}), N from {} to {}.\n",
+        tokens.join(", "),
+        t.exponent,
+        count(t.params[0]),
+        count(t.params[1])
+    )
 }
 
 /// The sweep's own values beside the vertices.
