@@ -9,8 +9,8 @@
 //! - [`by_method`], [`by_law`]: the loss of one run by whatever was fitted, to be held against it.
 //! - [`hardware`]: hours and money into FLOP, and back.
 //!
-//! One voice answers every question, the average of the forms of law (`average`); `belief` is what it asks of a
-//! form. The methods stand beside it as rows (`voice`). Without draws an interval holds the spread of the forms'
+//! One voice answers every question, the average of the forms of law (`average`, each form a `member`); `belief` is what
+//! it asks of a form. The methods stand beside it as rows (`voice`). Without draws an interval holds the spread of the forms'
 //! own values alone or repeats the value, and a warning says so; the values are the same.
 //!
 //! Pure: numbers in, numbers out. Reads `fit`'s result; read by `figure`, `report`, `cli`.
