@@ -181,14 +181,6 @@ fn synthetic(law: &str, values: &[f64], draw: u64) -> Table {
             });
         }
     }
-    let convention =
-        Convention { params: "total".into(), flops: "6ND".into(), loss: "nats/token".into() };
-    Table {
-        source: format!("synthetic {law}"),
-        convention,
-        points,
-        excluded: Vec::new(),
-        entropy: None,
-        bytes_per_token: None,
-    }
+    let convention = Convention::new("total", "6ND", "nats/token");
+    Table::new(format!("synthetic {law}"), convention, points)
 }

@@ -215,18 +215,7 @@ mod tests {
             unique_tokens: None,
             counts: None,
         });
-        Table {
-            source: "t".into(),
-            convention: Convention {
-                params: "as given".into(),
-                flops: "6ND".into(),
-                loss: "as given".into(),
-            },
-            points: points.collect(),
-            excluded: Vec::new(),
-            entropy: None,
-            bytes_per_token: None,
-        }
+        Table::new("t", Convention::new("as given", "6ND", "as given"), points.collect())
     }
 
     fn setting(name: &str, tuned: bool, values: &[&str]) -> Setting {

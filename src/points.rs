@@ -71,6 +71,12 @@ pub struct Convention {
 }
 
 impl Convention {
+    /// Of these words, each as its field lists them.
+    pub fn new(params: &str, flops: &str, loss: &str) -> Self {
+        let [params, flops, loss] = [params, flops, loss].map(str::to_owned);
+        Self { params, flops, loss }
+    }
+
     /// The unit of the loss as an axis or a column head says it.
     pub fn loss_unit(&self) -> &str {
         units::loss_unit(&self.loss)
@@ -115,6 +121,12 @@ pub struct Table {
 }
 
 impl Table {
+    /// A table of these runs: nothing is left out of it, and nothing else is known of the study.
+    pub fn new(source: impl Into<String>, convention: Convention, points: Vec<Point>) -> Self {
+        let (excluded, entropy, bytes_per_token) = (Vec::new(), None, None);
+        Self { source: source.into(), convention, points, excluded, entropy, bytes_per_token }
+    }
+
     /// (N, FLOPs per token) of every run, which say how compute depends on size [parameters, FLOP/token].
     pub fn flops_per_token(&self) -> Vec<(f64, f64)> {
         self.points.iter().map(|p| (p.params, p.flops / p.tokens)).collect()

@@ -49,16 +49,8 @@ fn repeated(points: &[Point], times: usize) -> Vec<Point> {
 }
 
 fn fitted(points: Vec<Point>) -> Analysis {
-    let convention =
-        Convention { params: "total".into(), flops: "6ND".into(), loss: "nats/token".into() };
-    let table = Table {
-        source: "clusters".into(),
-        convention,
-        points,
-        excluded: Vec::new(),
-        entropy: None,
-        bytes_per_token: None,
-    };
+    let convention = Convention::new("total", "6ND", "nats/token");
+    let table = Table::new("clusters", convention, points);
     analyse(&table, Compute::SixNd, &Options { bootstrap: 1000, ..Options::default() }).unwrap()
 }
 

@@ -10,18 +10,7 @@ use isoflop::points::{Convention, Point, Table};
 use isoflop::predict::at_flops;
 
 fn table(points: Vec<Point>) -> Table {
-    Table {
-        source: "reference".into(),
-        convention: Convention {
-            params: "as given".into(),
-            flops: "6ND".into(),
-            loss: "nats/token".into(),
-        },
-        points,
-        excluded: Vec::new(),
-        entropy: None,
-        bytes_per_token: None,
-    }
+    Table::new("reference", Convention::new("as given", "6ND", "nats/token"), points)
 }
 
 /// Epoch's reconstruction of the Chinchilla runs (Besiroglu et al. 2024, arXiv:2404.10102): all 245

@@ -42,18 +42,7 @@ fn study(sd: f64) -> Vec<Point> {
 }
 
 fn table(points: Vec<Point>) -> Table {
-    Table {
-        source: "hard".into(),
-        convention: Convention {
-            params: "total".into(),
-            flops: "6ND".into(),
-            loss: "nats/token".into(),
-        },
-        points,
-        excluded: Vec::new(),
-        entropy: None,
-        bytes_per_token: None,
-    }
+    Table::new("hard", Convention::new("total", "6ND", "nats/token"), points)
 }
 
 fn fit(points: Vec<Point>) -> Result<Analysis, FitError> {

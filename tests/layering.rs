@@ -1,7 +1,10 @@
-//! Data flows one way: a module imports only from its left, and no files read each other in a circle.
+//! Data flows one way: a module imports only from its left, and no files read each other in a circle. And what one has
+//! to hold in the head at once stays small.
 
 #[path = "layering/graph.rs"]
 mod graph;
+#[path = "layering/size.rs"]
+mod size;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -221,4 +224,85 @@ fn one_module_writes_to_standard_output_and_error() {
             assert!(!code.contains(banned), "{} uses {banned}", path.display());
         }
     }
+}
+
+/// Most lines of a file, its unit tests included, and of half of all files.
+const FILE: (usize, usize) = (500, 200);
+/// Most lines of a function.
+const FUNCTION: usize = 80;
+/// What is long because it is a table: the options of the command line, each with its text.
+const TABLES: [&str; 1] = ["cli/args.rs"];
+
+/// The files of `src/` by their path in it, with their text.
+fn texts() -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let inside = |path: &Path| path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|path| (inside(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn a_file_can_be_held_in_the_head() {
+    let mut all: Vec<(usize, String)> =
+        texts().into_iter().map(|(path, text)| (text.lines().count(), path)).collect();
+    all.sort();
+    let median = all[all.len() / 2].0;
+    assert!(median <= FILE.1, "half of the files have more than {median} lines");
+    let long: Vec<&str> =
+        all.iter().filter(|(lines, _)| *lines > FILE.0).map(|(_, path)| path.as_str()).collect();
+    assert_eq!(long, TABLES, "files of more than {} lines: part them by what they do", FILE.0);
+}
+
+#[test]
+fn a_function_can_be_held_in_the_head() {
+    let mut count = 0;
+    for (path, text) in texts() {
+        for (name, line, lines) in size::functions(&text) {
+            assert!(
+                lines <= FUNCTION,
+                "src/{path}:{line}: `{name}` has {lines} lines, and {FUNCTION} are the most: part it by what it does"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 2500, "functions were found: {count}");
+}
+
+#[test]
+fn functions_are_measured_to_their_last_brace() {
+    let text = "\
+trait Shape {
+    fn area(&self) -> f64;
+    fn named(
+        &self,
+        more: [u8; 2],
+    ) -> String;
+}
+
+impl Shape for Square {
+    pub(in crate::plan) const unsafe fn area(&self) -> f64 {
+        fn square(x: f64) -> f64 { x * x }
+        let f = |x: f64| {
+            square(x)
+        };
+        f(self.side)
+    }
+}
+
+pub fn long<T>(
+    x: T,
+) -> T
+where
+    T: Copy,
+{
+    x
+}
+// The fn of a comment; and let fn_of = 1;
+";
+    let want = [("area", 10, 7), ("square", 11, 1), ("long", 19, 8)];
+    assert_eq!(
+        size::functions(text),
+        want.map(|(name, line, lines)| (name.to_owned(), line, lines))
+    );
 }

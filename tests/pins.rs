@@ -34,15 +34,7 @@ fn table(scatter: f64) -> Table {
             });
         }
     }
-    let [params, flops, loss] = ["total", "6ND", "nats/token"].map(str::to_owned);
-    Table {
-        source: "synthetic".into(),
-        convention: Convention { params, flops, loss },
-        points,
-        excluded: Vec::new(),
-        entropy: None,
-        bytes_per_token: None,
-    }
+    Table::new("synthetic", Convention::new("total", "6ND", "nats/token"), points)
 }
 
 fn pinned(pairs: &[(&str, f64)]) -> Options {

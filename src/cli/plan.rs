@@ -3,9 +3,11 @@
 use serde::Serialize;
 
 use super::{args::PlanArgs, print, print_json, show};
+use crate::exec::probe::Found;
 use crate::ledger::StateName;
-use crate::plan::cost::Room;
+use crate::plan::cost::Price;
 use crate::plan::fit_in::Proposal;
+use crate::plan::memory::Room;
 use crate::plan::{Cell, Plan};
 use crate::points::Counts;
 use crate::shape::FlopsPerToken;
@@ -121,27 +123,33 @@ fn text(priced: &Priced, usd: Option<f64>) -> String {
     };
     out += &format!("\nMemory: {}{there} with {}.\n", bytes(memory), side_by_side(workers));
     if let (Some(found), Some(left)) = (&priced.found, &priced.left) {
-        let price = &found.price;
-        out += &format!(
-            "On {}, {}: about {}{}",
-            device.name,
-            side_by_side(workers),
-            duration(price.seconds),
-            usd.map_or_else(String::new, |usd| format!(", {}", show::dollars(price.usd(usd))))
-        );
-        match priced.ledger.count(StateName::Completed) {
-            0 => {}
-            all if all == cells.len() => out += "; every cell is trained already",
-            _ => out += &format!("; what is left of it about {}", duration(left.seconds)),
-        }
-        out += &format!(" (timed for {}).\n", duration(found.took));
-        out += &others(&found.slower);
+        out += &times(priced, found, left, usd);
     }
     out += &trunks(&sweep.plan);
     if let Some(proposal) = &priced.proposal {
         out += &proposed(proposal);
     }
     out
+}
+
+/// What all of it takes and costs, what is left of that, and what else was tried.
+fn times(priced: &Priced, found: &Found, left: &Price, usd: Option<f64>) -> String {
+    let price = &found.price;
+    let usd = usd.map(|usd| format!(", {}", show::dollars(price.usd(usd))));
+    let mut out = format!(
+        "On {}, {}: about {}{}",
+        priced.device.name,
+        side_by_side(priced.workers),
+        duration(price.seconds),
+        usd.unwrap_or_default()
+    );
+    match priced.ledger.count(StateName::Completed) {
+        0 => {}
+        all if all == priced.ledger.cells.len() => out += "; every cell is trained already",
+        _ => out += &format!("; what is left of it about {}", duration(left.seconds)),
+    }
+    out += &format!(" (timed for {}).\n", duration(found.took));
+    out + &others(&found.slower)
 }
 
 /// What a cell costs that takes so long [$].

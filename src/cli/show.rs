@@ -6,7 +6,7 @@ pub(super) use super::layout::table;
 use super::layout::wrapped;
 use crate::fit::{Analysis, Fit, Opinion, SensitivityRow, SizeNoise};
 use crate::ledger::{Ledger, State};
-use crate::plan::cost::Room;
+use crate::plan::memory::Room;
 use crate::plan::{Cell, Recipe};
 use crate::predict::{self, FormShare};
 use crate::units::{NATS_PER_TOKEN, after_loss, bytes, count, digits3, duration, flops};
@@ -24,29 +24,9 @@ pub(super) fn plan(
     seconds: &dyn Fn(&Cell) -> Option<f64>,
     usd: Option<&dyn Fn(f64) -> f64>,
 ) -> String {
-    let mut cells: Vec<&Cell> = cells.iter().collect();
-    // Cells that differ by their seeds alone stand together.
-    let by = |l: &Cell, r: &Cell| {
-        let key = |c: &Cell| c.budget.unwrap_or_else(|| c.recipe.flops());
-        key(l).total_cmp(&key(r)).then(l.params().total_cmp(&r.params()))
-    };
-    cells.sort_by(|l, r| by(l, r));
-    let mut groups: Vec<(&Cell, Recipe, usize)> = Vec::new();
-    for cell in cells {
-        let unseeded = Recipe { init_seed: 0, order_seed: None, ..cell.recipe.clone() };
-        let near = |(c, ..): &&mut (&Cell, Recipe, usize)| by(c, cell).is_eq();
-        match groups
-            .iter_mut()
-            .rev()
-            .take_while(near)
-            .find(|(c, recipe, _)| c.budget == cell.budget && *recipe == unseeded)
-        {
-            Some((.., seeds)) => *seeds += 1,
-            None => groups.push((cell, unseeded, 1)),
-        }
-    }
-    let seeded = groups.iter().any(|(.., seeds)| *seeds > 1);
-    let rows = groups.iter().map(|(cell, _, seeds)| {
+    let groups = by_seeds(cells);
+    let seeded = groups.iter().any(|(_, seeds)| *seeds > 1);
+    let rows = groups.iter().map(|(cell, seeds)| {
         let (recipe, shape) = (&cell.recipe, &cell.recipe.shape);
         let (n, per_token) = (shape.counts(), shape.flops_per_token());
         let share = |part: f64| format!("{:.0}%", 100.0 * part / per_token.total());
@@ -105,6 +85,32 @@ pub(super) fn plan(
     table(&header, 2, &rows.collect::<Vec<_>>())
         + "\n  N: matrices of blocks and head (matmul). C = FLOP/tok x D, exact: attention (causal) and \
            head counted, input embedding not. 6N beside it is what C = 6ND would take for FLOP/tok.\n"
+}
+
+/// The cells by budget and size, those that differ by their seeds alone as the first and how many they are.
+fn by_seeds(cells: &[Cell]) -> Vec<(&Cell, usize)> {
+    let mut cells: Vec<&Cell> = cells.iter().collect();
+    // Cells that differ by their seeds alone stand together.
+    let by = |l: &Cell, r: &Cell| {
+        let key = |c: &Cell| c.budget.unwrap_or_else(|| c.recipe.flops());
+        key(l).total_cmp(&key(r)).then(l.params().total_cmp(&r.params()))
+    };
+    cells.sort_by(|l, r| by(l, r));
+    let mut groups: Vec<(&Cell, Recipe, usize)> = Vec::new();
+    for cell in cells {
+        let unseeded = Recipe { init_seed: 0, order_seed: None, ..cell.recipe.clone() };
+        let near = |(c, ..): &&mut (&Cell, Recipe, usize)| by(c, cell).is_eq();
+        match groups
+            .iter_mut()
+            .rev()
+            .take_while(near)
+            .find(|(c, recipe, _)| c.budget == cell.budget && *recipe == unseeded)
+        {
+            Some((.., seeds)) => *seeds += 1,
+            None => groups.push((cell, unseeded, 1)),
+        }
+    }
+    groups.into_iter().map(|(cell, _, seeds)| (cell, seeds)).collect()
 }
 
 /// Money, to three digits: `$0.0123`, `$4.56`, `$789`.
@@ -191,33 +197,8 @@ pub(super) fn with_interval((value, interval): (f64, Option<[f64; 2]>)) -> Strin
 
 /// All fits, the methods under one another so that their disagreement is seen.
 pub(super) fn fits(analysis: &Analysis) -> String {
-    let mut out = String::new();
     let level = analysis.fits.first().map_or(0.9, |f| f.level);
-    let pins = &analysis.pins;
-    // Quantities down, methods across: their disagreement is read along a line.
-    let with = |fit: &Fit, name: &str| match analysis.parameter(fit, name) {
-        None => "-".to_owned(),
-        Some((v, None)) if pins.get(name).is_some() => format!("{v} pinned"),
-        Some(parameter) => with_interval(parameter),
-    };
-    let line = |label: &str, show: &dyn Fn(&Fit) -> String| {
-        std::iter::once(label.to_owned()).chain(analysis.fits.iter().map(show)).collect()
-    };
-    let mut rows: Vec<Vec<String>> = vec![line("points", &|f| f.n.to_string())];
-    for (label, name) in [("a: N* ~ C^a", "a"), ("b: D* ~ C^b", "b")] {
-        rows.push(line(label, &|f| with(f, name)));
-    }
-    if analysis.fits.iter().any(|f| f.params.is_some()) {
-        for name in ["E", "A", "B", "alpha", "beta"] {
-            rows.push(line(name, &|f| with(f, name)));
-        }
-        rows.push(line("objective", &|f| {
-            f.objective.map_or_else(|| "-".to_owned(), |o| format!("{o:.6e}"))
-        }));
-    }
-    let header: Vec<&str> =
-        std::iter::once("").chain(analysis.fits.iter().map(|f| f.method.as_str())).collect();
-    out += &table(&header, 1, &rows);
+    let mut out = quantities(analysis);
     out += &format!(
         "  N: {}, C: {}, loss: {}; in brackets the {:.0}% interval of the parameter (bootstrap), not of a run's loss.\n",
         analysis.convention.params,
@@ -229,30 +210,7 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     out += &profile(analysis);
     out += &noise(analysis);
     out += &irreducible(analysis);
-    let edges: Vec<&_> = analysis.isoflop.iter().filter(|b| b.excluded.is_some()).collect();
-    if !analysis.isoflop.is_empty() {
-        out += &format!(
-            "  IsoFLOP: {} of {} budgets have an interior minimum",
-            analysis.isoflop.len() - edges.len(),
-            analysis.isoflop.len()
-        );
-        for edge in edges {
-            out += &format!(
-                "; {} left out: {}",
-                flops(edge.flops),
-                edge.excluded.as_deref().unwrap_or_default()
-            );
-        }
-        out += ".\n";
-    }
-    if let Some(bias) = &analysis.isoflop_bias {
-        out += &format!(
-            "  IsoFLOP bias of this design, by simulation on the fitted surface: a {}, N* {}% at 10x the largest compute; \
-             taken off above and in every answer.\n",
-            signed(bias.a, 3),
-            signed(100.0 * bias.params_ahead, 1)
-        );
-    }
+    out += &budgets(analysis);
     if let Some(h) = &analysis.holdout {
         out += &format!(
             "  Hold-out: {} from {} FLOP on, predicted from {} by {}: error (predicted / measured - 1) {:+.2}% on average, {:.2}% at most; {} of {} inside their interval.\n",
@@ -277,6 +235,64 @@ pub(super) fn fits(analysis: &Analysis) -> String {
         out += &format!("  Counted otherwise (C = 6ND of that N): {}.\n", parts.join("; "));
     }
     out + &choices(analysis) + &disagreement(analysis) + &forms(analysis)
+}
+
+/// Quantities down, methods across: their disagreement is read along a line.
+fn quantities(analysis: &Analysis) -> String {
+    let pins = &analysis.pins;
+    let with = |fit: &Fit, name: &str| match analysis.parameter(fit, name) {
+        None => "-".to_owned(),
+        Some((v, None)) if pins.get(name).is_some() => format!("{v} pinned"),
+        Some(parameter) => with_interval(parameter),
+    };
+    let line = |label: &str, show: &dyn Fn(&Fit) -> String| {
+        std::iter::once(label.to_owned()).chain(analysis.fits.iter().map(show)).collect()
+    };
+    let mut rows: Vec<Vec<String>> = vec![line("points", &|f| f.n.to_string())];
+    for (label, name) in [("a: N* ~ C^a", "a"), ("b: D* ~ C^b", "b")] {
+        rows.push(line(label, &|f| with(f, name)));
+    }
+    if analysis.fits.iter().any(|f| f.params.is_some()) {
+        for name in ["E", "A", "B", "alpha", "beta"] {
+            rows.push(line(name, &|f| with(f, name)));
+        }
+        rows.push(line("objective", &|f| {
+            f.objective.map_or_else(|| "-".to_owned(), |o| format!("{o:.6e}"))
+        }));
+    }
+    let header: Vec<&str> =
+        std::iter::once("").chain(analysis.fits.iter().map(|f| f.method.as_str())).collect();
+    table(&header, 1, &rows)
+}
+
+/// How many budgets have a minimum, why the others have none, and the bias of approach 2.
+fn budgets(analysis: &Analysis) -> String {
+    let mut out = String::new();
+    let edges: Vec<&_> = analysis.isoflop.iter().filter(|b| b.excluded.is_some()).collect();
+    if !analysis.isoflop.is_empty() {
+        out += &format!(
+            "  IsoFLOP: {} of {} budgets have an interior minimum",
+            analysis.isoflop.len() - edges.len(),
+            analysis.isoflop.len()
+        );
+        for edge in edges {
+            out += &format!(
+                "; {} left out: {}",
+                flops(edge.flops),
+                edge.excluded.as_deref().unwrap_or_default()
+            );
+        }
+        out += ".\n";
+    }
+    if let Some(bias) = &analysis.isoflop_bias {
+        out += &format!(
+            "  IsoFLOP bias of this design, by simulation on the fitted surface: a {}, N* {}% at 10x the largest compute; \
+             taken off above and in every answer.\n",
+            signed(bias.a, 3),
+            signed(100.0 * bias.params_ahead, 1)
+        );
+    }
+    out
 }
 
 /// How far the methods are apart, in a line.

@@ -16,7 +16,7 @@ use crate::study::training::stop_on_signals;
 use crate::study::tuning::{self, Trial, Tuner};
 use crate::study::{Failure, Sweep, hold};
 use crate::terminal::note;
-use crate::tune::{Tuning, Vertex, VertexState};
+use crate::tune::{FittedRule, Transfer, Tuning, Vertex, VertexState};
 use crate::units::{count, flops, plain3, several};
 
 pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
@@ -139,37 +139,10 @@ fn told(tuning: &Tuning, optim: &OptimSpec, out: &Path) -> String {
         }
     }
     for rule in &tuning.rules {
-        let terms: Vec<String> = rule
-            .terms
-            .iter()
-            .map(|t| {
-                let interval = t.interval.map_or_else(
-                    || "no interval".to_owned(),
-                    |[lo, hi]| format!("{}..{}", plain3(lo), plain3(hi)),
-                );
-                format!("{} {} ({interval})", t.name, plain3(t.value))
-            })
-            .collect();
-        let note = rule.note.as_ref().map_or(String::new(), |n| format!("; {n}"));
-        out_text += &format!(
-            "\n{}: {} [{} of {} cells resolved{note}]\n",
-            rule.name,
-            terms.join(", "),
-            rule.resolved,
-            rule.searched
-        );
+        out_text += &told_rule(rule);
     }
     if let Some(t) = &tuning.transfer {
-        let interval =
-            t.interval.map_or("no interval".to_owned(), |[lo, hi]| format!("{lo:.2}..{hi:.2}"));
-        let tokens: Vec<String> = t.tokens.iter().map(|d| count(*d)).collect();
-        out_text += &format!(
-            "\nTransfer: at equal D ({}) the best rate goes as N^{:.2} ({interval}), N from {} to {}.\n",
-            tokens.join(", "),
-            t.exponent,
-            count(t.params[0]),
-            count(t.params[1])
-        );
+        out_text += &told_transfer(t);
     }
     if let Some(horizon) = tuning.horizon() {
         out_text += &format!("\n{horizon}\n");
@@ -178,6 +151,43 @@ fn told(tuning: &Tuning, optim: &OptimSpec, out: &Path) -> String {
     out_text +=
         &format!("\n[optim]\n{}\n\n  numbers  {}\n", tuning.toml(), out.join(TUNE).display());
     out_text
+}
+
+/// A rule in (N, D), in a line.
+fn told_rule(rule: &FittedRule) -> String {
+    let terms: Vec<String> = rule
+        .terms
+        .iter()
+        .map(|t| {
+            let interval = t.interval.map_or_else(
+                || "no interval".to_owned(),
+                |[lo, hi]| format!("{}..{}", plain3(lo), plain3(hi)),
+            );
+            format!("{} {} ({interval})", t.name, plain3(t.value))
+        })
+        .collect();
+    let note = rule.note.as_ref().map_or(String::new(), |n| format!("; {n}"));
+    format!(
+        "\n{}: {} [{} of {} cells resolved{note}]\n",
+        rule.name,
+        terms.join(", "),
+        rule.resolved,
+        rule.searched
+    )
+}
+
+/// How far the best rate moves with N, in a line.
+fn told_transfer(t: &Transfer) -> String {
+    let interval =
+        t.interval.map_or("no interval".to_owned(), |[lo, hi]| format!("{lo:.2}..{hi:.2}"));
+    let tokens: Vec<String> = t.tokens.iter().map(|d| count(*d)).collect();
+    format!(
+        "\nTransfer: at equal D ({}) the best rate goes as N^{:.2} ({interval}), N from {} to {}.\n",
+        tokens.join(", "),
+        t.exponent,
+        count(t.params[0]),
+        count(t.params[1])
+    )
 }
 
 /// The sweep's own values beside the vertices.

@@ -21,7 +21,7 @@ use burn::tensor::{Device, FloatDType};
 use crate::error::{InputError, exit};
 use crate::ops::Kernels;
 use crate::plan::Recipe;
-use crate::plan::cost::Room;
+use crate::plan::memory::Room;
 use crate::spec::{DeviceKind, DeviceSpec, Matmul};
 use crate::train::Place;
 

@@ -20,10 +20,10 @@ use crate::ledger::event::Event;
 use crate::ledger::lease::{self, Lease, Watched};
 use crate::ledger::log::{self, Attempt};
 use crate::ledger::{self, State, cell_dir, checkpoint, forks};
-use crate::plan::{Cell, cost};
+use crate::plan::{Cell, queue};
 
 /// Time between two looks at the cells that other runners have.
-const LOOK: Duration = Duration::from_secs(cost::LOOK);
+const LOOK: Duration = Duration::from_secs(queue::LOOK);
 
 /// How a run keeps what it does, and when it ends.
 #[derive(Clone, Copy)]

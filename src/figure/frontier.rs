@@ -2,7 +2,7 @@
 
 use super::canvas::{Canvas, Rect, Stroke, Type};
 use super::label::{Labels, in_margin};
-use super::palette::{self, ACCENT, DIM, SOFT};
+use super::palette::{self, ACCENT, Colour, DIM, SOFT};
 use super::panel::{Axis, Panel, SMALL};
 use super::scale::{Label, Scale, between};
 use super::{Figure, law, method_name, reach};
@@ -22,6 +22,12 @@ enum Half {
 impl Half {
     fn of<T: Copy>(self, pair: (T, T)) -> T {
         if self == Self::Params { pair.0 } else { pair.1 }
+    }
+
+    /// N or D of [`RULE_OF_THUMB`] at C = 6ND.
+    fn thumb(self, c: f64) -> f64 {
+        let n = (c / (6.0 * RULE_OF_THUMB)).sqrt();
+        self.of((n, RULE_OF_THUMB * n))
     }
 }
 
@@ -75,6 +81,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
     Some(Figure { name: "frontier", svg: canvas.svg(&title), title, caption: notes.join(" ") })
 }
 
+/// One of the panels; `band` is that of the leading fit.
 fn panel(
     canvas: &mut Canvas,
     analysis: &Analysis,
@@ -84,11 +91,6 @@ fn panel(
     x: Scale,
     half: Half,
 ) {
-    let compute = &analysis.compute;
-    let thumb = |c: f64| {
-        let n = (c / (6.0 * RULE_OF_THUMB)).sqrt();
-        half.of((n, RULE_OF_THUMB * n))
-    };
     let grid = x.steps(49);
     let lines: Vec<Vec<(f64, f64)>> = analysis
         .fits
@@ -98,22 +100,7 @@ fn panel(
             grid.iter().filter_map(on).collect()
         })
         .collect();
-    // Everything but the band sets the axis, and predictions by at most a decade either way: an
-    // interval that knows nothing must not hide the lines.
-    let minima = analysis.isoflop.iter().filter_map(|b| Some(half.of((b.params?, b.tokens?))));
-    let runs = analysis.points.iter().map(|p| half.of((p.params, p.tokens)));
-    let stars = shown.iter().flat_map(|p| {
-        let e = half.of((p.params, p.tokens));
-        [e.lo.max(0.1 * e.value), e.value, e.hi.min(10.0 * e.value)]
-    });
-    let ends = lines.iter().flatten().map(|v| v.1);
-    let mut wanted: Vec<f64> = minima.chain(stars).chain(ends).collect();
-    if wanted.is_empty() {
-        wanted = runs.collect();
-    }
-    if !wanted.is_empty() {
-        wanted.extend([thumb(x.lo), thumb(x.hi)]);
-    }
+    let wanted = wanted(analysis, shown, &lines, x, half);
     let y = Scale::log(wanted.iter().copied(), 0.05);
     let panel = Panel { frame, x, y };
 
@@ -139,13 +126,62 @@ fn panel(
     }
     let mut labels = Labels::new(frame);
     if !wanted.is_empty() {
-        let line = [(x.lo, thumb(x.lo)), (x.hi, thumb(x.hi))];
+        let line = [(x.lo, half.thumb(x.lo)), (x.hi, half.thumb(x.hi))];
         panel.line(canvas, &line, Stroke::new(DIM, 1.3).dashed(4.0, 4.0));
         labels.avoid_line(&line.map(|v| panel.at(v.0, v.1)));
     }
+    let names = methods(canvas, &panel, &mut labels, (analysis, &lines, largest), half);
+    minima(canvas, &panel, &mut labels, analysis, half);
+    predicted(canvas, &panel, &mut labels, shown, half);
+    if !wanted.is_empty() {
+        let steps = between(x.lo, x.hi, 11, true);
+        let line: Vec<_> =
+            [3, 2, 4, 5, 6, 7, 8].map(|i| panel.at(steps[i], half.thumb(steps[i]))).into();
+        labels.along(canvas, &line, "20 tokens per parameter", Type::new(SMALL, SOFT));
+    }
+    panel.edges(canvas);
+    in_margin(canvas, &names, frame.right() + 20.0, (frame.y + 8.0, frame.bottom() - 4.0), SMALL);
+}
 
+/// The values that the axis must hold. Everything but the band, and predictions by at most a decade either way: an
+/// interval that knows nothing must not hide the lines.
+fn wanted(
+    analysis: &Analysis,
+    shown: &[&Prediction],
+    lines: &[Vec<(f64, f64)>],
+    x: Scale,
+    half: Half,
+) -> Vec<f64> {
+    let minima = analysis.isoflop.iter().filter_map(|b| Some(half.of((b.params?, b.tokens?))));
+    let runs = analysis.points.iter().map(|p| half.of((p.params, p.tokens)));
+    let stars = shown.iter().flat_map(|p| {
+        let e = half.of((p.params, p.tokens));
+        [e.lo.max(0.1 * e.value), e.value, e.hi.min(10.0 * e.value)]
+    });
+    let ends = lines.iter().flatten().map(|v| v.1);
+    let mut wanted: Vec<f64> = minima.chain(stars).chain(ends).collect();
+    if wanted.is_empty() {
+        wanted = runs.collect();
+    }
+    if !wanted.is_empty() {
+        wanted.extend([half.thumb(x.lo), half.thumb(x.hi)]);
+    }
+    wanted
+}
+
+/// A name with the place of what it names, and its colour.
+type Name = ((f64, f64), String, Colour);
+
+/// The line of every method, dashed beyond the runs, which end at `largest`; their names.
+fn methods(
+    canvas: &mut Canvas,
+    panel: &Panel,
+    labels: &mut Labels,
+    (analysis, lines, largest): (&Analysis, &[Vec<(f64, f64)>], f64),
+    half: Half,
+) -> Vec<Name> {
     let mut names = Vec::new();
-    for (fit, line) in analysis.fits.iter().zip(&lines).rev() {
+    for (fit, line) in analysis.fits.iter().zip(lines).rev() {
         let colour = palette::method(&fit.method);
         let width = if std::ptr::eq(fit, &raw const analysis.fits[0]) { 2.4 } else { 1.5 };
         let split = line.partition_point(|v| v.0 <= largest).max(1).min(line.len());
@@ -162,6 +198,18 @@ fn panel(
             labels.avoid_line(&piece);
         }
     }
+    names
+}
+
+/// The minimum of every budget with its interval.
+fn minima(
+    canvas: &mut Canvas,
+    panel: &Panel,
+    labels: &mut Labels,
+    analysis: &Analysis,
+    half: Half,
+) {
+    let compute = &analysis.compute;
     for budget in &analysis.isoflop {
         let Some((n, _)) = law::minimum(budget) else { continue };
         let d = budget.flops / compute.per_token(n);
@@ -177,6 +225,16 @@ fn panel(
             labels.avoid(at, 7.0);
         }
     }
+}
+
+/// The predictions with their intervals.
+fn predicted(
+    canvas: &mut Canvas,
+    panel: &Panel,
+    labels: &mut Labels,
+    shown: &[&Prediction],
+    half: Half,
+) {
     for p in shown {
         let estimate = half.of((p.params, p.tokens));
         let stroke = Stroke::new(ACCENT, 1.6);
@@ -185,12 +243,4 @@ fn panel(
         canvas.star(at, 7.0, stroke);
         labels.avoid(at, 9.0);
     }
-    if !wanted.is_empty() {
-        let steps = between(x.lo, x.hi, 11, true);
-        let line: Vec<_> =
-            [3, 2, 4, 5, 6, 7, 8].map(|i| panel.at(steps[i], thumb(steps[i]))).into();
-        labels.along(canvas, &line, "20 tokens per parameter", Type::new(SMALL, SOFT));
-    }
-    panel.edges(canvas);
-    in_margin(canvas, &names, frame.right() + 20.0, (frame.y + 8.0, frame.bottom() - 4.0), SMALL);
 }

@@ -19,11 +19,7 @@ pub(crate) fn empty() -> Analysis {
     Analysis {
         version: FIT_VERSION,
         source: "nothing-yet".into(),
-        convention: Convention {
-            params: "matmul".into(),
-            flops: "exact".into(),
-            loss: "nats/token".into(),
-        },
+        convention: Convention::new("matmul", "exact", "nats/token"),
         loss_column: None,
         pins: Pins::default(),
         compute: Compute::SixNd,
@@ -101,11 +97,7 @@ fn make_tiny() -> (Analysis, Vec<Curve>, Vec<Prediction>) {
     let curves = points.iter().enumerate().map(|(i, p)| curve(i, p, &s)).collect();
     let table = Table {
         source: "quickstart".into(),
-        convention: Convention {
-            params: "matmul".into(),
-            flops: "exact".into(),
-            loss: "nats/token".into(),
-        },
+        convention: Convention::new("matmul", "exact", "nats/token"),
         points,
         excluded: vec![Exclusion {
             id: "deadbeef".into(),
@@ -145,17 +137,7 @@ fn make_imported() -> (Analysis, Vec<Prediction>) {
             run(i, &s, &compute, (best * 2f64.powf(((i % 27) as f64 - 13.0) / 4.5), flops), 0.006)
         })
         .collect();
-    let table = Table {
-        source: "chinchilla.csv".into(),
-        convention: Convention {
-            params: "as given".into(),
-            flops: "6ND".into(),
-            loss: "nats/token".into(),
-        },
-        points,
-        excluded: vec![],
-        entropy: None,
-        bytes_per_token: None,
-    };
+    let table =
+        Table::new("chinchilla.csv", Convention::new("as given", "6ND", "nats/token"), points);
     fitted(&table, compute, &[1e23, 5.76e23])
 }

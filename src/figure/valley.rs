@@ -24,23 +24,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
         computes.insert(0, largest);
     }
     let x = Scale { lo: 0.97 / WIDTH, hi: 1.03 * WIDTH, log: true };
-    let mean = MeanLoss::new(analysis);
-    let curves: Vec<(f64, Vec<(f64, f64)>)> = computes
-        .iter()
-        .filter_map(|&c| {
-            let mean = mean.as_ref()?;
-            let (n, d) = mean.best(c)?;
-            let least = mean.at(n, d)?;
-            let at = |n: f64| mean.at(n, c / analysis.compute.per_token(n)).unwrap_or(f64::NAN);
-            let regret = |r: f64| 100.0 * (at(r * n) / least - 1.0);
-            let line = Scale { lo: 1.0 / WIDTH, hi: WIDTH, log: true }
-                .steps(97)
-                .into_iter()
-                .map(|r| (r, regret(r)))
-                .collect();
-            Some((c, line))
-        })
-        .collect();
+    let curves = curves(analysis, &computes);
     if curves.is_empty() {
         return None;
     }
@@ -79,25 +63,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
             names.push((panel.at(r, regret), format!("{} FLOP", power(*c)), colour));
         }
     }
-    for p in predictions.iter().take(SHOWN) {
-        for (ratio, regret) in [(0.5, p.regret_half), (2.0, p.regret_twice)] {
-            let Some(regret) = regret else { continue };
-            let at = panel.at(ratio, 100.0 * regret);
-            if panel.shows(at) {
-                canvas.ring(at, 3.5, Stroke::new(INK, 1.3));
-            }
-        }
-    }
-    if let Some(p) = led {
-        for (ratio, regret, anchor, dx) in
-            [(0.5, p.regret_half, Anchor::End, -10.0), (2.0, p.regret_twice, Anchor::Start, 10.0)]
-        {
-            let Some(regret) = regret else { continue };
-            let at = panel.at(ratio, 100.0 * regret);
-            let text = format!("+{:.2}%", 100.0 * regret);
-            canvas.text((at.0 + dx, at.1 + 16.0), &text, Type::new(SMALL, INK).anchor(anchor));
-        }
-    }
+    halves(&mut canvas, &panel, predictions);
     panel.edges(&mut canvas);
     in_margin(&mut canvas, &names, frame.right() + 20.0, (frame.y, frame.bottom()), SMALL);
     let y = frame.bottom() + 42.0;
@@ -109,4 +75,46 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
                    twice N*. The valley is flat, so N* itself is known less well than the loss it gives."
         .to_owned();
     Some(Figure { name: "valley", svg: canvas.svg(&title), title, caption })
+}
+
+/// Loss above that at N*, in percent, over N / N*, at each compute that has an optimum.
+fn curves(analysis: &Analysis, computes: &[f64]) -> Vec<(f64, Vec<(f64, f64)>)> {
+    let mean = MeanLoss::new(analysis);
+    let curve = |&c: &f64| {
+        let mean = mean.as_ref()?;
+        let (n, d) = mean.best(c)?;
+        let least = mean.at(n, d)?;
+        let at = |n: f64| mean.at(n, c / analysis.compute.per_token(n)).unwrap_or(f64::NAN);
+        let regret = |r: f64| 100.0 * (at(r * n) / least - 1.0);
+        let line = Scale { lo: 1.0 / WIDTH, hi: WIDTH, log: true }
+            .steps(97)
+            .into_iter()
+            .map(|r| (r, regret(r)))
+            .collect();
+        Some((c, line))
+    };
+    computes.iter().filter_map(curve).collect()
+}
+
+/// What half and twice N* cost at the predicted computes: rings, and numbers at the first.
+fn halves(canvas: &mut Canvas, panel: &Panel, predictions: &[Prediction]) {
+    for p in predictions.iter().take(SHOWN) {
+        for (ratio, regret) in [(0.5, p.regret_half), (2.0, p.regret_twice)] {
+            let Some(regret) = regret else { continue };
+            let at = panel.at(ratio, 100.0 * regret);
+            if panel.shows(at) {
+                canvas.ring(at, 3.5, Stroke::new(INK, 1.3));
+            }
+        }
+    }
+    if let Some(p) = predictions.first() {
+        for (ratio, regret, anchor, dx) in
+            [(0.5, p.regret_half, Anchor::End, -10.0), (2.0, p.regret_twice, Anchor::Start, 10.0)]
+        {
+            let Some(regret) = regret else { continue };
+            let at = panel.at(ratio, 100.0 * regret);
+            let text = format!("+{:.2}%", 100.0 * regret);
+            canvas.text((at.0 + dx, at.1 + 16.0), &text, Type::new(SMALL, INK).anchor(anchor));
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::fit::interval::profile;
 use crate::fit::methods::{self, Methods};
 use crate::fit::select::forms::{self, Tried};
 use crate::fit::select::repeats;
+use crate::fit::select::verdicts;
 use crate::fit::validate::{conventions, disagreement, holdout, replicates, sensitivity};
 use crate::fit::{
     Analysis, Code, Compute, FIT_VERSION, Fit, FitError, Method, Options, Surface, Warning,
@@ -125,7 +126,7 @@ pub fn analyse(table: &Table, compute: Compute, options: &Options) -> Result<Ana
     let profile =
         profile::of(likelihood.as_ref(), &points, &fits, &compute, options.level, &mut warnings);
     let noise = replicates::estimate(&points, likelihood.as_ref(), &mut warnings);
-    forms::verdicts(&laws, &averaging, lead, &compute, &mut warnings);
+    verdicts::warn(&laws, &averaging, lead, &compute, &mut warnings);
     let sample_size = lead
         .and_then(|fit| fit.params)
         .map(|surface| clusters.sample_size(&Sample::new(&points).residuals(&surface)));

@@ -6,7 +6,7 @@ use crate::fit::data::budgets::Group;
 use crate::fit::data::checks;
 use crate::fit::data::clusters::Clusters;
 use crate::fit::data::sample::{Sample, SurfaceFit};
-use crate::fit::frontier::{envelope, parabola};
+use crate::fit::frontier::{envelope, line, parabola};
 use crate::fit::interval::bootstrap;
 use crate::fit::surface::{lse, varpro};
 use crate::fit::{
@@ -64,7 +64,7 @@ pub(in crate::fit) fn all(
 
 /// A line that may be told, or why it may not.
 fn sound(line: Fit) -> Result<Fit, String> {
-    match parabola::implausible(&line.frontier).or_else(|| parabola::undetermined(&line)) {
+    match line::implausible(&line.frontier).or_else(|| line::undetermined(&line)) {
         Some(reason) => Err(reason),
         None => Ok(line),
     }

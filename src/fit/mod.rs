@@ -23,12 +23,13 @@
 //! * `numeric`: least squares, Newton's method, QR, derivatives, statistics. Knows nothing of scaling laws.
 //! * `data`: the runs before anything is fitted: budgets, clusters, compute, what is in order.
 //! * `surface`: approach 3, the Chinchilla surface by a robust fit of ln L (`lse`) and by variable projection (`varpro`).
-//! * `frontier`: approach 1 (`envelope`) and approach 2 (`parabola`) with its bias on a design.
+//! * `frontier`: approach 1 (`envelope`) and approach 2 (`parabola`, its `slice` of each budget) with its bias on a
+//!   design, and the `line` of both.
 //! * `law`: the forms of law, one file each, and the fit of any of them.
 //! * `interval`: bootstrap and profile likelihood.
 //! * `validate`: the held-out budget, other choices, other conventions, replicates, disagreement of methods.
 //! * `select`: what each form counts (`weights`), all forms side by side (`forms`), what they say beyond the runs
-//!   (`extrapolate`), runs on repeated tokens (`repeats`).
+//!   (`extrapolate`), what a reader is warned of then (`verdicts`), runs on repeated tokens (`repeats`).
 
 mod analyse;
 mod data;

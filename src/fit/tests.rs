@@ -6,18 +6,7 @@ use crate::fit::data::sample::tests::{TRUTH, study};
 use crate::points::{Convention, Point, Table};
 
 pub(crate) fn table(points: Vec<Point>) -> Table {
-    Table {
-        source: "synthetic".into(),
-        convention: Convention {
-            params: "total".into(),
-            flops: "6ND".into(),
-            loss: "nats/token".into(),
-        },
-        points,
-        excluded: Vec::new(),
-        entropy: None,
-        bytes_per_token: None,
-    }
+    Table::new("synthetic", Convention::new("total", "6ND", "nats/token"), points)
 }
 
 fn quick() -> Options {

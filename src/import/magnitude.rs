@@ -38,36 +38,65 @@ pub(super) fn check(
     if table.points.is_empty() {
         return Ok(());
     }
-    let mut object = |role: &str, message: String, hint: String| {
-        let confirmed = columns.column(role).is_some_and(|c| c.confirmed);
+    let mut doubts = Doubts { points: &table.points, columns, source, remarks };
+    doubts.loss()?;
+    doubts.too_small()?;
+    doubts.ratio()?;
+    if let Some(middle) = doubts.compute()? {
+        strike_slips(table, middle);
+    }
+    Ok(())
+}
+
+/// What is doubted of a table, one quantity after another.
+struct Doubts<'a> {
+    points: &'a [Point],
+    columns: &'a Columns,
+    source: &'a str,
+    remarks: &'a mut Vec<Remark>,
+}
+
+impl Doubts<'_> {
+    /// Refuses, or remarks where the user said what the numbers of the role's column are.
+    fn object(&mut self, role: &str, message: String, hint: String) -> Result<(), InputError> {
+        let confirmed = self.columns.column(role).is_some_and(|c| c.confirmed);
         if confirmed {
-            remarks.push(Remark { topic: Topic::Magnitude, text: message });
+            self.remarks.push(Remark { topic: Topic::Magnitude, text: message });
             return Ok(());
         }
-        Err(InputError::new(format!("{source}: {message}"), hint))
-    };
-    let points = &table.points;
-    let largest = |of: fn(&Point) -> f64| points.iter().map(of).fold(0.0, f64::max);
-    let least = |of: fn(&Point) -> f64| points.iter().map(of).fold(f64::INFINITY, f64::min);
-    let as_it_is =
-        |role: &str, unit: &str| format!("--map \"{role}={} ({unit})\"", columns.name(role));
+        Err(InputError::new(format!("{}: {message}", self.source), hint))
+    }
 
-    let loss = median(points.iter().map(|p| p.loss));
-    let name = columns.name("loss");
-    if columns.loss_unit() == BITS_PER_BYTE {
-        if loss > RAW {
+    /// The option that gives the role's column this unit.
+    fn as_it_is(&self, role: &str, unit: &str) -> String {
+        format!("--map \"{role}={} ({unit})\"", self.columns.name(role))
+    }
+
+    /// Smallest and largest of a quantity.
+    fn range(&self, of: fn(&Point) -> f64) -> (f64, f64) {
+        let all = || self.points.iter().map(of);
+        (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max))
+    }
+
+    /// A loss that is more than a guess has, or raw text.
+    fn loss(&mut self) -> Result<(), InputError> {
+        let loss = median(self.points.iter().map(|p| p.loss));
+        let name = self.columns.name("loss");
+        if self.columns.loss_unit() == BITS_PER_BYTE {
+            if loss <= RAW {
+                return Ok(());
+            }
             let message = format!(
                 "`{name}` is {} in the middle, and raw text has 8 bits a byte",
                 digits3(loss)
             );
-            object(
-                "loss",
-                message,
-                "give the column of the loss with --map loss=COLUMN".to_owned(),
-            )?;
+            let hint = "give the column of the loss with --map loss=COLUMN".to_owned();
+            return self.object("loss", message, hint);
         }
-    } else if loss > GUESS {
-        object(
+        if loss <= GUESS {
+            return Ok(());
+        }
+        self.object(
             "loss",
             format!(
                 "`{name}` is {} in the middle, more than ln V of a vocabulary of a million: no loss in nats per token; a \
@@ -76,44 +105,52 @@ pub(super) fn check(
             ),
             format!(
                 "if it is one, {} takes its ln; if these are the losses after all, {}",
-                as_it_is("loss", "ppl"),
-                as_it_is("loss", "nats")
+                self.as_it_is("loss", "ppl"),
+                self.as_it_is("loss", "nats")
             ),
-        )?;
+        )
     }
 
-    let sizes = (least(|p| p.params), largest(|p| p.params));
-    let lengths = (least(|p| p.tokens), largest(|p| p.tokens));
-    for (role, symbol, (low, high), floor) in
-        [("params", "N", sizes, LEAST.0), ("tokens", "D", lengths, LEAST.1)]
-    {
-        if columns.at(role).is_none() || high >= floor {
-            continue;
+    /// Sizes or tokens of which all are below what any run has.
+    fn too_small(&mut self) -> Result<(), InputError> {
+        let (sizes, lengths) = (self.range(|p| p.params), self.range(|p| p.tokens));
+        for (role, symbol, (low, high), floor) in
+            [("params", "N", sizes, LEAST.0), ("tokens", "D", lengths, LEAST.1)]
+        {
+            if self.columns.at(role).is_none() || high >= floor {
+                continue;
+            }
+            let log = low > 3.0 && high < 20.0;
+            let units = if log {
+                "base-10 logarithms, or millions or billions"
+            } else {
+                "millions or billions"
+            };
+            self.object(
+                role,
+                format!(
+                    "`{}` is {} to {}: too small for {symbol}, so its numbers may be {units}",
+                    self.columns.name(role),
+                    digits3(low),
+                    digits3(high)
+                ),
+                format!(
+                    "say the unit: {}, or (M), (B){}; (1) takes them as they are",
+                    self.as_it_is(role, if log { "log10" } else { "M" }),
+                    if log { ", (ln)" } else { "" }
+                ),
+            )?;
         }
-        let log = low > 3.0 && high < 20.0;
-        let units = if log {
-            "base-10 logarithms, or millions or billions"
-        } else {
-            "millions or billions"
-        };
-        object(
-            role,
-            format!(
-                "`{}` is {} to {}: too small for {symbol}, so its numbers may be {units}",
-                columns.name(role),
-                digits3(low),
-                digits3(high)
-            ),
-            format!(
-                "say the unit: {}, or (M), (B){}; (1) takes them as they are",
-                as_it_is(role, if log { "log10" } else { "M" }),
-                if log { ", (ln)" } else { "" }
-            ),
-        )?;
+        Ok(())
     }
 
-    let ratio = median(points.iter().map(|p| p.tokens / p.params));
-    if !(RATIOS.0..=RATIOS.1).contains(&ratio) {
+    /// Tokens per parameter that no study has.
+    fn ratio(&mut self) -> Result<(), InputError> {
+        let columns = self.columns;
+        let ratio = median(self.points.iter().map(|p| p.tokens / p.params));
+        if (RATIOS.0..=RATIOS.1).contains(&ratio) {
+            return Ok(());
+        }
         // What is not there was computed from C.
         let role = if columns.at("tokens").is_none() {
             if columns.at("flops").is_some() { "flops" } else { "budget" }
@@ -123,7 +160,8 @@ pub(super) fn check(
             "tokens"
         };
         let unit = if role == "params" || role == "tokens" { "M" } else { "ZFLOP" };
-        object(
+        let (sizes, lengths) = (self.range(|p| p.params), self.range(|p| p.tokens));
+        self.object(
             role,
             format!(
                 "D/N is {:.1e} tokens per parameter in the middle (N {} to {}, D {} to {}): the units of `{}` and `{}` do \
@@ -138,51 +176,28 @@ pub(super) fn check(
             ),
             format!(
                 "say the unit: {}, or another such as (B) or (1e9); (1) takes them as they are",
-                as_it_is(role, unit)
+                self.as_it_is(role, unit)
             ),
-        )?;
+        )
     }
 
-    let role = if columns.at("flops").is_some() { "flops" } else { "budget" };
-    let given = columns.at(role).is_some()
-        && columns.at("tokens").is_some()
-        && (columns.at("params").is_some() || columns.params_convention() == "matmul");
-    if given {
-        let share = |p: &Point| p.flops / (6.0 * p.params * p.tokens);
-        let middle = median(points.iter().map(share));
+    /// C that is not about 6ND, where all three are given. The share of 6ND in the middle, where it is one that
+    /// counting explains.
+    fn compute(&mut self) -> Result<Option<f64>, InputError> {
+        let columns = self.columns;
+        let role = if columns.at("flops").is_some() { "flops" } else { "budget" };
+        let given = columns.at(role).is_some()
+            && columns.at("tokens").is_some()
+            && (columns.at("params").is_some() || columns.params_convention() == "matmul");
+        if !given {
+            return Ok(None);
+        }
+        let middle = median(self.points.iter().map(share));
         let off = middle.max(1.0 / middle);
         if off > COUNTING {
-            let what = format!(
-                "`{}` is {:.1e} of 6ND in the middle ({} to {} FLOP)",
-                columns.name(role),
-                middle,
-                flops(least(|p| p.flops)),
-                flops(largest(|p| p.flops))
-            );
-            let likely = [
-                ("ZFLOP", 1e21),
-                ("EFLOP", 1e18),
-                ("PFLOP", 1e15),
-                ("TFLOP", 1e12),
-                ("GFLOP", 1e9),
-                ("PF-days", 8.64e19),
-            ]
-            .into_iter()
-            .find(|(_, f)| (middle * f).ln().abs() < WORTH_SAYING.ln());
-            let unit = likely.map_or("FLOP", |(unit, _)| unit);
-            let guess = likely
-                .map_or_else(String::new, |(unit, _)| format!("; its numbers look like {unit}"));
-            object(
-                role,
-                what + &guess,
-                format!(
-                    "say the unit: {}; if C is right and N or D is another column, name it with --map; (FLOP) takes C as \
-                     it is",
-                    as_it_is(role, unit)
-                ),
-            )?;
+            self.other_unit(role, middle)?;
         } else if off > WORTH_SAYING {
-            remarks.push(Remark {
+            self.remarks.push(Remark {
                 topic: Topic::Magnitude,
                 text: format!(
                     "`{}` is {} times 6ND in the middle: N, D and C may count unlike things",
@@ -191,28 +206,69 @@ pub(super) fn check(
                 ),
             });
         }
-        if off <= COUNTING {
-            let slips = |p: &Point| {
-                let off = share(p) / middle;
-                off.max(1.0 / off) > SLIP
-            };
-            let (bad, good): (Vec<Point>, Vec<Point>) =
-                std::mem::take(&mut table.points).into_iter().partition(slips);
-            table.points = good;
-            for p in bad {
-                table.excluded.push(Exclusion {
-                    what: format!("N {}, D {}", count(p.params), count(p.tokens)),
-                    reason: format!(
-                        "its C is {:.1e} of 6ND, that of the others {}",
-                        share(&p),
-                        digits3(middle)
-                    ),
-                    id: p.id,
-                });
-            }
-        }
+        Ok((off <= COUNTING).then_some(middle))
     }
-    Ok(())
+
+    /// Objects to a C that is `middle` times 6ND, with the unit that its numbers look like.
+    fn other_unit(&mut self, role: &str, middle: f64) -> Result<(), InputError> {
+        let (least, most) = self.range(|p| p.flops);
+        let what = format!(
+            "`{}` is {:.1e} of 6ND in the middle ({} to {} FLOP)",
+            self.columns.name(role),
+            middle,
+            flops(least),
+            flops(most)
+        );
+        let likely = [
+            ("ZFLOP", 1e21),
+            ("EFLOP", 1e18),
+            ("PFLOP", 1e15),
+            ("TFLOP", 1e12),
+            ("GFLOP", 1e9),
+            ("PF-days", 8.64e19),
+        ]
+        .into_iter()
+        .find(|(_, f)| (middle * f).ln().abs() < WORTH_SAYING.ln());
+        let unit = likely.map_or("FLOP", |(unit, _)| unit);
+        let guess =
+            likely.map_or_else(String::new, |(unit, _)| format!("; its numbers look like {unit}"));
+        self.object(
+            role,
+            what + &guess,
+            format!(
+                "say the unit: {}; if C is right and N or D is another column, name it with --map; (FLOP) takes C as \
+                 it is",
+                self.as_it_is(role, unit)
+            ),
+        )
+    }
+}
+
+/// C over 6ND [-].
+fn share(p: &Point) -> f64 {
+    p.flops / (6.0 * p.params * p.tokens)
+}
+
+/// Excludes rows whose C is far from what that of the others is of 6ND, which is `middle`.
+fn strike_slips(table: &mut Table, middle: f64) {
+    let slips = |p: &Point| {
+        let off = share(p) / middle;
+        off.max(1.0 / off) > SLIP
+    };
+    let (bad, good): (Vec<Point>, Vec<Point>) =
+        std::mem::take(&mut table.points).into_iter().partition(slips);
+    table.points = good;
+    for p in bad {
+        table.excluded.push(Exclusion {
+            what: format!("N {}, D {}", count(p.params), count(p.tokens)),
+            reason: format!(
+                "its C is {:.1e} of 6ND, that of the others {}",
+                share(&p),
+                digits3(middle)
+            ),
+            id: p.id,
+        });
+    }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -127,18 +127,9 @@ pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, 
     };
     let mut remarks = Vec::new();
     let columns = Columns::find(&grid, source, options, &mut remarks)?;
-    let mut table = Table {
-        source: source.to_owned(),
-        convention: Convention {
-            params: columns.params_convention().to_owned(),
-            flops: columns.flops_convention().to_owned(),
-            loss: columns.loss_unit().to_owned(),
-        },
-        points: Vec::new(),
-        excluded: Vec::new(),
-        entropy: None,
-        bytes_per_token: None,
-    };
+    let (params, flops) = (columns.params_convention(), columns.flops_convention());
+    let convention = Convention::new(params, flops, columns.loss_unit());
+    let mut table = Table::new(source, convention, Vec::new());
     let mut studies: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let mut rows = Vec::new();
     for (i, row) in grid.rows.iter().enumerate() {

@@ -153,6 +153,96 @@ const NO_FLOPS: [&str; 26] = [
     "cost",
 ];
 
+/// Names of D, the best first.
+const TOKENS: [&str; 13] = [
+    "tokens",
+    "n_tokens",
+    "num_tokens",
+    "tokens_trained",
+    "training_tokens",
+    "train_tokens",
+    "total_tokens",
+    "tokens_seen",
+    "tokens_total",
+    "dataset_size",
+    "dataset_tokens",
+    "token_count",
+    "d",
+];
+
+/// Names of C, the best first.
+const FLOPS: [&str; 13] = [
+    "flops",
+    "c",
+    "flop",
+    "training_flops",
+    "train_flops",
+    "total_training_flops",
+    "total_flops",
+    "flops_total",
+    "compute",
+    "training_compute",
+    "train_compute",
+    "compute_flops",
+    "model_flops",
+];
+
+/// Names of the compute that a run was planned for.
+const BUDGET: [&str; 5] = ["budget", "flops_budget", "isoflop_budget", "isoflop", "isoflop_group"];
+
+/// Names of passes over the data.
+const EPOCHS: [&str; 7] =
+    ["epochs", "n_epochs", "num_epochs", "data_epochs", "epoch", "repeats", "repetitions"];
+
+/// Names of a run's name.
+const ID: [&str; 8] =
+    ["id", "name", "run", "run_name", "training_run_id", "run_id", "wandb_id", "display_name"];
+
+/// Names of D/N.
+const RATIO: [&str; 9] = [
+    "tokens_per_param",
+    "tokens_per_parameter",
+    "token_per_param",
+    "tokens_params_ratio",
+    "token_param_ratio",
+    "tokens_to_params",
+    "d_n",
+    "d_over_n",
+    "tpp",
+];
+
+/// Names of optimiser steps.
+const STEPS: [&str; 17] = [
+    "steps",
+    "n_steps",
+    "num_steps",
+    "train_steps",
+    "training_steps",
+    "total_steps",
+    "max_steps",
+    "iterations",
+    "num_iterations",
+    "n_iterations",
+    "iters",
+    "global_step",
+    "step",
+    "iteration",
+    "train_global_step",
+    "train_step",
+    "trainer_global_step",
+];
+
+/// Names of tokens per step.
+const BATCH: [&str; 7] = [
+    "batch_tokens",
+    "tokens_per_batch",
+    "tokens_per_step",
+    "batch_size_tokens",
+    "batch_size_in_tokens",
+    "global_batch_tokens",
+    "global_batch_size_tokens",
+];
+
 fn place(plain: &str, names: &[&str]) -> Option<u32> {
     names.iter().position(|n| *n == plain).map(|i| i as u32)
 }
@@ -164,125 +254,34 @@ pub(super) fn rank(role: &str, name: &Name) -> Option<u32> {
     match role {
         "params" => params(name),
         "tokens" => {
-            let exact = [
-                "tokens",
-                "n_tokens",
-                "num_tokens",
-                "tokens_trained",
-                "training_tokens",
-                "train_tokens",
-                "total_tokens",
-                "tokens_seen",
-                "tokens_total",
-                "dataset_size",
-                "dataset_tokens",
-                "token_count",
-                "d",
-            ];
             let pattern = name.has(&["tokens", "toks", "token"]) && !name.has(&NO_TOKENS);
-            place(plain, &exact)
+            place(plain, &TOKENS)
                 .or_else(|| plain.starts_with("dataset_size__").then_some(30))
                 .or_else(|| pattern.then_some(50))
         }
         "loss" => loss(name),
         "flops" => {
-            let exact = [
-                "flops",
-                "c",
-                "flop",
-                "training_flops",
-                "train_flops",
-                "total_training_flops",
-                "total_flops",
-                "flops_total",
-                "compute",
-                "training_compute",
-                "train_compute",
-                "compute_flops",
-                "model_flops",
-            ];
             let word = |w: &str| matches!(w, "flop" | "flops" | "compute") || w.ends_with("flops");
             // A rate, as a rule.
             let speed = matches!(plain, "tflops" | "gflops" | "mflops");
             let pattern = name.words().any(word) && !name.has(&NO_FLOPS) && !speed;
-            place(plain, &exact).or_else(|| pattern.then_some(50))
+            place(plain, &FLOPS).or_else(|| pattern.then_some(50))
         }
         "budget" => {
-            let exact = ["budget", "flops_budget", "isoflop_budget", "isoflop", "isoflop_group"];
             let of = ["flop", "flops", "compute", "c", "isoflop", "training", "train"];
             let pattern = name.has(&["budget"]) && name.has(&of);
-            place(plain, &exact).or_else(|| pattern.then_some(50))
+            place(plain, &BUDGET).or_else(|| pattern.then_some(50))
         }
         "unique_tokens" => {
             let pattern = name.has(&["unique"]) && name.has(&["tokens", "toks", "token"]);
             place(plain, &["unique_tokens", "u", "unique"]).or_else(|| pattern.then_some(50))
         }
-        "epochs" => place(
-            plain,
-            &["epochs", "n_epochs", "num_epochs", "data_epochs", "epoch", "repeats", "repetitions"],
-        ),
-        "id" => place(
-            plain,
-            &[
-                "id",
-                "name",
-                "run",
-                "run_name",
-                "training_run_id",
-                "run_id",
-                "wandb_id",
-                "display_name",
-            ],
-        ),
+        "epochs" => place(plain, &EPOCHS),
+        "id" => place(plain, &ID),
         "cluster" => place(plain, &["cluster", "trunk"]),
-        "ratio" => place(
-            plain,
-            &[
-                "tokens_per_param",
-                "tokens_per_parameter",
-                "token_per_param",
-                "tokens_params_ratio",
-                "token_param_ratio",
-                "tokens_to_params",
-                "d_n",
-                "d_over_n",
-                "tpp",
-            ],
-        ),
-        "steps" => place(
-            plain,
-            &[
-                "steps",
-                "n_steps",
-                "num_steps",
-                "train_steps",
-                "training_steps",
-                "total_steps",
-                "max_steps",
-                "iterations",
-                "num_iterations",
-                "n_iterations",
-                "iters",
-                "global_step",
-                "step",
-                "iteration",
-                "train_global_step",
-                "train_step",
-                "trainer_global_step",
-            ],
-        ),
-        "batch" => place(
-            plain,
-            &[
-                "batch_tokens",
-                "tokens_per_batch",
-                "tokens_per_step",
-                "batch_size_tokens",
-                "batch_size_in_tokens",
-                "global_batch_tokens",
-                "global_batch_size_tokens",
-            ],
-        ),
+        "ratio" => place(plain, &RATIO),
+        "steps" => place(plain, &STEPS),
+        "batch" => place(plain, &BATCH),
         _ => None,
     }
 }

@@ -157,16 +157,9 @@ pub fn cell_rows(ledger: &Ledger) -> Vec<CellRow> {
 /// The table a fit reads: completed cells, and each other cell as an exclusion with its reason.
 pub fn points(name: &str, ledger: &Ledger) -> Table {
     let mut table = Table {
-        source: name.to_owned(),
-        convention: Convention {
-            params: "matmul".into(),
-            flops: "exact".into(),
-            loss: NATS_PER_TOKEN.into(),
-        },
-        points: Vec::new(),
-        excluded: Vec::new(),
         entropy: ledger.truth.entropy,
         bytes_per_token: ledger.truth.bytes_per_token,
+        ..Table::new(name, Convention::new("matmul", "exact", NATS_PER_TOKEN), Vec::new())
     };
     for (cell, state) in &ledger.cells {
         let recipe = &cell.recipe;

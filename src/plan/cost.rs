@@ -1,71 +1,9 @@
-//! What a cell costs before it runs: memory from its dimensions, time from a short probe.
+//! What a cell takes before it runs, from a short probe: seconds, and money.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
 use crate::plan::Cell;
-
-/// Bytes of one f32.
-const F32: f64 = 4.0;
-
-/// Rows whose activations are held at once on the CPU, where a context is shorter.
-const ROWS: f64 = 1024.0;
-
-/// Peak memory of training a cell on one thread of the CPU, estimated from its dimensions [bytes].
-///
-/// Weights, gradients in sum and in part, two moments (20 bytes a parameter), and the activations that the
-/// backward pass reads: per token and block about 6 widths, the packed queries, keys and values, two hidden
-/// layers of twice `ff`, and once the logits. Another thread adds its gradients and activations. An
-/// estimate for planning (a factor of two either way), not an accounting.
-fn memory_bytes(cell: &Cell) -> f64 {
-    let shape = &cell.recipe.shape;
-    let (d, ff, v) = (shape.width as f64, shape.ff as f64, shape.vocab as f64);
-    let per_token = shape.layers as f64 * (9.0 * d + 3.0 * ff) + v + 10.0 * d + 3.0 * ff;
-    let rows = ROWS.max(shape.context as f64).min(cell.recipe.batch_tokens() as f64);
-    F32 * (5.0 * shape.counts().total + per_token * rows)
-}
-
-/// Time between two looks of a worker that has nothing to train [s].
-pub const LOOK: u64 = 1;
-
-/// Whose memory a cell is trained in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    /// The machine's.
-    Cpu,
-    /// A GPU's, where the activations of a cell may take so many bytes at most.
-    Gpu(u64),
-}
-
-impl Room {
-    /// Peak memory of training a cell [bytes].
-    pub fn of(self, cell: &Cell) -> f64 {
-        match self {
-            Self::Cpu => memory_bytes(cell),
-            Self::Gpu(activations) => gpu_memory_bytes(cell, activations),
-        }
-    }
-
-    /// That of the `workers` cells that need most, side by side [bytes].
-    pub fn side_by_side(self, cells: &[&Cell], workers: usize) -> f64 {
-        let mut each: Vec<f64> = cells.iter().map(|c| self.of(c)).collect();
-        each.sort_by(|l, r| r.total_cmp(l));
-        each.iter().take(workers.max(1)).sum()
-    }
-}
-
-/// Peak memory of training a cell on a GPU, estimated from its dimensions [bytes].
-///
-/// Weights, gradients and two moments in f32 and the copies of bf16 (18 bytes a parameter), and the activations
-/// of a micro-batch (`Shape::activation_bytes`), at least of one sequence. What the pools of the runtime keep
-/// beyond that is not counted.
-fn gpu_memory_bytes(cell: &Cell, activations: u64) -> f64 {
-    let shape = &cell.recipe.shape;
-    let row = shape.activation_bytes(2) as u64;
-    let sequence = row * shape.context as u64;
-    let batch = row * cell.recipe.batch_tokens();
-    18.0 * shape.counts().total + batch.min(activations.max(sequence)) as f64
-}
+use crate::plan::queue::{Turn, makespan};
 
 /// A cell and where its training is to begin.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -256,85 +194,6 @@ impl Price {
     }
 }
 
-/// A cell in the queue.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Turn {
-    /// What it takes [s].
-    pub seconds: f64,
-    /// It can start only so many seconds after another cell's start: the place of that one, and [s].
-    pub after: Option<(usize, f64)>,
-}
-
-/// Wall-clock of cells handed out to `workers`: a free one takes the first that does not wait; one that
-/// finds none looks again every [`LOOK`] seconds, until all have ended [s].
-pub fn makespan(turns: &[Turn], workers: usize) -> f64 {
-    let mut free = vec![0.0_f64; workers.clamp(1, turns.len().max(1))];
-    let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); turns.len()];
-    for (i, turn) in turns.iter().enumerate() {
-        if let Some((trunk, _)) = turn.after {
-            waiting[trunk].push(i);
-        }
-    }
-    let mut started = vec![false; turns.len()];
-    // Those that may start, those that may from a time on, and the first of all that have not started.
-    let mut ready: BinaryHeap<Reverse<usize>> =
-        (0..turns.len()).filter(|i| turns[*i].after.is_none()).map(Reverse).collect();
-    let mut due: BinaryHeap<Reverse<(Seconds, usize)>> = BinaryHeap::new();
-    let (mut first, mut ends, mut last) = (0, 0.0_f64, 0.0_f64);
-    let look = LOOK as f64;
-    let woken = |now: f64, due: f64| now + ((due - now) / look).ceil().max(0.0) * look;
-    while let Some(worker) = (0..free.len()).min_by(|l, r| free[*l].total_cmp(&free[*r])) {
-        let now = free[worker];
-        while let Some(Reverse((at, i))) = due.peek().copied().filter(|d| d.0.0.0 <= now) {
-            due.pop();
-            debug_assert!(at.0 <= now);
-            ready.push(Reverse(i));
-        }
-        while started.get(first) == Some(&true) {
-            first += 1;
-        }
-        let next = match (ready.pop(), due.peek()) {
-            (Some(Reverse(i)), _) => i,
-            (None, Some(Reverse((soonest, _)))) => {
-                free[worker] = woken(now, soonest.0).max(now + look * 1e-3);
-                continue;
-            }
-            (None, None) if first < turns.len() => first,
-            (None, None) => {
-                last = last.max(woken(now, ends));
-                free.remove(worker);
-                continue;
-            }
-        };
-        started[next] = true;
-        free[worker] = now + turns[next].seconds;
-        ends = ends.max(free[worker]);
-        for i in waiting[next].drain(..).filter(|i| !started[*i]) {
-            let delay = turns[i].after.map_or(0.0, |(_, delay)| delay);
-            due.push(Reverse((Seconds(now + delay), i)));
-        }
-    }
-    last
-}
-
-/// Seconds, sorted as numbers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Seconds(f64);
-
-impl Eq for Seconds {}
-
-impl Ord for Seconds {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Seconds {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// What each cell of a sweep takes, to price many parts of it.
 #[derive(Debug, Clone)]
 pub struct Clock<'a> {
@@ -449,32 +308,6 @@ mod tests {
         assert_eq!(parts, 3.0, "no worker is ever idle here");
     }
 
-    fn free(seconds: f64) -> Turn {
-        Turn { seconds, after: None }
-    }
-
-    #[test]
-    fn workers_take_the_next_cell_when_free() {
-        assert_eq!(makespan(&[3.0, 2.0, 2.0, 1.0].map(free), 2), 4.0);
-        assert_eq!(makespan(&[3.0, 2.0].map(free), 1), 5.0);
-        assert_eq!(makespan(&[], 2), 0.0);
-        // The second is free at 0.25 and looks every second for the end of the first, at 2.
-        assert_eq!(makespan(&[2.0, 0.25].map(free), 2), 2.25);
-    }
-
-    #[test]
-    fn a_branch_waits_for_its_trunk_and_others_go_first() {
-        let branch = |seconds, delay| Turn { seconds, after: Some((0, delay)) };
-        // The trunk 0..10; the branch, ready at 6, goes after the cell of 7: 7..9, and its worker looks on.
-        let turns = [free(10.0), branch(2.0, 6.0), free(7.0)];
-        assert_eq!(makespan(&turns, 2), 10.0);
-        // Ready only at 9.5: the worker looks at 8, 9 and 10, and trains until 12.
-        let turns = [free(10.0), branch(2.0, 9.5), free(7.0)];
-        assert_eq!(makespan(&turns, 2), 12.0);
-        // A single worker has the trunk ended when it comes to the branch.
-        assert_eq!(makespan(&turns, 1), 19.0);
-    }
-
     /// A machine of 1e9 FLOP/s and nothing else: under a trunk only own steps are paid.
     #[test]
     fn a_study_of_trunks_takes_its_own_steps() {
@@ -504,61 +337,6 @@ mod tests {
         let two = Price::new(&probe, &left, 1, 2).seconds;
         let trunk = plan.cells[0].recipe.flops() / 1e9;
         assert!((trunk..=trunk + 1.0).contains(&two), "{two} {trunk}");
-    }
-
-    /// As [`makespan`] is defined, looking at every cell each time.
-    fn slowly(turns: &[Turn], workers: usize) -> f64 {
-        let mut free = vec![0.0_f64; workers.clamp(1, turns.len().max(1))];
-        let mut started: Vec<Option<f64>> = vec![None; turns.len()];
-        let (mut last, look) = (0.0_f64, LOOK as f64);
-        let woken = |now: f64, due: f64| now + ((due - now) / look).ceil().max(0.0) * look;
-        while let Some(worker) = (0..free.len()).min_by(|l, r| free[*l].total_cmp(&free[*r])) {
-            let now = free[worker];
-            let ready = |i: usize| match turns[i].after {
-                None => 0.0,
-                Some((trunk, delay)) => started[trunk].map_or(f64::INFINITY, |start| start + delay),
-            };
-            let open: Vec<usize> = (0..turns.len()).filter(|i| started[*i].is_none()).collect();
-            let soonest = open.iter().map(|i| ready(*i)).fold(f64::INFINITY, f64::min);
-            let next = match open.first() {
-                Some(first) if soonest.is_infinite() => Some(*first),
-                Some(_) => open.iter().copied().find(|i| ready(*i) <= now),
-                None => {
-                    let ends =
-                        started.iter().zip(turns).filter_map(|(s, t)| Some((*s)? + t.seconds));
-                    last = last.max(woken(now, ends.fold(0.0, f64::max)));
-                    free.remove(worker);
-                    continue;
-                }
-            };
-            match next {
-                Some(i) => {
-                    started[i] = Some(now);
-                    free[worker] = now + turns[i].seconds;
-                }
-                None => free[worker] = woken(now, soonest).max(now + look * 1e-3),
-            }
-        }
-        last
-    }
-
-    #[test]
-    fn the_wall_clock_is_that_of_looking_at_every_cell_each_time() {
-        for round in 0..400 {
-            let stream = crate::random::Stream::new(round, "turns");
-            let n = stream.below(0, 30);
-            let turns: Vec<Turn> = (0..n)
-                .map(|i| {
-                    let of = stream.child(i);
-                    let after = (of.uniform(0) < 0.5)
-                        .then(|| (of.below(1, n) as usize, 5.0 * of.uniform(2)))
-                        .filter(|(trunk, _)| *trunk != i as usize);
-                    Turn { seconds: 4.0 * of.uniform(3), after }
-                })
-                .collect();
-            let workers = 1 + stream.below(1, 5) as usize;
-            assert_eq!(makespan(&turns, workers), slowly(&turns, workers), "{turns:?} {workers}");
-        }
     }
 
     #[test]

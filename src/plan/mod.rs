@@ -6,6 +6,8 @@ mod cell;
 pub mod check;
 pub mod cost;
 pub mod fit_in;
+pub mod memory;
+pub mod queue;
 pub mod trunk;
 mod verify;
 mod warn;

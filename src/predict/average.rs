@@ -15,22 +15,22 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::belief::{Belief, Formed};
+use super::belief::Belief;
+use super::member::{LEAD, Member, alone, member, weight};
 use super::voice::{Lead, Optimal, Voice};
 use super::{Estimate, Fixed, PredictError};
-use crate::fit::law::Curve;
 use crate::fit::numeric::stats::{self, Part, Student};
-use crate::fit::{Analysis, Compute, Draws, HEARD, LawFit};
+use crate::fit::{Analysis, Compute};
 
 /// A step in ln C over which the path is a straight line [-].
 const RISE: f64 = 0.1;
+
 /// Draws of the lines are paired with draws of compute this far apart: a prime, so that all are used.
 const STRIDE: usize = 7919;
 
-/// The form whose surface leads the methods, and which is heard with that surface.
-pub(super) const LEAD: &str = "chinchilla";
 /// What a line (approach 1 or 2) counts beside the forms in the intervals of N* and D* [-].
 const LINE: f64 = 0.5;
+
 /// Draws of a form that are asked what takes a search.
 const ASKED: usize = 60;
 
@@ -56,25 +56,12 @@ pub(super) struct Averaged {
     pub(super) forms: Vec<FormShare>,
 }
 
-/// One form with what the bootstrap made of it.
-struct Member {
-    law: String,
-    weight: f64,
-    best: Box<dyn Belief + Sync>,
-    draws: Vec<Box<dyn Belief + Sync>>,
-    /// E of the form and of its draws; nothing where it has none [nats/token].
-    floor: Option<f64>,
-    floors: Vec<f64>,
-    /// Standard deviation of ln L of one run about it [-].
-    scatter: f64,
-}
-
 /// The average of the forms.
 pub(super) struct Average<'a> {
     pub(super) lead: Lead<'a>,
     /// Every method, in the order in which they lead.
     pub(super) voices: Vec<Voice<'a>>,
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
     student: Student,
     /// Of ln L for each e-fold beyond the runs [-].
     discrepancy: f64,
@@ -313,103 +300,17 @@ impl<'a> Average<'a> {
         let loss = Estimate::holding(centre.exp(), ends)?;
         Some(Averaged { loss, sd, forms: forms.collect() })
     }
-
-    /// The loss that infinite N and D leave: the weighted mean of E over the forms that have one.
-    pub(super) fn irreducible(&self) -> Option<Irreducible> {
-        let has: Vec<(&Member, f64)> =
-            self.members.iter().filter_map(|m| Some((m, m.floor?))).collect();
-        let total: f64 = has.iter().map(|(m, _)| m.weight).sum();
-        if total <= 0.0 {
-            return None;
-        }
-        let forms: Vec<FormShare> = has
-            .iter()
-            .map(|(m, e)| FormShare { law: m.law.clone(), weight: m.weight / total, loss: *e })
-            .collect();
-        let value = forms.iter().map(|f| f.weight * f.loss).sum();
-        let drawn: Vec<(f64, f64)> = has
-            .iter()
-            .flat_map(|(m, _)| m.floors.iter().map(|e| (*e, m.weight / m.floors.len() as f64)))
-            .collect();
-        Some(Irreducible { e: self.between(value, &drawn)?, forms })
-    }
-}
-
-/// What a form of this name counts in every answer [0, 1]; nothing for one that is not averaged.
-pub fn counts(analysis: &Analysis, law: &str) -> Option<f64> {
-    match &analysis.averaging {
-        Some(measured) => Some(measured.forms.iter().find(|f| f.law == law)?.weight),
-        None => analysis.laws.iter().find(|f| f.law == law)?.weight,
-    }
-}
-
-/// The same; nothing for a form that is too light to be heard.
-fn weight(analysis: &Analysis, form: &LawFit) -> Option<f64> {
-    counts(analysis, &form.law).filter(|weight| *weight >= HEARD)
-}
-
-/// A form as it is heard; Chinchilla's speaks with the leading surface.
-fn member(lead: &Lead<'_>, form: &LawFit, weight: f64, seeds: f64) -> Option<Member> {
-    if form.law == LEAD {
-        return Some(alone(lead, weight, form.residual_sd.max(seeds)));
-    }
-    let (law, compute) = (form.form()?, lead.analysis.compute);
-    let formed = |values: &[f64]| Some(Formed { curve: Curve::new(law, values)?, compute });
-    let values = form.fitted();
-    Some(Member {
-        law: form.law.clone(),
-        weight,
-        best: Box::new(formed(&values)?),
-        draws: form
-            .draws
-            .iter()
-            .filter_map(|d| Some(Box::new(formed(d)?) as Box<dyn Belief + Sync>))
-            .collect(),
-        floor: (law.irreducible)(&values),
-        floors: form.draws.iter().filter_map(|d| (law.irreducible)(d)).collect(),
-        scatter: form.residual_sd.max(seeds),
-    })
-}
-
-fn alone(lead: &Lead<'_>, weight: f64, scatter: f64) -> Member {
-    let draws = match &lead.voice.fit.draws {
-        Draws::Surfaces(draws) => draws.as_slice(),
-        Draws::Frontiers(_) => &[],
-    };
-    Member {
-        law: LEAD.to_owned(),
-        weight,
-        best: Box::new(lead.surface),
-        draws: draws.iter().map(|s| Box::new(*s) as Box<dyn Belief + Sync>).collect(),
-        floor: Some(lead.surface.e),
-        floors: draws.iter().map(|s| s.e).collect(),
-        scatter: scatter.max(lead.voice.scatter()),
-    }
-}
-
-/// The loss that infinite N and D leave, averaged over the forms that have such a limit [nats/token].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Irreducible {
-    /// E with its interval, of the parameter and not of a run [nats/token].
-    pub e: Estimate,
-    /// The forms, the weightiest first, with the E of each as its loss.
-    pub forms: Vec<FormShare>,
-}
-
-/// [`Irreducible`] of a fit; nothing without a surface.
-pub fn irreducible(analysis: &Analysis) -> Option<Irreducible> {
-    Average::of(analysis).ok()?.irreducible()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::{Repetition, at_flops, chosen, limited, optimal_with, sample};
     use super::*;
     use crate::fit::law::{Law, Run};
-    use crate::fit::{Averaging, Code, FormWeight};
+    use crate::fit::{Averaging, Code, Draws, FormWeight};
 
     /// The forms of `weights` and no others.
-    fn told(weights: &[(&str, f64)]) -> Analysis {
+    pub(in crate::predict) fn told(weights: &[(&str, f64)]) -> Analysis {
         let mut analysis = sample::analysis(60);
         for form in &mut analysis.laws {
             form.draws = vec![form.fitted(); 30];
@@ -530,17 +431,5 @@ mod tests {
         let off = |e: Estimate| (e.value / truth(n, d)).ln().abs();
         assert!((averaged.lo..=averaged.hi).contains(&truth(n, d)), "{averaged:?} {}", truth(n, d));
         assert!(off(averaged) < off(alone), "{averaged:?} {alone:?} {}", truth(n, d));
-    }
-
-    /// The weighted mean of E, Kaplan's being 0.
-    #[test]
-    fn the_irreducible_loss_is_averaged_like_the_loss() {
-        let analysis = told(&[("chinchilla", 0.75), ("kaplan", 0.25)]);
-        let i = irreducible(&analysis).unwrap();
-        let e = analysis.fits[0].params.unwrap().e;
-        assert!((i.e.value / (0.75 * e) - 1.0).abs() < 1e-12, "{i:?}");
-        assert!(i.e.lo == 0.0 && (i.e.hi / e - 1.0).abs() < 0.2, "{i:?}");
-        let shares: Vec<(&str, f64)> = i.forms.iter().map(|f| (f.law.as_str(), f.loss)).collect();
-        assert_eq!(shares, [("chinchilla", e), ("kaplan", 0.0)]);
     }
 }

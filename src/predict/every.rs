@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::average::LEAD;
+use super::member::LEAD;
 use super::voice::{Lead, Voice};
 use super::{Estimate, Fixed, PredictError, path, positive};
 use crate::fit::law::Run;

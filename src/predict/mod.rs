@@ -9,8 +9,8 @@
 //! - [`by_method`], [`by_law`]: the loss of one run by whatever was fitted, to be held against it.
 //! - [`hardware`]: hours and money into FLOP, and back.
 //!
-//! One voice answers every question, the average of the forms of law (`average`); `belief` is what it asks of a
-//! form. The methods stand beside it as rows (`voice`). Without draws an interval holds the spread of the forms'
+//! One voice answers every question, the average of the forms of law (`average`, each form a `member`); `belief` is what
+//! it asks of a form. The methods stand beside it as rows (`voice`). Without draws an interval holds the spread of the forms'
 //! own values alone or repeats the value, and a warning says so; the values are the same.
 //!
 //! Pure: numbers in, numbers out. Reads `fit`'s result; read by `figure`, `report`, `cli`.
@@ -21,8 +21,10 @@ mod chosen;
 mod every;
 pub mod hardware;
 mod inverse;
+mod irreducible;
 mod limited;
 mod mean_loss;
+mod member;
 mod method;
 mod optimum;
 mod path;
@@ -32,13 +34,15 @@ mod sample;
 mod serving;
 mod voice;
 
-pub use average::{FormShare, Irreducible, counts, irreducible};
+pub use average::FormShare;
 pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens, repeating};
 pub use every::{LawLoss, MethodLoss, ahead, by_law, by_method};
 pub use hardware::Cost;
 pub use inverse::{Inverse, MethodInverse, optimal_with};
+pub use irreducible::{Irreducible, irreducible};
 pub use limited::{Limited, limited};
 pub use mean_loss::MeanLoss;
+pub use member::counts;
 pub use method::MethodPrediction;
 pub use optimum::{Deadweight, Prediction, at_flops};
 pub use repetition::{BestRepeated, Repeated, Repetition, RepetitionSource};

@@ -43,18 +43,7 @@ pub(super) fn on(law: &dyn Fn(f64, f64) -> f64, bootstrap: usize) -> Analysis {
             });
         }
     }
-    let table = Table {
-        source: "synthetic".into(),
-        convention: Convention {
-            params: "total".into(),
-            flops: "6ND".into(),
-            loss: "nats/token".into(),
-        },
-        points,
-        excluded: vec![],
-        entropy: None,
-        bytes_per_token: None,
-    };
+    let table = Table::new("synthetic", Convention::new("total", "6ND", "nats/token"), points);
     let options = Options { bootstrap, holdout: 0, ..Options::default() };
     analyse(&table, Compute::SixNd, &options).unwrap()
 }

@@ -126,14 +126,7 @@ impl Design {
                 ..p.clone()
             })
             .collect();
-        Table {
-            source: self.source.clone(),
-            convention: self.convention.clone(),
-            points,
-            excluded: Vec::new(),
-            entropy: None,
-            bytes_per_token: None,
-        }
+        Table::new(self.source.clone(), self.convention.clone(), points)
     }
 }
 

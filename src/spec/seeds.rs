@@ -1,10 +1,45 @@
-//! How the sweep file writes its seeds: a number, or drawings of weights and data orders apart.
+//! How often the grid is repeated, and how the sweep file writes it: a number, or drawings of weights and data orders
+//! apart.
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use super::Seeds;
+/// Repetitions of the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seeds {
+    /// Each with other weights and another data order.
+    Together(u64),
+    /// Every drawing of weights with every data order: tells the two kinds of noise apart.
+    Crossed {
+        /// Drawings of the initial weights.
+        init: u64,
+        /// Data orders.
+        order: u64,
+    },
+}
+
+impl Seeds {
+    /// How many; `None` beyond 2^64.
+    pub fn count(self) -> Option<u64> {
+        match self {
+            Self::Together(n) => Some(n),
+            Self::Crossed { init, order } => init.checked_mul(order),
+        }
+    }
+
+    /// (seed of the weights, seed of the data order) of each.
+    pub fn pairs(self) -> impl Iterator<Item = (u64, u64)> {
+        let (init, order) = match self {
+            Self::Together(n) => (n, 0),
+            Self::Crossed { init, order } => (init, order),
+        };
+        (0..init).flat_map(move |i| {
+            let orders = if matches!(self, Self::Together(_)) { i..i + 1 } else { 0..order };
+            orders.map(move |o| (i, o))
+        })
+    }
+}
 
 /// The table form.
 #[derive(Deserialize)]

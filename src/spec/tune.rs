@@ -35,10 +35,10 @@ pub struct TuneSpec {
 }
 
 fn three() -> Spanned<u64> {
-    super::unspanned(3)
+    super::spanned::unspanned(3)
 }
 fn one() -> Spanned<u64> {
-    super::unspanned(1)
+    super::spanned::unspanned(1)
 }
 
 /// One place of the search.

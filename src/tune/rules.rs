@@ -116,34 +116,8 @@ pub(super) fn fit(name: &str, at: &[(Place, Vertex)], noise: Option<&Noise>) -> 
     }
     let rows: Vec<[f64; 3]> =
         at.iter().map(|(p, _)| [1.0, p.params.ln() - n, p.tokens.ln() - d]).collect();
-    let range = |k: usize| {
-        let (lo, hi) = rows.iter().fold((0.0_f64, 0.0_f64), |e, r| (e.0.min(r[k]), e.1.max(r[k])));
-        hi - lo
-    };
-    let dot = |i: usize, j: usize| rows.iter().map(|r| r[i] * r[j]).sum::<f64>();
-    let mut columns = vec![0];
-    let varies = [1, 2].map(|k| range(k) > RANGE);
-    match varies {
-        [true, true] if (dot(1, 2) / (dot(1, 1) * dot(2, 2)).sqrt()).abs() > COLLINEAR => {
-            columns.push(1);
-            rule.note = Some("N and D of the cells rise together: their exponents cannot be told apart, and what is given for N holds along that line".to_owned());
-        }
-        _ => {
-            columns.extend([1, 2].into_iter().filter(|k| varies[k - 1]));
-            let equal = ["N", "D"].into_iter().zip(varies).filter(|(_, v)| !v).map(|(n, _)| n);
-            let equal: Vec<&str> = equal.collect();
-            if !equal.is_empty() {
-                rule.note = Some(format!(
-                    "{} of the cells hardly varies: no exponent for it",
-                    equal.join(" and ")
-                ));
-            }
-        }
-    }
-    if columns.len() > at.len() {
-        columns.truncate(at.len());
-        rule.note = Some(format!("{} resolved cells determine no more exponents", at.len()));
-    }
+    let (columns, note) = determined(&rows);
+    rule.note = note;
     let y: Vec<f64> = at.iter().map(|(_, v)| v.value.ln()).collect();
     let chosen = columns.iter().map(|c| rows.iter().map(|r| r[*c]).collect()).collect();
     let Some((theta, inverse)) = ordinary(chosen, &y) else {
@@ -179,6 +153,39 @@ pub(super) fn fit(name: &str, at: &[(Place, Vertex)], noise: Option<&Noise>) -> 
         rule.note = Some(rule.note.map_or(note.to_owned(), |n| format!("{n}; {note}")));
     }
     rule
+}
+
+/// Which of the columns (1, ln N, ln D) of `rows`, both about their means, the cells determine, and why not all.
+fn determined(rows: &[[f64; 3]]) -> (Vec<usize>, Option<String>) {
+    let range = |k: usize| {
+        let (lo, hi) = rows.iter().fold((0.0_f64, 0.0_f64), |e, r| (e.0.min(r[k]), e.1.max(r[k])));
+        hi - lo
+    };
+    let dot = |i: usize, j: usize| rows.iter().map(|r| r[i] * r[j]).sum::<f64>();
+    let (mut columns, mut note) = (vec![0], None);
+    let varies = [1, 2].map(|k| range(k) > RANGE);
+    match varies {
+        [true, true] if (dot(1, 2) / (dot(1, 1) * dot(2, 2)).sqrt()).abs() > COLLINEAR => {
+            columns.push(1);
+            note = Some("N and D of the cells rise together: their exponents cannot be told apart, and what is given for N holds along that line".to_owned());
+        }
+        _ => {
+            columns.extend([1, 2].into_iter().filter(|k| varies[k - 1]));
+            let equal = ["N", "D"].into_iter().zip(varies).filter(|(_, v)| !v).map(|(n, _)| n);
+            let equal: Vec<&str> = equal.collect();
+            if !equal.is_empty() {
+                note = Some(format!(
+                    "{} of the cells hardly varies: no exponent for it",
+                    equal.join(" and ")
+                ));
+            }
+        }
+    }
+    if columns.len() > rows.len() {
+        columns.truncate(rows.len());
+        note = Some(format!("{} resolved cells determine no more exponents", rows.len()));
+    }
+    (columns, note)
 }
 
 /// Variance of ln vertices about a rule that misses them by `rss` on `dof` degrees of freedom, and how many

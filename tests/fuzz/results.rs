@@ -7,7 +7,8 @@ use isoflop::figure;
 use isoflop::fit::Analysis;
 use isoflop::forecast::{Basis, Entry, Forecast, Outcome, lock, sha256};
 use isoflop::ledger::{Ledger, StateName};
-use isoflop::plan::cost::{Left, Room, step_flops};
+use isoflop::plan::cost::{Left, step_flops};
+use isoflop::plan::memory::Room;
 use isoflop::plan::{self, Cell, Plan, Recipe, trunk};
 use isoflop::points::Point;
 use isoflop::predict::{

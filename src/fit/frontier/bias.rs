@@ -10,7 +10,8 @@
 //! somewhat wrong correction.
 
 use crate::fit::data::budgets::Group;
-use crate::fit::frontier::parabola::{self, Parabola};
+use crate::fit::frontier::slice::{self, Parabola};
+use crate::fit::frontier::{line, parabola};
 use crate::fit::result::{BudgetFit, Compute, Fit, Frontier, IsoflopBias, Surface};
 use crate::fit::{Code, Warning};
 use crate::points::Point;
@@ -87,7 +88,7 @@ fn estimate(
             at_largest.abs().max(ahead.abs()).exp()
         ));
     }
-    if let Some(reason) = parabola::implausible(&corrected) {
+    if let Some(reason) = line::implausible(&corrected) {
         return Err(format!("with the bias on the {method} surface taken off {reason}"));
     }
     Ok(Some(IsoflopBias {
@@ -104,7 +105,7 @@ fn estimate(
 /// Why the surface is not that of these runs, or nothing when it may be: it misses those of the parabolas by
 /// far more than the parabolas do.
 fn misses(points: &[Point], groups: &[&Group], surface: &Surface) -> Option<String> {
-    let rows: Vec<usize> = groups.iter().flat_map(|g| parabola::near(points, g)).collect();
+    let rows: Vec<usize> = groups.iter().flat_map(|g| slice::near(points, g)).collect();
     let miss = |p: &Point| (p.loss / surface.loss(p.params, p.tokens)).ln().powi(2);
     let own = rows.iter().map(|i| miss(&points[*i])).sum::<f64>() / rows.len().max(1) as f64;
     let parabolas = parabola::scatter(points, groups)?.max(EXACT * EXACT);
@@ -156,7 +157,7 @@ fn simulated(
     compute: &Compute,
 ) -> Option<Frontier> {
     let vertex = |group: &&Group| {
-        let runs: Vec<(f64, f64)> = parabola::near(points, group)
+        let runs: Vec<(f64, f64)> = slice::near(points, group)
             .iter()
             .map(|i| &points[*i])
             .map(|p| (p.params.ln(), surface.loss(p.params, p.tokens)))
@@ -168,7 +169,7 @@ fn simulated(
         near.then_some((group.flops, vertex))
     };
     let vertices: Vec<(f64, f64)> = groups.iter().map(vertex).collect::<Option<_>>()?;
-    parabola::frontier(&vertices, compute)
+    line::frontier(&vertices, compute)
 }
 
 /// The frontier that approach 2 ought to find: exact under C = 6ND, otherwise, where the frontier is
@@ -180,7 +181,7 @@ fn truth(groups: &[&Group], surface: &Surface, compute: &Compute) -> Option<Fron
         Compute::Attention { .. } => {
             let optimum = |g: &&Group| Some((g.flops, surface.optimum(compute, g.flops)?.0.ln()));
             let optima: Vec<(f64, f64)> = groups.iter().map(optimum).collect::<Option<_>>()?;
-            parabola::frontier(&optima, compute)
+            line::frontier(&optima, compute)
         }
     }
 }
@@ -330,7 +331,7 @@ mod tests {
             .map(|c| 10.0_f64.powi(c))
             .map(|c| (c, CHINCHILLA.optimum(&compute, c).unwrap().0.ln()))
             .collect();
-        let want = parabola::frontier(&optima, &compute).unwrap();
+        let want = line::frontier(&optima, &compute).unwrap();
         for c in [1e17, 1e21] {
             let ((n, d), (m, e)) = (bias.corrected.at(c), want.at(c));
             below([n / m - 1.0, d / e - 1.0], 1e-10);

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use crate::fit::data::clusters::Clusters;
-use crate::fit::frontier::parabola::{frontier_fit, through};
+use crate::fit::frontier::line::{frontier_fit, through};
 use crate::fit::numeric::stats::Random;
 use crate::fit::result::{EnvelopePoint, Fit, Frontier};
 use crate::points::Point;

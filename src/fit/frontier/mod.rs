@@ -2,4 +2,6 @@
 
 pub(in crate::fit) mod bias;
 pub(in crate::fit) mod envelope;
+pub(in crate::fit) mod line;
 pub(in crate::fit) mod parabola;
+pub(in crate::fit) mod slice;

@@ -18,25 +18,20 @@
 
 use rayon::prelude::*;
 
+use crate::fit::Options;
 use crate::fit::data::budgets::{self, Group};
 use crate::fit::data::clusters::{Clusters, Scheme};
 use crate::fit::law::{self, Fitted, LAWS, Law, Run, Scale};
-use crate::fit::numeric::stats::{self, Random};
+use crate::fit::numeric::stats::Random;
 use crate::fit::pins::Pins;
 use crate::fit::result::{
-    Ahead, Averaging, Certificate, Compute, Draws, HeldOutError, LawFit, LawMissing, LawValue,
+    Averaging, Certificate, Compute, HeldOutError, LawFit, LawMissing, LawValue,
 };
 use crate::fit::select::extrapolate;
 use crate::fit::select::weights::{self, Rival};
 use crate::fit::validate::holdout::{self, Split};
 use crate::fit::validate::replicates;
-use crate::fit::{Code, Fit, Options, Warning};
 use crate::points::{Point, pick};
-use crate::units::count;
-
-/// A difference of AICc beyond which the worse form has no support (Burnham & Anderson 2002, "Model
-/// selection and multimodel inference", section 2.6) [-].
-const CLEAR: f64 = 10.0;
 
 /// A form that counts for less than this is not heard, nor drawn.
 pub(crate) const HEARD: f64 = 0.01;
@@ -61,9 +56,11 @@ impl LawFit {
 
 /// Most draws of one form. Fewer than of the leading surface: they refine the ends of its interval.
 const DRAWS: usize = 200;
+
 /// Most runs of all draws of one form together: a table of thousands of runs is drawn less often, but at least
 /// [`FEWEST_DRAWS`] times. Its intervals are narrow, and their ends need no more.
 const DRAWN_RUNS: usize = 200_000;
+
 /// See [`DRAWN_RUNS`].
 const FEWEST_DRAWS: usize = 60;
 
@@ -309,103 +306,25 @@ fn heldout(full: &Fitted, points: &[Point], rows: &[usize], split: &Split) -> Op
     })
 }
 
-/// A quantity ahead: its name, of a form, of the (N*, loss) of a draw, and as it is told.
-type Quantity =
-    (&'static str, fn(&Ahead) -> Option<f64>, fn(&(f64, f64)) -> f64, fn(f64) -> String);
-
-/// Warnings: other forms are clearly better than Chinchilla's, and forms that count predict what the leading fit's
-/// interval does not hold.
-pub(in crate::fit) fn verdicts(
-    laws: &[LawFit],
-    averaging: &Averaging,
-    lead: Option<&Fit>,
-    compute: &Compute,
-    warnings: &mut Vec<Warning>,
-) {
-    warnings.extend(better(laws));
-    let counts = |law: &LawFit| averaging.forms.iter().find(|f| f.law == law.law).map(|f| f.weight);
-    let Some(lead) = lead else { return };
-    let Draws::Surfaces(surfaces) = &lead.draws else { return };
-    let Some(flops) = laws.iter().find_map(|l| l.ahead.as_ref()).map(|a| a.flops) else { return };
-    let optima: Vec<(f64, f64)> = surfaces
-        .iter()
-        .filter_map(|s| s.optimum(compute, flops).map(|(n, d)| (n, s.loss(n, d))))
-        .collect();
-    let quantities: [Quantity; 2] = [
-        ("N*", |a| a.params, |o| o.0, count),
-        ("the loss", |a| Some(a.loss), |o| o.1, |loss| format!("{loss:.4}")),
-    ];
-    for (what, of_law, of_draw, told) in quantities {
-        let draws: Vec<f64> = optima.iter().map(of_draw).collect();
-        let Some([low, high]) = stats::percentile_interval(&draws, lead.level) else { continue };
-        let outside: Vec<String> = laws
-            .iter()
-            .filter(|l| l.law != "chinchilla")
-            .filter_map(|l| Some((l, l.ahead.as_ref().and_then(of_law)?, counts(l)?)))
-            .filter(|(_, value, counts)| *counts >= HEARD && !(low..=high).contains(value))
-            .map(|(l, value, counts)| {
-                format!("{} {} (counts {:.0}%)", l.law, told(value), 100.0 * counts)
-            })
-            .collect();
-        if !outside.is_empty() {
-            warnings.push(Warning::new(
-                Code::FormsDisagree,
-                format!(
-                    "forms that count disagree about {what} at {flops:.2e} FLOP by more than the interval of \
-                     {}'s parameters, {}..{}: {}",
-                    lead.method,
-                    told(low),
-                    told(high),
-                    outside.join(", ")
-                ),
-            ));
-        }
-    }
-}
-
-/// The forms that fit better than Chinchilla's and are nearer to the held-out runs.
-fn better(laws: &[LawFit]) -> Option<Warning> {
-    let chinchilla = laws.iter().find(|l| l.law == "chinchilla")?;
-    let ours = chinchilla.heldout.as_ref()?.max_error;
-    let one = |other: &LawFit| {
-        let gain = chinchilla.delta_aicc? - other.delta_aicc?;
-        let theirs = other.heldout.as_ref()?.max_error;
-        (gain > CLEAR && theirs < ours)
-            .then(|| format!("{} (by {gain:.0}, off by up to {:.2}%)", other.law, 100.0 * theirs))
-    };
-    let better: Vec<String> = laws.iter().filter_map(one).collect();
-    (!better.is_empty()).then(|| {
-        Warning::new(
-            Code::AnotherForm,
-            format!(
-                "forms that fit better than chinchilla (AICc lower) and are nearer to the held-out runs (chinchilla is off \
-                 by up to {:.2}%): {}. E and the exponents of chinchilla describe these runs, not the law behind them",
-                100.0 * ours,
-                better.join(", ")
-            ),
-        )
-    })
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::fit::analyse;
     use crate::fit::data::sample::tests::study;
-    use crate::fit::numeric::stats::Random;
     use crate::fit::result::{Analysis, Surface};
+    use crate::fit::select::verdicts::CLEAR;
     use crate::fit::tests::table;
+    use crate::fit::{Code, analyse};
 
-    fn options() -> Options {
+    pub(in crate::fit::select) fn options() -> Options {
         Options { bootstrap: 40, ..Options::default() }
     }
 
-    fn five_budgets() -> Vec<Point> {
+    pub(in crate::fit::select) fn five_budgets() -> Vec<Point> {
         study(&[1e18, 3e18, 1e19, 3e19, 1e20], 8, 4.0, 0.003, 11)
     }
 
     /// The design of [`five_budgets`] on another law.
-    fn on(law: &str, values: &[f64], sigma: f64) -> Vec<Point> {
+    pub(in crate::fit::select) fn on(law: &str, values: &[f64], sigma: f64) -> Vec<Point> {
         let law = Law::named(law).unwrap();
         let mut random = Random::new(5, 0);
         let mut points = study(&[1e18, 1e19, 1e20, 1e21, 1e22], 8, 5.0, 0.0, 1);
@@ -415,7 +334,7 @@ mod tests {
         points
     }
 
-    fn named<'a>(laws: &'a [LawFit], name: &str) -> &'a LawFit {
+    pub(in crate::fit::select) fn named<'a>(laws: &'a [LawFit], name: &str) -> &'a LawFit {
         laws.iter().find(|l| l.law == name).unwrap()
     }
 
@@ -452,44 +371,6 @@ mod tests {
         let by_hand = 10.0 * 0.1_f64.ln() + 6.0 + 4.0;
         assert!((aicc(0.1, 10.0, 2).unwrap() - by_hand).abs() < 1e-12);
         assert_eq!((aicc(0.25, 4.0, 2), aicc(0.0, 10.0, 2)), (None, None));
-    }
-
-    /// Runs on a law whose exponent of the data falls with size: no sum of two powers.
-    #[test]
-    fn a_form_that_is_clearly_better_is_a_warning() {
-        let truth = [-0.091, -0.021, 0.169, -6.287, 88.01, -0.1, 0.424, -0.124, 0.123];
-        let analysis =
-            analyse(&table(on("farseer", &truth, 1e-4)), Compute::SixNd, &options()).unwrap();
-        let text: Vec<&Warning> =
-            analysis.warnings.iter().filter(|w| w.code == Code::AnotherForm).collect();
-        assert!(text.iter().any(|w| w.text.contains("farseer (by")), "{text:?}");
-        let error = |name| named(&analysis.laws, name).heldout.as_ref().unwrap().max_error;
-        assert!(error("farseer") < error("chinchilla") && error("chinchilla") < error("kaplan"));
-        assert_eq!(named(&analysis.laws, "farseer").heldout.as_ref().unwrap().n, 8);
-    }
-
-    #[test]
-    fn forms_that_count_and_disagree_ahead_are_named() {
-        let analysis = analyse(&table(five_budgets()), Compute::SixNd, &options()).unwrap();
-        let mut averaging = analysis.averaging.clone().unwrap();
-        let lead = analysis.fits.first();
-        let told = |averaging: &Averaging| {
-            let mut warnings = Vec::new();
-            verdicts(&analysis.laws, averaging, lead, &Compute::SixNd, &mut warnings);
-            warnings
-                .into_iter()
-                .filter(|w: &Warning| w.code == Code::FormsDisagree)
-                .map(|w| w.text)
-                .collect::<Vec<_>>()
-        };
-        let kaplan = averaging.forms.iter().position(|f| f.law == "kaplan").unwrap();
-        averaging.forms[kaplan].weight = 0.5 * HEARD;
-        let before = told(&averaging);
-        assert!(!before.iter().any(|t| t.contains("kaplan")), "{before:?}");
-        averaging.forms[kaplan].weight = 0.22;
-        let after = told(&averaging);
-        let kaplan = |t: &String| t.contains("the loss") && t.contains("(counts 22%)");
-        assert!(after.iter().any(kaplan), "{after:?}");
     }
 
     /// D = 20 N: no law of both, but a law of compute.

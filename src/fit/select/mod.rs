@@ -3,4 +3,5 @@
 pub(in crate::fit) mod extrapolate;
 pub(crate) mod forms;
 pub(crate) mod repeats;
+pub(in crate::fit) mod verdicts;
 pub(in crate::fit) mod weights;

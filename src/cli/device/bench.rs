@@ -1,276 +1,23 @@
-//! `isoflop device`: what can train here, whether it computes right, how fast it is.
+//! `isoflop device bench`: how fast a device trains.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::args::{DeviceArgs, DeviceBenchArgs, DeviceCheckArgs, DeviceVerb, Which};
+use super::{choose, only_cuda, say, watched};
+use crate::cli::args::DeviceBenchArgs;
+
 #[cfg(feature = "cube")]
-use super::show::table;
-use super::{print, print_as_is, print_json};
+use crate::cli::show::table;
+use crate::cli::{print_as_is, print_json};
+use crate::device::Chosen;
 use crate::device::bench::{self, Job, Length, Row, ServeError};
-use crate::device::check::{self, Check, Checked};
-use crate::device::{self, Chosen, Found, Wanted};
 use crate::error::{InputError, exit};
 use crate::predict::hardware;
-use crate::spec::{DeviceKind, Matmul};
+use crate::spec::DeviceKind;
 use crate::study::Failure;
-use crate::terminal::note;
-use crate::units::{bytes, count, plain3};
-
-pub(super) fn execute(args: &DeviceArgs) -> Result<u8, Failure> {
-    match &args.verb {
-        None => Ok(show(args.json)),
-        Some(DeviceVerb::Check(args)) => check(args),
-        Some(DeviceVerb::Bench(args)) => bench(args),
-    }
-}
-
-/// What is there.
-#[derive(Serialize)]
-struct There {
-    cpu: Cpu,
-    #[serde(flatten)]
-    found: Found,
-    /// Whether this program can use NVIDIA GPUs at all.
-    built_with_cuda: bool,
-    usable: bool,
-}
-
-#[derive(Serialize)]
-struct Cpu {
-    cores: usize,
-    memory_bytes: Option<u64>,
-}
-
-fn show(json: bool) -> u8 {
-    let found = device::look();
-    let built = cfg!(feature = "cuda");
-    let cpu = Cpu {
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
-        memory_bytes: device::memory::limit(),
-    };
-    let there = There { usable: built && found.usable(), built_with_cuda: built, cpu, found };
-    if json {
-        print_json(&there);
-    } else {
-        print(&text(&there));
-    }
-    if there.usable { 0 } else { exit::INPUT }
-}
-
-fn text(there: &There) -> String {
-    let memory =
-        there.cpu.memory_bytes.map_or_else(String::new, |b| format!(", {}", bytes(b as f64)));
-    let mut out = format!("CPU    {} cores{memory}\n", there.cpu.cores);
-    let found = &there.found;
-    if let Some(driver) = &found.driver {
-        let release = driver.release.as_ref().map_or_else(String::new, |r| format!(" {r}"));
-        out += &format!("Driver{release}, CUDA {}.{}\n", driver.cuda.0, driver.cuda.1);
-        for card in &driver.cards {
-            out += &format!(
-                "GPU {}  {}, {}, compute capability {}.{}, {} multiprocessors\n",
-                card.index,
-                card.name,
-                bytes(card.memory as f64),
-                card.capability.0,
-                card.capability.1,
-                card.processors
-            );
-        }
-    }
-    if let Some(visible) = &found.visible {
-        let shown = found.driver.as_ref().is_some_and(|d| !d.cards.is_empty());
-        let effect =
-            if shown { "only these are counted" } else { "it may hide every card: unset it" };
-        out += &format!("CUDA_VISIBLE_DEVICES={visible}: {effect}\n");
-    }
-    out += "\n";
-    let mut mends: Vec<&String> = Vec::new();
-    for part in &found.parts {
-        let version = part.version.as_ref().map_or_else(String::new, |v| format!("  {v}"));
-        let path = part.path.as_ref().map(|p| format!("{}{version}", p.display()));
-        let lacks = part.problem.as_ref().map(|problem| {
-            format!("! {problem}{}", if part.needed { "" } else { " (training does without)" })
-        });
-        let mut lines = path.into_iter().chain(lacks);
-        out += &format!("  {:<16}{}\n", part.name, lines.next().unwrap_or_default());
-        lines.for_each(|line| out += &format!("  {:<16}{line}\n", ""));
-        let mend = part.mend.as_ref().filter(|m| part.needed && !mends.contains(m));
-        mends.extend(mend);
-    }
-    out += "\n";
-    if !there.built_with_cuda {
-        out += "This isoflop was built without CUDA: `cargo build --release --features cuda`.\n";
-    }
-    out += "The CPU can be used: --device cpu.\n";
-    if there.usable {
-        out += "A GPU can be used: --device cuda.\n`isoflop device check --device cuda` says whether it \
-                computes right.\n";
-    } else {
-        out += "No GPU can be used.\n";
-        for mend in mends {
-            out += &format!("hint: {mend}\n");
-        }
-    }
-    out
-}
-
-/// The device that is asked for; what a CPU has no use for is refused, not overlooked.
-fn choose(which: &Which) -> Result<Chosen, Failure> {
-    let cuda = [("--card", which.card.is_some()), ("--matmul", which.matmul.is_some())];
-    if let (DeviceKind::Cpu, Some((flag, _))) =
-        (which.device, cuda.iter().find(|(_, given)| *given))
-    {
-        return Err(only_cuda(flag).into());
-    }
-    let (cards, matmul) = (which.card.into_iter().collect(), which.matmul.unwrap_or(Matmul::Fixed));
-    Ok(device::choose(&Wanted { kind: which.device, cards, matmul })?)
-}
-
-fn only_cuda(flag: &str) -> InputError {
-    InputError::new(
-        format!("{flag} means nothing on the CPU"),
-        "give --device cuda with it, or leave it out",
-    )
-}
-
-/// What is told on the way: the data themselves, or progress beside JSON.
-fn say(which: &Which, text: &str) {
-    if which.json { note!("{text}") } else { print(text) }
-}
-
-/// Ends this process when `work` has not come back a while after its limit: a device that hangs answers
-/// nothing, and no thread that waits for it can be ended.
-fn watched<T>(limit: f64, what: &str, work: impl FnOnce() -> T) -> T {
-    /// Time that the last part may take beyond the limit [s].
-    const GRACE: f64 = 20.0;
-    let (done, waiting) = mpsc::channel::<()>();
-    let what = what.to_owned();
-    std::thread::spawn(move || {
-        let most = Duration::from_secs_f64(limit + GRACE);
-        if waiting.recv_timeout(most) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let _ = std::io::stdout().flush();
-            note!(
-                "error: {what} did not end within its limit of {limit} s and {GRACE} s more\n\
-                 hint: give more by --limit; a GPU that answers nothing is seen by nvidia-smi"
-            );
-            std::process::exit(i32::from(exit::AGAIN));
-        }
-    });
-    let out = work();
-    drop(done);
-    out
-}
-
-#[derive(Serialize)]
-struct Report<'a> {
-    device: &'a str,
-    numerics: &'a str,
-    holds: bool,
-    checks: Vec<Checked>,
-    left_out: Vec<Check>,
-}
-
-fn check(args: &DeviceCheckArgs) -> Result<u8, Failure> {
-    let device = choose(&args.which)?;
-    let begin = Instant::now();
-    let say = |text: &str| say(&args.which, text);
-    say(&format!("{}: {}\n", device.name, device.numerics));
-    // In their own order, each once.
-    let asked = Check::ALL.iter().filter(|c| args.only.is_empty() || args.only.contains(c));
-    let (mut checks, mut left_out) = (Vec::new(), Vec::new());
-    watched(args.which.limit, "device check", || {
-        for which in asked {
-            if begin.elapsed().as_secs_f64() > args.which.limit {
-                say(&format!("{:<11} left out: the limit is over (--limit)\n", which.name()));
-                left_out.push(*which);
-                continue;
-            }
-            let mut checked = check::run(*which, &device);
-            if args.compile_only {
-                // What was computed is not looked at; that it could be launched is.
-                checked.wrong.clear();
-                checked.nearest = None;
-            }
-            say(&line(&checked, args.compile_only));
-            let lost = checked.ended.as_ref().is_some_and(|why| why.contains("poisoned"));
-            checks.push(checked);
-            if lost {
-                say("The device does nothing more for this process.\n");
-                break;
-            }
-        }
-    });
-    let holds = checks.iter().all(Checked::holds);
-    let code = match (holds, left_out.is_empty()) {
-        (false, _) => exit::BUG,
-        (true, false) => exit::AGAIN,
-        (true, true) => 0,
-    };
-    if args.which.json {
-        let (device, numerics) = (device.name.as_str(), device.numerics.as_str());
-        print_json(&Report { device, numerics, holds, checks, left_out });
-    }
-    Ok(code)
-}
-
-/// One line a check, and a few for what is wrong.
-fn line(checked: &Checked, compile_only: bool) -> String {
-    /// Wrong cases that are shown.
-    const SHOWN: usize = 12;
-    let name = checked.check.name();
-    let seconds = checked.seconds;
-    let mut out = match (&checked.ended, checked.wrong.len()) {
-        (Some(_), _) => {
-            format!("{name:<11} ended early after {} cases  {seconds:.1} s\n", checked.cases)
-        }
-        (None, 0) if compile_only => {
-            format!(
-                "{name:<11} {} cases launched, values not looked at  {seconds:.1} s\n",
-                checked.cases
-            )
-        }
-        (None, 0) => format!("{name:<11} right: {} cases  {seconds:.1} s\n", checked.cases),
-        (None, wrong) => {
-            format!("{name:<11} WRONG: {wrong} of {} cases  {seconds:.1} s\n", checked.cases)
-        }
-    };
-    if let Some(why) = &checked.ended {
-        let short: String = why.chars().take(600).collect();
-        out += &format!("            error: {short}\n");
-    }
-    // One of each operation tells more than all of the first.
-    let mut kinds: Vec<&str> = Vec::new();
-    let one_each = checked.wrong.iter().filter(|case| {
-        let kind = case.name.split(['[', ':']).next().unwrap_or_default();
-        let new = !kinds.contains(&kind);
-        kinds.push(kind);
-        new
-    });
-    for case in one_each.take(SHOWN) {
-        let off = if case.worst.is_finite() {
-            format!("is off by {:.2e}, may be {:.1e}", case.worst, case.tolerance)
-        } else {
-            "is not a number, or not there".to_owned()
-        };
-        out += &format!("            differs: {} {off}\n", case.name);
-    }
-    if let (true, Some(case)) = (checked.wrong.is_empty(), &checked.nearest) {
-        out += &if case.worst > 0.0 {
-            format!(
-                "            nearest to its tolerance: {}, off by {:.1e} of {:.1e}\n",
-                case.name, case.worst, case.tolerance
-            )
-        } else {
-            "            every result exact\n".to_owned()
-        };
-    }
-    out
-}
+use crate::units::{count, plain3};
 
 #[derive(Serialize)]
 struct BenchReport<'a> {
@@ -286,7 +33,7 @@ struct BenchReport<'a> {
     left_out: Vec<String>,
 }
 
-fn bench(args: &DeviceBenchArgs) -> Result<u8, Failure> {
+pub(super) fn bench(args: &DeviceBenchArgs) -> Result<u8, Failure> {
     if args.gemm {
         if args.which.device == DeviceKind::Cuda {
             let hint = "--products times those of a GPU";

@@ -7,18 +7,25 @@
 //! Pure: values and bytes in, values and bytes out. Reads `plan`, `fit`'s result and `predict`; read by
 //! `report`, `cli`.
 
+mod score;
+mod seal;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::error::exit;
 use crate::fit::{self, Analysis, Code, Warning};
-use crate::plan::{Cell, hex, possible};
+use crate::plan::{Cell, possible};
 use crate::predict::{
     Estimate, FormShare, LawLoss, MethodLoss, PredictError, Repetition, at_flops, by_law,
     by_method, chosen, repeating,
 };
 use crate::sound::{Refused, above, level, not_negative};
+
+use seal::seal;
+
+pub use score::{Entry, Outcome, Said, Score};
+pub use seal::sha256;
 
 /// Version of the file. Raised when a field changes its meaning.
 pub const FORECAST_VERSION: u32 = 2;
@@ -151,11 +158,6 @@ impl ForecastError {
     }
 }
 
-/// SHA-256 of some bytes, in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
 /// Makes a forecast of `cell` and locks it.
 ///
 /// # Errors
@@ -254,35 +256,6 @@ fn repeats(analysis: &Analysis, tokens: f64, unique: Option<f64>) -> Option<Warn
     })
 }
 
-/// The hash of all but the hash.
-fn seal(forecast: &Value) -> String {
-    let mut body = forecast.clone();
-    if let Some(fields) = body.as_object_mut() {
-        fields.remove("sha256");
-    }
-    sha256(canonical(&body).as_bytes())
-}
-
-/// JSON without spaces, the keys of every object in the order of their bytes.
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => object(fields.iter().collect()),
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
-        }
-        plain => plain.to_string(),
-    }
-}
-
-/// An object whose fields are in any order.
-fn object(mut fields: Vec<(&String, &Value)>) -> String {
-    fields.sort_by_key(|(key, _)| *key);
-    let field = |(key, value): &(&String, &Value)| {
-        format!("{}:{}", Value::String((*key).clone()), canonical(value))
-    };
-    format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(","))
-}
-
 impl Forecast {
     /// Reads a forecast and verifies its lock.
     ///
@@ -375,284 +348,7 @@ impl Forecast {
             }),
         }
     }
-
-    /// Holds the forecast against what was measured [nats/token].
-    pub fn score(&self, measured: f64, measured_se: f64) -> Score {
-        let error = |predicted: f64| predicted / measured - 1.0;
-        let by = |name: &str, predicted: f64| Said {
-            by: name.to_owned(),
-            predicted,
-            error: error(predicted),
-        };
-        let methods = self.methods.iter().map(|m| by(&m.method, m.loss.value));
-        let laws = self.laws.iter().map(|l| by(&l.law, l.loss));
-        let z = (measured / self.loss.value).ln() / self.sd;
-        Score {
-            predicted: self.loss,
-            measured,
-            measured_se,
-            error: error(self.loss.value),
-            z: z.is_finite().then_some(z),
-            inside: (self.loss.lo..=self.loss.hi).contains(&measured),
-            methods: methods.collect(),
-            laws: laws.collect(),
-        }
-    }
-}
-
-/// A forecast beside its run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Score {
-    /// Loss that was foretold, with its prediction interval [nats/token].
-    pub predicted: Estimate,
-    /// Loss that came [nats/token].
-    pub measured: f64,
-    /// Its standard error over evaluation batches [nats/token].
-    pub measured_se: f64,
-    /// Predicted over measured, minus one [-].
-    pub error: f64,
-    /// ln(measured / predicted) in standard deviations that were predicted, as in a hold-out; `None`
-    /// without any [-].
-    pub z: Option<f64>,
-    /// Whether the interval holds what came.
-    pub inside: bool,
-    /// Every method with a loss surface.
-    pub methods: Vec<Said>,
-    /// Every other form of law.
-    pub laws: Vec<Said>,
-}
-
-/// One more voice on the same run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Said {
-    /// Method or law.
-    pub by: String,
-    /// Loss [nats/token].
-    pub predicted: f64,
-    /// Predicted over measured, minus one [-].
-    pub error: f64,
-}
-
-/// What came of a forecast.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// It was run, and is genuine.
-    Scored(Score),
-    /// Its run has not ended with a loss; why, as a person reads it.
-    Open(String),
-    /// It does not count; why.
-    Void(String),
-}
-
-impl Outcome {
-    /// The score, where there is one.
-    pub fn score(&self) -> Option<&Score> {
-        match self {
-            Self::Scored(score) => Some(score),
-            Self::Open(_) | Self::Void(_) => None,
-        }
-    }
-}
-
-/// One line of a scorecard.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// Name of the file.
-    pub file: String,
-    /// Its content, where that can be believed.
-    pub forecast: Option<Forecast>,
-    /// What came of it.
-    pub outcome: Outcome,
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::plan::tests::{SWEEP, plan};
-
-    /// A loss of 2.0 foretold, 1.9 to 2.1.
-    pub(crate) fn forecast() -> Forecast {
-        let cell = plan(SWEEP).cells[0].clone();
-        let near = |value: f64| Estimate { value, lo: 0.95 * value, hi: 1.05 * value };
-        let loss = Estimate { value: 2.0, lo: 1.9, hi: 2.1 };
-        let mut forecast = Forecast {
-            version: FORECAST_VERSION,
-            isoflop: "0".into(),
-            locked: "then".into(),
-            sweep: "t".into(),
-            params: cell.params(),
-            tokens: cell.recipe.tokens() as f64,
-            flops: cell.recipe.flops(),
-            tokens_per_param: cell.recipe.tokens() as f64 / cell.params(),
-            loss,
-            sd: 0.05,
-            forms: Vec::new(),
-            level: 0.9,
-            method: "lse-huber".into(),
-            extrapolation: 10.0,
-            optimum: Optimum { flops: 1e13, params: near(1e5), tokens: near(2e7 / 3.0) },
-            methods: vec![
-                MethodLoss { method: "lse-huber".into(), loss, sd: 0.05 },
-                MethodLoss { method: "varpro".into(), loss: near(2.75), sd: 0.1 },
-            ],
-            laws: vec![LawLoss { law: "kaplan".into(), loss: 2.5 }],
-            fit_sha256: "f".into(),
-            ledger_sha256: "l".into(),
-            warnings: vec![Warning { code: Code::Extrapolation, text: "far".into() }],
-            sha256: String::new(),
-            cell,
-        };
-        forecast.sha256 = seal(&serde_json::to_value(&forecast).unwrap());
-        forecast
-    }
-
-    /// Every value with one leaf of it changed, and every object with one field gone.
-    fn edits(value: &Value) -> Vec<Value> {
-        match value {
-            Value::Object(fields) => {
-                let mut out = Vec::new();
-                for (key, inner) in fields {
-                    let mut less = fields.clone();
-                    less.remove(key);
-                    out.push(Value::Object(less));
-                    for edit in edits(inner) {
-                        let mut changed = fields.clone();
-                        changed.insert(key.clone(), edit);
-                        out.push(Value::Object(changed));
-                    }
-                }
-                out
-            }
-            Value::Array(items) => {
-                let mut out = vec![Value::Array(items[1..].to_vec())];
-                for (i, inner) in items.iter().enumerate() {
-                    for edit in edits(inner) {
-                        let mut changed = items.clone();
-                        changed[i] = edit;
-                        out.push(Value::Array(changed));
-                    }
-                }
-                out
-            }
-            Value::String(text) => vec![json!(format!("{text}0"))],
-            Value::Bool(b) => vec![json!(!b)],
-            Value::Null => vec![json!(1.0)],
-            Value::Number(n) => match (n.as_u64(), n.as_f64()) {
-                (Some(n), _) => vec![json!(n + 1)],
-                // The next number that there is.
-                (None, Some(x)) => vec![json!(f64::from_bits(x.to_bits() + 1))],
-                _ => Vec::new(),
-            },
-        }
-    }
-
-    /// The oracle is `sha256sum` of {"a":[1,"x"],"b":1.5}.
-    #[test]
-    fn the_lock_is_the_hash_of_the_rest_with_its_keys_sorted() {
-        let value = json!({"b": 1.5, "sha256": "whatever", "a": [1, "x"]});
-        assert_eq!(
-            seal(&value),
-            "5efd1c99acaa74c2f0c237017fb8919dd43da056f9215ce8d63c998d4737c48e"
-        );
-    }
-
-    /// Whatever order a map keeps: the oracle is the same text.
-    #[test]
-    fn keys_are_sorted_whatever_order_they_come_in() {
-        let keys = ["b", "a\"", "B", "ä", "a"].map(String::from);
-        let inner = json!({"z": [{"y": null, "x": 1}], "w": true});
-        let got = object(keys.iter().map(|k| (k, &inner)).collect());
-        let one = r#"{"w":true,"z":[{"x":1,"y":null}]}"#;
-        let want = format!(r#"{{"B":{one},"a":{one},"a\"":{one},"b":{one},"ä":{one}}}"#);
-        assert_eq!(got, want);
-    }
-
-    #[test]
-    fn what_was_locked_is_read_again_and_any_edit_of_it_is_refused() {
-        let forecast = forecast();
-        assert_eq!(Forecast::read(&forecast.bytes()), Ok(forecast.clone()));
-        let value = serde_json::to_value(&forecast).unwrap();
-        let mut edits = edits(&value);
-        assert!(edits.len() > 100, "{}", edits.len());
-        let mut more = value.clone();
-        more["more"] = json!(0);
-        edits.push(more);
-        for edit in edits {
-            let bytes = serde_json::to_vec(&edit).unwrap();
-            let error = Forecast::read(&bytes).expect_err(&edit.to_string());
-            assert!(matches!(error, ForecastError::Damaged(_)), "{error}");
-            assert_eq!(error.code(), 3);
-        }
-        for bytes in [&b"[]"[..], b"", b"{}", b"null", b"\xff"] {
-            assert!(matches!(Forecast::read(bytes), Err(ForecastError::Damaged(_))));
-        }
-    }
-
-    #[test]
-    fn a_hash_made_to_fit_does_not_pass_for_another_cell_or_version() {
-        let sealed = |edit: &dyn Fn(&mut Value)| {
-            let mut value = serde_json::to_value(forecast()).unwrap();
-            edit(&mut value);
-            value["sha256"] = json!(seal(&value));
-            Forecast::read(&serde_json::to_vec(&value).unwrap())
-        };
-        assert!(sealed(&|_| {}).is_ok());
-        let other = sealed(&|v| v["cell"]["recipe"]["steps"] = json!(1));
-        assert!(matches!(other, Err(ForecastError::Damaged(_))), "{other:?}");
-        assert_eq!(sealed(&|v| v["version"] = json!(9)), Err(ForecastError::Newer(9)));
-        // Numbers that no lock makes: outside its own interval, of another run, of no run at all.
-        for (field, number) in [("loss", 2.4), ("loss", -2.0)] {
-            let odd = sealed(&|v| v[field]["value"] = json!(number));
-            assert!(matches!(odd, Err(ForecastError::Damaged(_))), "{odd:?}");
-        }
-        for (field, number) in [("params", 1.0), ("tokens", 1.0), ("level", 1.5), ("sd", -1.0)] {
-            let odd = sealed(&|v| v[field] = json!(number));
-            assert!(matches!(odd, Err(ForecastError::Damaged(_))), "{field}: {odd:?}");
-        }
-        // An edit with a hash of its own is another forecast, and no attempt names it.
-        let better = sealed(&|v| v["loss"]["value"] = json!(2.05)).unwrap();
-        let first = forecast().sha256;
-        assert!(forecast().precedes(&[(1, Some(&first))]).is_ok());
-        let error = better.precedes(&[(1, Some(&first))]).unwrap_err();
-        assert!(error.to_string().contains("for another forecast") && error.code() == 2);
-    }
-
-    #[test]
-    fn every_attempt_must_name_the_forecast() {
-        let f = forecast();
-        let own = Some(f.sha256.as_str());
-        assert!(f.precedes(&[]).is_ok());
-        assert!(f.precedes(&[(1, own), (2, own)]).is_ok());
-        let error = f.precedes(&[(1, own), (3, None)]).unwrap_err();
-        assert!(error.to_string().contains("attempt 3") && error.code() == 2, "{error}");
-    }
-
-    #[test]
-    fn the_same_forecast_at_another_time_agrees_and_another_number_does_not() {
-        let f = forecast();
-        let later = Forecast { locked: "now".into(), isoflop: "1".into(), ..f.clone() };
-        assert!(f.agrees(&later));
-        assert!(!f.agrees(&Forecast { sd: 0.06, ..later }));
-    }
-
-    /// By hand: 2.0 foretold, 2.5 measured: 20% too low; ln 1.25 = 0.223143551 is 4.46287103 times 0.05.
-    #[test]
-    fn a_score_is_the_arithmetic_of_the_two_losses() {
-        let score = forecast().score(2.5, 0.01);
-        let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-8, "{got} {want}");
-        near(score.error, -0.2);
-        near(score.z.unwrap(), 4.462_871_03);
-        assert!(!score.inside);
-        near(score.methods[1].error, 0.1);
-        near(score.laws[0].error, 0.0);
-        let names: Vec<&str> = score.methods.iter().map(|m| m.by.as_str()).collect();
-        assert_eq!(names, ["lse-huber", "varpro"]);
-        for (measured, inside) in [(1.899, false), (1.9, true), (2.1, true), (2.101, false)] {
-            assert_eq!(forecast().score(measured, 0.0).inside, inside, "{measured}");
-        }
-        let sure = Forecast { sd: 0.0, ..forecast() };
-        assert_eq!(sure.score(2.5, 0.0).z, None);
-    }
-}
+pub(crate) mod tests;
