@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::analysis::Study;
 use super::open::Input;
-use super::show::table;
+use super::show::{table, warnings};
 use super::{Failure, args::BacktestArgs, print, print_json};
 use crate::backtest::{Backtest, EPOCHS_HEADER, HEADER, LEGEND, backtest};
 use crate::error::FileError;
@@ -41,6 +41,7 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
     } else {
         print(&(study.read_as() + &text(&result)));
     }
+    note!("{}", warnings(&result.warnings));
     note!("wrote {}; `isoflop report` shows it", file.display());
     Ok(0)
 }
@@ -73,7 +74,7 @@ fn write(dir: &Path, result: &Backtest) -> Result<PathBuf, FileError> {
 
 fn text(b: &Backtest) -> String {
     let mut out = format!(
-        "Backtest of {}: the larger runs predicted from the smaller, {}\n\n",
+        "Backtest of {}: the larger runs predicted from the smaller by the average of the forms of law, {}\n\n",
         b.source,
         b.plan()
     );

@@ -104,6 +104,10 @@ pub enum Code {
     RepeatedTokens,
     /// Numbers of an unlikely size.
     UnlikelySize,
+    /// Intervals of a backtest that hold clearly less than they promise.
+    CoverageBelow,
+    /// And clearly more.
+    CoverageAbove,
 }
 
 impl Warning {
