@@ -147,7 +147,10 @@ mod tests {
         let told = judged(&backtest(0.65, 30));
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].code, Code::CoverageBelow);
-        assert!(told[0].text.contains("65% of the 90% intervals") && told[0].text.contains("30 clusters"));
+        assert!(
+            told[0].text.contains("65% of the 90% intervals")
+                && told[0].text.contains("30 clusters")
+        );
         assert!(judged(&backtest(0.65, 3)).is_empty());
         assert!(judged(&backtest(0.87, 30)).is_empty());
         assert_eq!(judged(&backtest(0.99, 200))[0].code, Code::CoverageAbove);

@@ -192,7 +192,7 @@ pub const EPOCHS_HEADER: [&str; 8] =
 
 /// What the heads mean.
 pub const LEGEND: &str = "Errors and intervals are those of the average of the forms of law, as in every answer of `predict`, not of \
-                          one method alone. inside: prediction intervals of a run that hold its measured loss; errors are ln(predicted / measured), so a bias above 0 is a prediction too high; score: mean interval \
+                          one method alone. inside: prediction intervals of one run that hold its measured loss; errors are ln(predicted / measured), so a bias above 0 is a prediction too high; score: mean interval \
                           score of ln L, lower is better. Cuts overlap and clusters share noise: the runs are no \
                           independent trials.";
 

@@ -16,15 +16,12 @@ use crate::health::{self, Health, Run};
 use crate::import::{Imported, Taken};
 use crate::ledger::{self, Ledger};
 use crate::plan::Cell;
-use crate::points::{Curve, Remark, Table, Topic};
+use crate::points::{AHEAD, Curve, Remark, Table, Topic};
 use crate::predict::{Prediction, at_flops};
 use crate::report;
 use crate::spec::{Source, Spec};
 use crate::terminal::note;
 use crate::units::{after_loss, duration, several};
-
-/// Where to predict when nobody says: this many times the largest compute of the table.
-const PREDICT_AHEAD: f64 = 10.0;
 
 /// What is analysed.
 pub(super) struct Study {
@@ -262,7 +259,7 @@ pub(super) fn predictions(study: &Study, analysis: &Analysis) -> Vec<Prediction>
     let named: Vec<f64> =
         study.spec.iter().flat_map(|s| s.fit.predict.get_ref()).map(|q| q.0).collect();
     let largest = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
-    let computes = if named.is_empty() { vec![PREDICT_AHEAD * largest] } else { named };
+    let computes = if named.is_empty() { vec![AHEAD * largest] } else { named };
     // A fit that cannot predict says so among its warnings.
     computes.into_iter().filter_map(|c| at_flops(analysis, c).ok()).collect()
 }

@@ -86,7 +86,7 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
             return Err(InputError::new(message, hint).into());
         }
         note!("Locked before, and nothing has changed: `{}` is kept.", path.display());
-        return Ok(tell(args, &old, &path));
+        return Ok(tell(args, &analysis, &old, &path));
     }
     let begun = log::numbered(&Os, &cell_dir(&results, &cell.id))?;
     if let Some((number, _)) = begun.first() {
@@ -106,7 +106,7 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
     }
     Os.create_dirs(&dir)?;
     Os.write_atomic(&path, &made.bytes())?;
-    Ok(tell(args, &made, &path))
+    Ok(tell(args, &analysis, &made, &path))
 }
 
 fn sha256_of(path: &Path) -> Result<String, Failure> {
@@ -130,7 +130,7 @@ fn earlier(dir: &Path, path: &Path, cell: &Cell) -> Result<Option<(PathBuf, Fore
 }
 
 /// Shows a forecast that is on the disk.
-fn tell(args: &PredictArgs, forecast: &Forecast, path: &Path) -> u8 {
+fn tell(args: &PredictArgs, analysis: &Analysis, forecast: &Forecast, path: &Path) -> u8 {
     if args.json {
         print_json(forecast);
     } else {
@@ -141,6 +141,7 @@ fn tell(args: &PredictArgs, forecast: &Forecast, path: &Path) -> u8 {
             args.dirs.results.join(&forecast.sweep).join(SWEEP).display(),
             path.display()
         ));
+        print(&super::answer::of_the_fit(&predict::bearing(analysis)));
     }
     note!("{}", super::show::warnings(&forecast.warnings));
     0

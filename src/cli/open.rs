@@ -10,7 +10,7 @@ use super::predict::MAX_FIT;
 use super::study::{PLAN, Recorded};
 use super::{Failure, predict};
 use crate::error::InputError;
-use crate::fit::{Analysis, Options, Pins};
+use crate::fit::{Analysis, Options, Pins, Warning};
 use crate::fs::{Disk as _, Os};
 use crate::import;
 use crate::plan::hex;
@@ -109,7 +109,8 @@ pub(super) fn open(path: &Path, options: &import::Options) -> Result<(Study, Pat
     Ok((study, place))
 }
 
-/// A fit to predict from: one that was written, or a new one of the runs at a path.
+/// A fit to predict from: one that was written, or a new one of the runs at a path, whose warnings are said but for
+/// those that are repeated beside its answers.
 pub(super) fn analysis(
     path: &Path,
     results: &Path,
@@ -123,7 +124,10 @@ pub(super) fn analysis(
     let study = Input::of(path, results)?.study(results, options)?;
     let analysis = super::analysis::analyse(&study, &Options { pins, ..study.options() })?;
     note!("fitted the {} runs of {}", study.table.points.len(), path.display());
-    note!("{}", super::show::warnings(&analysis.warnings));
+    // The others stand beside the answers.
+    let others: Vec<&Warning> =
+        analysis.warnings.iter().filter(|w| !w.code.bears_on_answers()).collect();
+    note!("{}", super::show::warnings(&others));
     Ok(analysis)
 }
 

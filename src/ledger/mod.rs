@@ -27,7 +27,7 @@ use crate::plan::Cell;
 use event::Event;
 use lease::Holder;
 use log::Attempt;
-pub use table::{Row, cell_rows, csv, curves, points, runs, settings};
+pub use table::{Row, cell_rows, csv, curves, points, runs, settings, spent};
 
 /// Attempts in a row that were cut without one new step; more would end like them.
 const STUCK: usize = 5;

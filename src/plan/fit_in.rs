@@ -15,12 +15,11 @@ use serde::Serialize;
 
 use crate::plan::Cell;
 use crate::plan::cost::{Turn, makespan};
+use crate::points::AHEAD;
 
 /// Least sizes of a budget that stay, and least budgets: a parabola with something to judge it by, and a
 /// power law with the same.
 const LEAST: (usize, usize) = (5, 4);
-/// Where the intervals are held: this many times the largest compute.
-const AHEAD: f64 = 10.0;
 /// Exponents of size and data (Hoffmann et al. 2022, unrounded as in arXiv:2404.10102).
 const EXPONENTS: (f64, f64) = (0.3392, 0.2849);
 /// Share of the loss at the centre that size and data can take away, as at Chinchilla's smaller runs.

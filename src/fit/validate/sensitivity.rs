@@ -19,11 +19,8 @@ use crate::fit::result::{Analysis, Compute, Fit, SensitivityRow, Surface};
 use crate::fit::surface::lse;
 use crate::fit::surface::varpro;
 use crate::fit::{Code, Method, Options, Pins, Warning};
-use crate::points::Point;
+use crate::points::{AHEAD, Point};
 use crate::units::count;
-
-/// How far beyond the largest compute the loss is predicted [-].
-const AHEAD: f64 = 10.0;
 
 /// Sizes within 10% are one size: a family is built at the nearest width that its heads divide.
 const SAME_SIZE: f64 = 0.1;
