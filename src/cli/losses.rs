@@ -16,6 +16,7 @@ use crate::error::{InputError, exit};
 use crate::fit::Analysis;
 use crate::import;
 use crate::plan::hex;
+use crate::points::AHEAD;
 use crate::predict::{self, Irreducible, Prediction};
 use crate::terminal::note;
 use crate::units::{count, digits3, flops};
@@ -164,7 +165,8 @@ fn text(source: &str, losses: &[OfLoss]) -> String {
     computes.dedup();
     if let Some(first) = losses.iter().find_map(|l| l.ahead.as_ref()) {
         out += &format!(
-            "  N*, D*/N* and L (of one run): at C = {} FLOP, 10x the largest compute; intervals at {:.0}%.\n",
+            "  N*, D*/N* and L: at C = {} FLOP, {AHEAD}x the largest compute; {:.0}% intervals, of the parameter, and of L a \
+             prediction interval of one run.\n",
             computes.join(", "),
             100.0 * first.level
         );

@@ -163,7 +163,7 @@ fn by(f: &Forecast) -> String {
         return format!("by {}", f.method);
     }
     let one = |s: &FormShare| format!("{} {:.0}%", s.law, 100.0 * s.weight);
-    // What rounds to nothing was not heard.
+    // What rounds to 0% is not named.
     let heard = f.forms.iter().filter(|s| s.weight >= 0.005);
     format!("averaged over {}", heard.map(one).collect::<Vec<_>>().join(", "))
 }
@@ -189,7 +189,10 @@ fn beside(f: &Forecast, score: &Score) -> String {
     let rows = score.methods.iter().map(|s| ("method", s));
     let rows = rows.chain(score.laws.iter().map(|s| ("law", s)));
     let rows = rows.map(|(kind, s)| {
-        let counts = s.weight.map_or_else(String::new, |w| format!("{:.0}%", 100.0 * w));
+        let counts = s.weight.map_or_else(String::new, |w| match w {
+            w if w > 0.0 && w < 0.005 => "<1%".to_owned(),
+            w => format!("{:.0}%", 100.0 * w),
+        });
         vec![
             kind.to_owned(),
             name(kind, s),

@@ -314,7 +314,7 @@ fn irreducible(analysis: &Analysis) -> String {
     let mut out = String::new();
     if let Some(i) = &averaged {
         out += &format!(
-            "  E of the average of the forms, which every answer has: {:.4} ({:.4}..{:.4}); E by form: {}.\n",
+            "  E of the average of the forms, as in every answer: {:.4} ({:.4}..{:.4}); E by form: {}.\n",
             i.e.value,
             i.e.lo,
             i.e.hi,

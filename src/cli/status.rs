@@ -117,7 +117,7 @@ fn forecasts(recorded: &Recorded, dirs: &Dirs) -> Result<String, Failure> {
             || entry.file.clone(),
             |f| {
                 format!(
-                    "{}  {} FLOP, predicted {:.4}",
+                    "cell {}  {} FLOP, predicted {:.4}",
                     f.cell.short(),
                     flops(f.flops),
                     f.loss.value

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::plan::{Cell, DataFacts};
 use crate::spec::{Grid, ModelSpec, Parametrization, Schedule, Spec};
-use crate::units::{count, flops, several};
+use crate::units::{count, few, flops, several};
 
 /// Below this many budgets the frontier's exponent has no residual to judge it by.
 const MIN_BUDGETS: usize = 3;
@@ -166,13 +166,12 @@ fn odd_heads(cells: &[Cell]) -> Option<String> {
     shapes.sort_unstable();
     shapes.dedup();
     let falls = shapes.windows(2).any(|w| 5 * w[1].1 < 4 * w[0].1);
-    let sizes: Vec<String> = shapes.iter().take(8).map(|(_, head)| head.to_string()).collect();
+    let sizes: Vec<String> = shapes.iter().map(|(_, head)| head.to_string()).collect();
     falls.then(|| {
         format!(
-            "the head size jumps from width to width ({}{}), so sizes differ in more than size: make \
+            "the head size jumps from width to width ({}), so sizes differ in more than size: make \
              model.width_multiple a multiple of model.head_dim, or head_dim a divisor of it",
-            sizes.join(", "),
-            if shapes.len() > 8 { ", ..." } else { "" }
+            few(&sizes, 8)
         )
     })
 }

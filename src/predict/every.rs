@@ -55,8 +55,8 @@ pub fn untried(analysis: &Analysis) -> Option<String> {
         .collect();
     (!names.is_empty()).then(|| {
         format!(
-            "{} without an error held out: the smaller runs alone do not determine this form; at a cut where that is so, e \
-             is that of the worst other form.",
+            "{} counts without an error held out: the smaller runs alone do not determine it; at a cut where that is so, e is \
+             that of the worst other form.",
             names.join(", ")
         )
     })
@@ -182,7 +182,7 @@ mod tests {
         for form in analysis.laws.iter_mut().filter(|f| f.law != *first) {
             form.heldout = Some(error.clone());
         }
-        assert!(untried(&analysis).unwrap().starts_with(&format!("{first} without")));
+        assert!(untried(&analysis).unwrap().starts_with(&format!("{first} counts without")));
         for form in &mut analysis.averaging.as_mut().unwrap().forms {
             form.weight *= f64::from(u8::from(form.law != *first));
         }
