@@ -24,13 +24,13 @@ struct Share<'a> {
     of: &'a str,
 }
 
-/// Warnings of all runs, of each reach, of each range of epochs and of N*, where their intervals hold clearly fewer
-/// than promised; and of all runs, where they hold clearly more: that costs money and misleads nobody.
+/// Warnings of all runs, or else of each reach, of each range of epochs and of N*, where their intervals hold clearly
+/// fewer than promised; and of all runs, where they hold clearly more: that costs money and misleads nobody.
 pub(super) fn judged(b: &Backtest) -> Vec<Warning> {
     let budgets: BTreeSet<u64> = b.sizes.iter().map(|s| s.flops.to_bits()).collect();
     let all = b.all.iter().map(|q| (ALL.to_owned(), q));
     let reaches = b.by_reach.iter().zip(b.rows());
-    let reaches = reaches.map(|(r, [name, ..])| (format!("reach {name}"), &r.quality));
+    let reaches = reaches.map(|(r, [name, ..])| (format!("{REACH}{name}"), &r.quality));
     let epochs = b.by_epochs.iter().zip(b.epoch_rows());
     let epochs = epochs.map(|(r, [name, ..])| (format!("{name} epochs"), &r.quality));
     let runs = all.chain(reaches).chain(epochs).map(|(name, q)| Share {
@@ -49,11 +49,18 @@ pub(super) fn judged(b: &Backtest) -> Vec<Warning> {
     });
     let shares: Vec<Share<'_>> = runs.chain(sizes).collect();
     let allowed = SIGNIFICANT / shares.len().max(1) as f64;
-    shares.iter().filter_map(|share| told(share, b.level, allowed)).collect()
+    let told: Vec<(&Share<'_>, Warning)> =
+        shares.iter().filter_map(|share| Some((share, told(share, b.level, allowed)?))).collect();
+    // Where all runs together miss, the table says at which reach; a warning for each would be the same one again.
+    let all = told.iter().any(|(share, w)| share.name == ALL && w.code == Code::CoverageBelow);
+    let part = |share: &Share<'_>| all && share.name.starts_with(REACH);
+    told.into_iter().filter(|(share, _)| !part(share)).map(|(_, warning)| warning).collect()
 }
 
 /// The name of the row that holds all runs on fresh tokens.
 const ALL: &str = "all reaches";
+/// How the name of a row of one reach begins.
+const REACH: &str = "reach ";
 
 fn told(share: &Share<'_>, level: f64, allowed: f64) -> Option<Warning> {
     let [fewer, more] = chances(share.inside, share.trials, level)?;
@@ -66,9 +73,10 @@ fn told(share: &Share<'_>, level: f64, allowed: f64) -> Option<Warning> {
     } else {
         return None;
     };
-    let p = if p < 1e-3 { format!("{p:.1e}") } else { format!("{p:.3}") };
+    // Smaller ones would claim what the shared error of a fit forbids.
+    let p = if p < 1e-3 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") };
     let text = format!(
-        "{}: {:.0}% of the {:.0}% intervals hold {}, significantly {than} than promised (binomial test on {} {}: p = \
+        "{}: {:.0}% of the {:.0}% intervals hold {}, significantly {than} than promised (binomial test on {} {}: \
          {p}): {so}",
         share.name,
         100.0 * share.inside,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::analysis::Study;
 use super::open::Input;
-use super::show::{table, warnings};
+use super::show::table;
 use super::{Failure, args::BacktestArgs, print, print_json};
 use crate::backtest::{Backtest, EPOCHS_HEADER, HEADER, LEGEND, backtest};
 use crate::error::FileError;
@@ -41,7 +41,6 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
     } else {
         print(&(study.read_as() + &text(&result)));
     }
-    note!("{}", warnings(&result.warnings));
     note!("wrote {}; `isoflop report` shows it", file.display());
     Ok(0)
 }
@@ -90,7 +89,8 @@ fn text(b: &Backtest) -> String {
         out += &format!("\n{}", table(&EPOCHS_HEADER, 1, &rows(b.epoch_rows())));
     }
     out += &format!("  {LEGEND}\n");
-    out + &b.sizes_told().map_or_else(String::new, |told| format!("  {told}\n"))
+    out += &b.sizes_told().map_or_else(String::new, |told| format!("  {told}\n"));
+    b.warnings.iter().fold(out, |out, warning| out + &format!("  ! {warning}\n"))
 }
 
 fn rows<const N: usize>(of: Vec<[String; N]>) -> Vec<Vec<String>> {
