@@ -38,11 +38,11 @@ pub(in crate::fit) fn values(table: &Table) -> Result<(), FitError> {
 
 /// Names the rows that are not in the fit: an interval knows nothing of them.
 pub(in crate::fit) fn excluded(table: &Table, warnings: &mut Vec<Warning>) {
+    const NAMED: usize = 3;
     let rows = &table.excluded;
     if rows.is_empty() {
         return;
     }
-    const NAMED: usize = 3;
     let named: Vec<String> = rows.iter().map(|r| format!("{} ({})", r.id, r.reason)).collect();
     let text = format!(
         "{} of {} not in the fit: {}{}",
