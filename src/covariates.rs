@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::points::{Exclusion, Point, Remark, Table, Topic};
-use crate::units::count;
+use crate::units::{count, few};
 
 /// Whole steps of another batch give tokens that differ by so little [-].
 const SAME_TOKENS: f64 = 0.01;
@@ -190,9 +190,8 @@ fn untuned(swept: &[&Vec<usize>], groups: &[Vec<usize>], points: &[Point]) -> St
         return String::new();
     }
     format!(
-        "; it was never varied at N {}{} ({} of {} sizes), whose losses may be those of an untuned recipe",
-        never.iter().take(4).cloned().collect::<Vec<_>>().join(", "),
-        if never.len() > 4 { ", ..." } else { "" },
+        "; it was never varied at N {} ({} of {} sizes), whose losses may be those of an untuned recipe",
+        few(&never, 4),
         never.len(),
         sizes.len()
     )

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::units;
 
+/// How far beyond the largest compute of the runs everything that is told of larger runs is told, where nobody says: this
+/// many times [-]. `at 10x` in every table is there.
+pub const AHEAD: f64 = 10.0;
+
 /// One trained run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Point {

@@ -146,6 +146,20 @@ pub fn several(n: usize, one: &str) -> String {
     format!("{n} {one}{}", if n == 1 { "" } else { "s" })
 }
 
+/// The first few of some names, and how many more there are.
+///
+/// ```
+/// assert_eq!(isoflop::units::few(&["a", "b", "c"], 3), "a, b, c");
+/// assert_eq!(isoflop::units::few(&["a", "b", "c", "d", "e"], 3), "a, b, c and 2 more");
+/// ```
+pub fn few<S: AsRef<str>>(names: &[S], most: usize) -> String {
+    let shown: Vec<&str> = names.iter().take(most).map(AsRef::as_ref).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// Three significant digits at least; with an exponent below a tenth and from a hundred thousand on.
 ///
 /// ```

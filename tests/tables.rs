@@ -441,6 +441,40 @@ fn backtest_and_report_show_the_same_numbers() {
     shown(&out, &page());
 }
 
+/// A law that breaks at 3e19 FLOP, 5% higher for each e-fold beyond: no form has that, and the smaller runs cannot know.
+#[test]
+fn a_backtest_whose_intervals_hold_too_few_runs_says_so() {
+    let bench = Bench::new();
+    let mut tables = [String::from("N,D,loss\n"), String::from("N,D,loss\n")];
+    for i in 0..70 {
+        let c = 1e18 * 10_f64.powf(f64::from(i / 7) / 3.0);
+        let n = 0.1 * c.sqrt() * (0.4 * f64::from(i % 7) - 1.2).exp();
+        let d = c / 6.0 / n;
+        let l = law(n, d) * (1.0 + 0.002 * (17.0 * f64::from(i)).sin());
+        let bent = l * (0.05 * (c / 3e19).ln().max(0.0)).exp();
+        for (table, l) in tables.iter_mut().zip([l, bent]) {
+            *table += &format!("{n},{d},{l}\n");
+        }
+    }
+    for (name, table, below) in [("straight", &tables[0], false), ("bent", &tables[1], true)] {
+        let file = format!("{name}.csv");
+        bench.write(&file, table);
+        let asked = ["backtest", file.as_str(), "--bootstrap", "40"];
+        let (out, _) = bench.ok(&asked);
+        let (json, _) = bench.ok(&[&asked[..], &["--json"]].concat());
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let codes = json["warnings"].to_string();
+        assert_eq!(codes.contains("coverage-below"), below, "{out}");
+        let told = out.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words =
+            "intervals hold the measured loss, significantly fewer than promised (binomial test on";
+        assert_eq!(told.contains(words), below, "{out}");
+        bench.ok(&["report", &file]);
+        let page = bench.0.path().join(format!("analysis/{name}/report.html"));
+        assert_eq!(fs::read_to_string(page).unwrap().contains(words), below);
+    }
+}
+
 /// Three rates at each (N, D) of an own sweep, one seed.
 #[test]
 fn the_rates_of_an_own_sweep_are_no_seeds() {

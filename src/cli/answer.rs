@@ -21,8 +21,7 @@ pub(super) fn prediction(p: &Prediction, unit: &str) -> String {
     out += &line("N*", &estimate(p.params, count));
     out += &line("D*", &estimate(p.tokens, count));
     out += &line("D*/N*", &estimate(p.tokens_per_param, digits3));
-    let run = "prediction interval of one run: form, parameters, scatter, reach";
-    out += &line("loss", &format!("{}{unit}; {run}", estimate(p.loss, loss)));
+    out += &line("loss", &of_run(p.loss, unit));
     out += &forms(&p.forms);
     for (what, regret, wasted) in [
         ("half N*", p.regret_half, p.deadweight_half),
@@ -51,6 +50,7 @@ pub(super) fn prediction(p: &Prediction, unit: &str) -> String {
         ]
     });
     out += &table(&["method", "N*", "D*", "D*/N*", "loss"], 1, &rows.collect::<Vec<_>>());
+    out += "  Each method at its own N*; its loss with a prediction interval of one run that takes its form for granted.\n";
     if p.methods.iter().any(|m| m.corrected) {
         out += CORRECTED;
     }
@@ -64,9 +64,20 @@ pub(super) fn prediction(p: &Prediction, unit: &str) -> String {
     out + &close(p.cost.as_ref(), &p.warnings)
 }
 
-/// The forms of law behind an averaged loss, by what they count.
+/// The loss of a run, with what its interval holds.
+fn of_run(e: Estimate, unit: &str) -> String {
+    format!(
+        "{}{unit}; prediction interval of one run: form, parameters, scatter, reach",
+        estimate(e, loss)
+    )
+}
+
+/// The forms of law behind an averaged loss at the N and D of the answer, by what they count.
 fn forms(forms: &[FormShare]) -> String {
-    if forms.is_empty() { String::new() } else { line("by form", &shares(forms)) }
+    if forms.is_empty() {
+        return String::new();
+    }
+    line("by form", &format!("{}: each at this N and D", shares(forms)))
 }
 
 /// The compute at which something is optimal.
@@ -87,7 +98,7 @@ pub(super) fn inverse(p: &Inverse, unit: &str) -> String {
     out += &line("N*", &settled(p.params, count));
     out += &line("D*", &settled(p.tokens, count));
     out += &line("D*/N*", &estimate(p.tokens_per_param, digits3));
-    out += &line("loss", &(estimate(p.loss, loss) + unit));
+    out += &line("loss", &of_run(p.loss, unit));
     out += &forms(&p.forms);
     let rows = p.methods.iter().map(|m| {
         vec![
@@ -114,7 +125,7 @@ pub(super) fn chosen(p: &Chosen, unit: &str) -> String {
         beside(p.extrapolation, &p.method, p.level)
     );
     out += &line("D/N", &digits3(p.tokens_per_param));
-    out += &line("loss", &(estimate(p.loss, loss) + unit));
+    out += &line("loss", &of_run(p.loss, unit));
     out += &forms(&p.forms);
     out += &line("wasted", &format!("{} of C", estimate(p.deadweight, share)));
     out += &line(
@@ -144,7 +155,7 @@ pub(super) fn serving(p: &Serving, unit: &str) -> String {
     out += &line("N", &estimate(p.params, count));
     out += &line("D", &estimate(p.tokens, count));
     out += &line("D/N", &estimate(p.tokens_per_param, digits3));
-    out += &line("loss", &(estimate(p.loss, loss) + unit));
+    out += &line("loss", &of_run(p.loss, unit));
     out += &line("training", &format!("{} FLOP", estimate(p.training_flops, flops)));
     let weight = match p.demand.cost_ratio {
         1.0 => String::new(),
@@ -180,7 +191,7 @@ pub(super) fn limited(p: &Limited, unit: &str) -> String {
     out += &line("D", &estimate(p.tokens, count));
     out += &line("D/N", &estimate(p.tokens_per_param, digits3));
     out += &line("epochs", &estimate(p.epochs, digits3));
-    out += &line("loss", &(estimate(p.loss, loss) + unit));
+    out += &line("loss", &of_run(p.loss, unit));
     let price = format!(
         "{}{unit} above N* {} on D* {} new tokens; those would save {} of C",
         estimate(p.price, loss),
@@ -278,14 +289,24 @@ fn close(cost: Option<&Cost>, warnings: &[Warning]) -> String {
     warnings.iter().fold(cost, |out, w| out + &format!("  ! {w}\n"))
 }
 
-/// How far from the runs, who says it, and at what level.
+/// What the fit itself warned of that bears on every answer, once for all of them.
+pub(super) fn of_the_fit(warnings: &[&Warning]) -> String {
+    let head = "Of the fit that this is predicted from (`isoflop fit` has all its warnings):\n";
+    let lines: String = warnings.iter().map(|w| format!("  ! {w}\n")).collect();
+    if lines.is_empty() { lines } else { head.to_owned() + &lines }
+}
+
+/// How far from the runs, who says it, and what the intervals are of.
 fn beside(extrapolation: f64, method: &str, level: f64) -> String {
     let reach = if extrapolation > 1.0 {
         format!("{}x the largest compute fitted", digits3(extrapolation))
     } else {
         "within the compute fitted".to_owned()
     };
-    format!("{reach} ({method}; intervals at {:.0}%)", 100.0 * level)
+    format!(
+        "{reach} ({method}; {:.0}% intervals, of the parameter unless said otherwise)",
+        100.0 * level
+    )
 }
 
 fn line(name: &str, value: &str) -> String {

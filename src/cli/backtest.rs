@@ -32,7 +32,7 @@ pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
 
 fn text(b: &Backtest) -> String {
     let mut out = format!(
-        "Backtest of {}: the larger runs predicted from the smaller, {}\n\n",
+        "Backtest of {}: the larger runs predicted from the smaller by the average of the forms of law, {}\n\n",
         b.source,
         b.plan()
     );
@@ -48,7 +48,8 @@ fn text(b: &Backtest) -> String {
         out += &format!("\n{}", table(&EPOCHS_HEADER, 1, &rows(b.epoch_rows())));
     }
     out += &format!("  {LEGEND}\n");
-    out + &b.sizes_told().map_or_else(String::new, |told| format!("  {told}\n"))
+    out += &b.sizes_told().map_or_else(String::new, |told| format!("  {told}\n"));
+    b.warnings.iter().fold(out, |out, warning| out + &format!("  ! {warning}\n"))
 }
 
 fn rows<const N: usize>(of: Vec<[String; N]>) -> Vec<Vec<String>> {

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::args::{Launcher, PredictArgs, RunArgs};
+use super::predict::bearing;
 use super::watch::Stderr;
-use super::{print, print_json, score, show};
+use super::{answer, print, print_json, score, show};
 use crate::error::{InputError, exit};
 use crate::study::Failure;
 use crate::study::forecast::{self, Run, Wish};
@@ -31,6 +32,9 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
             "\n  forecast  {path}\n  run it    isoflop run {} --forecast {path}\n",
             args.dirs.results.join(&forecast.sweep).join(SWEEP).display(),
         ));
+    }
+    if !args.json {
+        print(&answer::of_the_fit(&bearing(&locked.analysis)));
     }
     note!("{}", show::warnings(&forecast.warnings));
     Ok(0)

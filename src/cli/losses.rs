@@ -9,6 +9,7 @@ use super::watch::Stderr;
 use super::{fit, print, print_json, show};
 use crate::error::exit;
 use crate::import;
+use crate::points::AHEAD;
 use crate::study::Failure;
 use crate::study::losses::{self, OfLoss, Refused};
 use crate::terminal::note;
@@ -95,7 +96,8 @@ fn text(source: &str, losses: &[OfLoss]) -> String {
     computes.dedup();
     if let Some(first) = losses.iter().find_map(|l| l.ahead.as_ref()) {
         out += &format!(
-            "  N*, D*/N* and L (of one run): at C = {} FLOP, 10x the largest compute; intervals at {:.0}%.\n",
+            "  N*, D*/N* and L: at C = {} FLOP, {AHEAD}x the largest compute; {:.0}% intervals, of the parameter, and of L a \
+             prediction interval of one run.\n",
             computes.join(", "),
             100.0 * first.level
         );

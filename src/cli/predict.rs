@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::watch::Stderr;
 use super::{answer, args::PredictArgs, print, print_json};
 use crate::error::InputError;
-use crate::fit::Pins;
+use crate::fit::{Analysis, Pins, Warning};
 use crate::predict::hardware::{self, Hardware};
 use crate::predict::{Demand, PredictError};
 use crate::study::question::{Answer, Question};
@@ -18,6 +18,7 @@ struct Told<'a> {
     loss_unit: &'a str,
     #[serde(skip_serializing_if = "Pins::is_empty")]
     pins: Pins,
+    fit_warnings: &'a [&'a Warning],
     #[serde(flatten)]
     answer: &'a Answer,
 }
@@ -55,9 +56,14 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
         }
     }
     let unit = &analysis.convention.loss;
+    let doubts = bearing(&analysis);
     if args.json {
-        let told =
-            answers.iter().map(|answer| Told { loss_unit: unit, pins: analysis.pins, answer });
+        let told = answers.iter().map(|answer| Told {
+            loss_unit: unit,
+            pins: analysis.pins,
+            fit_warnings: &doubts,
+            answer,
+        });
         match told.collect::<Vec<_>>().as_slice() {
             [one] => print_json(one),
             all => print_json(&all),
@@ -66,8 +72,14 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
         for answer in &answers {
             print(&(text(answer, &after_loss(unit)) + "\n"));
         }
+        print(&answer::of_the_fit(&doubts));
     }
     Ok(0)
+}
+
+/// The warnings of a fit that are doubts about what is predicted from it: the others are about the fit alone.
+pub(super) fn bearing(analysis: &Analysis) -> Vec<&Warning> {
+    analysis.warnings.iter().filter(|w| w.code.bears_on_answers()).collect()
 }
 
 /// What the command line settles.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::ScoreArgs;
 use super::{print, print_json};
 use crate::error::exit;
-use crate::forecast::{Forecast, Score};
+use crate::forecast::{Forecast, Said, Score};
 use crate::ledger::{State, StateName};
 use crate::plan::short;
 use crate::predict::FormShare;
@@ -64,12 +64,12 @@ pub(super) fn show(
 /// What a forecast says, in a few lines.
 pub(super) fn foretold(f: &Forecast) -> String {
     format!(
-        "Forecast {} of {}, locked {}\n  run       {}  {} FLOP, N {}, D {}, D/N {}\n  predicted {:.4} {NATS_PER_TOKEN} \
-         ({:.4}..{:.4}, {:.0}%), {}\n  reach     {} times the largest compute that was fitted\n",
-        short(&f.sha256),
+        "Forecast of cell {} of sweep {}, locked {}, seal {} (its SHA-256)\n  run       {} FLOP, N {}, D {}, D/N {}\n  predicted {:.4} {NATS_PER_TOKEN} \
+         ({:.4}..{:.4}, {:.0}% prediction interval of one run), {}\n  reach     {} times the largest compute that was fitted\n",
+        f.cell.short(),
         f.sweep,
         moment(&f.locked),
-        f.cell.short(),
+        short(&f.sha256),
         flops(f.flops),
         count(f.params),
         count(f.tokens),
@@ -89,7 +89,7 @@ fn by(f: &Forecast) -> String {
         return format!("by {}", f.method);
     }
     let one = |s: &FormShare| format!("{} {:.0}%", s.law, 100.0 * s.weight);
-    // What rounds to nothing was not heard.
+    // What rounds to 0% is not named.
     let heard = f.forms.iter().filter(|s| s.weight >= 0.005);
     format!("averaged over {}", heard.map(one).collect::<Vec<_>>().join(", "))
 }
@@ -105,20 +105,38 @@ fn beside(f: &Forecast, score: &Score) -> String {
         score.measured_se,
         percent(score.error)
     );
-    let share = |law: &str| {
-        let form = f.forms.iter().find(|form| form.law == law);
-        form.map_or_else(String::new, |form| format!("{:.0}%", 100.0 * form.weight))
+    // A form that a method speaks for has a fit of its own too, which is not in the average.
+    let spoken: Vec<&str> = score.methods.iter().filter_map(|s| s.speaks_for.as_deref()).collect();
+    let name = |kind: &str, s: &Said| match &s.speaks_for {
+        Some(form) if kind == "method" => format!("{}, as {form}", s.by),
+        None if kind == "law" && spoken.contains(&s.by.as_str()) => format!("{}, own fit", s.by),
+        _ => s.by.clone(),
     };
-    let rows = score.methods.iter().map(|s| ("method", s, String::new()));
-    let rows = rows.chain(score.laws.iter().map(|s| ("law", s, share(&s.by))));
-    let rows = rows.map(|(kind, s, share)| {
-        vec![kind.to_owned(), s.by.clone(), format!("{:.4}", s.predicted), percent(s.error), share]
+    let rows = score.methods.iter().map(|s| ("method", s));
+    let rows = rows.chain(score.laws.iter().map(|s| ("law", s)));
+    let rows = rows.map(|(kind, s)| {
+        let counts = s.weight.map_or_else(String::new, |w| match w {
+            w if w > 0.0 && w < 0.005 => "<1%".to_owned(),
+            w => format!("{:.0}%", 100.0 * w),
+        });
+        vec![
+            kind.to_owned(),
+            name(kind, s),
+            format!("{:.4}", s.predicted),
+            percent(s.error),
+            counts,
+        ]
     });
     out += &super::show::table(
-        &["", "by", "predicted", "error", "share"],
+        &["", "by", "predicted", "error", "counts"],
         2,
         &rows.collect::<Vec<_>>(),
     );
-    out + "  error: predicted / measured - 1. share: what a form of law counts in the average; chinchilla's is heard with \
-           the surface of the leading method.\n"
+    out += "  error: predicted / measured - 1. counts: part of a form in the average that was locked; what has none is not \
+            in it.\n";
+    if f.weighed_by_evidence() {
+        out += "  Locked by an older isoflop, which weighed the forms by AICc (how well they fit). A fit made now weighs them by \
+                how well they predict the larger runs from the smaller, so its forecast of this run is another.\n";
+    }
+    out
 }

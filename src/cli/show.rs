@@ -8,6 +8,7 @@ use crate::fit::{Analysis, Fit, Opinion, SensitivityRow, SizeNoise};
 use crate::ledger::{Ledger, State};
 use crate::plan::memory::Room;
 use crate::plan::{Cell, Recipe};
+use crate::points::AHEAD;
 use crate::predict::{self, FormShare};
 use crate::units::{NATS_PER_TOKEN, after_loss, bytes, count, digits3, duration, flops};
 
@@ -200,12 +201,16 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     let level = analysis.fits.first().map_or(0.9, |f| f.level);
     let mut out = quantities(analysis);
     out += &format!(
-        "  N: {}, C: {}, loss: {}; in brackets the {:.0}% interval of the parameter (bootstrap), not of a run's loss.\n",
+        "  N: {}, C: {}, loss: {}; in brackets the {:.0}% interval of the parameter (bootstrap), which is no prediction interval of one run.\n",
         analysis.convention.params,
         analysis.convention.flops,
         analysis.convention.loss,
         100.0 * level
     );
+    if analysis.fits.iter().any(|f| f.params.is_some()) {
+        out += "  E, A, B, alpha, beta: of Chinchilla's form alone, L = E + A/N^alpha + B/D^beta. Answers have the E of the \
+                average of the forms, below.\n";
+    }
     out += &format!("  {}.\n", analysis.sample_size());
     out += &profile(analysis);
     out += &noise(analysis);
@@ -213,15 +218,16 @@ pub(super) fn fits(analysis: &Analysis) -> String {
     out += &budgets(analysis);
     if let Some(h) = &analysis.holdout {
         out += &format!(
-            "  Hold-out: {} from {} FLOP on, predicted from {} by {}: error (predicted / measured - 1) {:+.2}% on average, {:.2}% at most; {} of {} inside their interval.\n",
+            "  Hold-out of {} alone, not of the average that answers (`isoflop backtest` tests that): {} from {} FLOP on, predicted from {}: error (predicted / measured - 1) {:+.2}% on average, {:.2}% at most; {} of {} inside their {:.0}% prediction interval of one run.\n",
+            h.method,
             h.kept_out(),
             flops(h.from_flops),
             h.rest(),
-            h.method,
             100.0 * h.mean_error,
             100.0 * h.max_error,
             h.covered,
-            h.runs.len()
+            h.runs.len(),
+            100.0 * level
         );
     }
     if !analysis.conventions.is_empty() {
@@ -324,7 +330,7 @@ fn irreducible(analysis: &Analysis) -> String {
     let mut out = String::new();
     if let Some(i) = &averaged {
         out += &format!(
-            "  E averaged over the forms of law: {:.4} ({:.4}..{:.4}): {}.\n",
+            "  E of the average of the forms, as in every answer: {:.4} ({:.4}..{:.4}); E by form: {}.\n",
             i.e.value,
             i.e.lo,
             i.e.hi,
@@ -341,7 +347,8 @@ fn irreducible(analysis: &Analysis) -> String {
         out += &format!("; the average is {} of it, which is {place} its interval", off(i.e.value));
     }
     if let Some((fit, s)) = analysis.fits.iter().find_map(|f| Some((f, f.params?))) {
-        out += &format!("; the E of {} alone is {:.4} ({})", fit.method, s.e, off(s.e));
+        let method = &fit.method;
+        out += &format!("; E of Chinchilla's form by {method} alone is {:.4} ({})", s.e, off(s.e));
     }
     out + ".\n"
 }
@@ -381,14 +388,20 @@ fn forms(analysis: &Analysis) -> String {
         "loss at 10x",
     ];
     let mut out = "\n".to_owned() + &table(&header, 1, &rows.collect::<Vec<_>>());
-    out += "  Forms of law on the same runs. dAICc: how well one fits, 0 is best. counts: its part in every answer, by how \
-            well it predicted the larger runs from the smaller.\n";
-    if let Some(lead) = analysis.fits.iter().find(|f| f.params.is_some()) {
+    out += "  Forms of law on the same runs. scatter, dAICc (how well one fits, 0 is best), held out, at most: by robust least \
+            squares of ln L.\n";
+    out += &format!("  {}\n", predict::weighed(analysis));
+    let ahead = analysis.laws.iter().find_map(|f| f.ahead.as_ref());
+    if let (Some(lead), Some(ahead)) = (analysis.fits.iter().find(|f| f.params.is_some()), ahead) {
         out += &format!(
-            "  scatter, dAICc, held out, at most: by robust least squares of ln L. at 10x: as heard in every answer, where {} \
-             speaks for chinchilla.\n",
+            "  at 10x: at C = {} FLOP, {AHEAD} times the largest compute, each form at its own N* (where a prediction says \
+             `by form`, all are asked at the N* of the average); {} speaks for chinchilla.\n",
+            flops(ahead.flops),
             lead.method
         );
+    }
+    if let Some(untried) = predict::untried(analysis) {
+        out += &format!("  {untried}\n");
     }
     for missing in &analysis.laws_missing {
         out += &format!("  {}: not fitted: {}.\n", missing.law, missing.reason);
@@ -412,7 +425,7 @@ fn profile(analysis: &Analysis) -> String {
         })
         .collect();
     format!(
-        "  Profile likelihood (least squares of ln L) at {:.0}%: {}.\n",
+        "  Profile likelihood of Chinchilla's form (least squares of ln L), {:.0}% intervals of the parameter: {}.\n",
         100.0 * first.level,
         parts.join(", ")
     )
@@ -425,8 +438,8 @@ fn noise(analysis: &Analysis) -> String {
         format!("; lack of fit of the law beyond that: F = {:.2}, p = {}", t.f, short(t.p))
     });
     format!(
-        "  Seeds: sd of ln L {} among {} runs of equal N and D ({} degrees of freedom){test}.\n",
-        short(noise.sd),
+        "  Seeds: the losses of runs of equal N and D differ by {} (standard deviation of ln L about their mean, pooled over {} such runs, {} degrees of freedom){test}.\n",
+        percent(noise.sd),
         noise.replicates,
         noise.dof
     ) + &noise_by_size(&noise.by_size)
@@ -437,14 +450,20 @@ fn noise_by_size(sizes: &[SizeNoise]) -> String {
     if sizes.len() < 2 {
         return String::new();
     }
-    let one = |s: &SizeNoise| format!("{} at N = {} ({})", short(s.sd), count(s.params), s.dof);
+    let one = |s: &SizeNoise| format!("{} at N = {} ({})", percent(s.sd), count(s.params), s.dof);
     let all = sizes.iter().map(one).collect::<Vec<_>>().join(", ");
-    format!("  By size (degrees of freedom): {all}.\n")
+    format!("  The same by size (degrees of freedom): {all}.\n")
+}
+
+/// A standard deviation of ln L, which is a share of the loss.
+fn percent(sd: f64) -> String {
+    format!("{:.2}%", 100.0 * sd)
 }
 
 /// How far the answer moves when one choice at a time is made otherwise, in a line.
 fn choices(analysis: &Analysis) -> String {
-    let Some(widest) = analysis.widest_choice() else { return String::new() };
+    let lead = analysis.fits.iter().find(|f| f.params.is_some());
+    let Some((widest, lead)) = analysis.widest_choice().zip(lead) else { return String::new() };
     let most = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
     let range = |of: fn(&SensitivityRow) -> f64| {
         let values = analysis.sensitivity.iter().map(of);
@@ -454,8 +473,9 @@ fn choices(analysis: &Analysis) -> String {
     let [r0, r1] = range(|r| r.tokens_per_param);
     let [l0, l1] = range(|r| r.loss_ahead);
     format!(
-        "  Choices (delta, objective, a budget, a size or a run left out): a {a0:.3}..{a1:.3}, \
+        "  Choices in the fit of {} (delta, objective, a budget, a size or a run left out): a {a0:.3}..{a1:.3}, \
          D*/N* {}..{} at {}, loss at 10x {l0:.4}..{l1:.4}; widest: {}.\n",
+        lead.method,
         digits3(r0),
         digits3(r1),
         flops(most),

@@ -6,8 +6,8 @@ use super::args::StatusArgs;
 use super::{launch, print, print_json, show};
 use crate::exec::slurm;
 use crate::forecast::{Entry, Outcome};
-use crate::ledger::StateName;
 use crate::ledger::price::Prices;
+use crate::ledger::{self, StateName};
 use crate::study::{Dirs, Failure, Results, price, score};
 use crate::terminal::note;
 use crate::units::{flops, several};
@@ -20,6 +20,7 @@ struct OutputCell<'a> {
     params: f64,
     tokens: u64,
     flops: f64,
+    flops_spent: Option<f64>,
     loss: Option<f64>,
     why: Option<String>,
 }
@@ -37,6 +38,7 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
                 params: cell.params(),
                 tokens: cell.recipe.tokens(),
                 flops: cell.recipe.flops(),
+                flops_spent: ledger::spent(cell, state),
                 loss: match state {
                     crate::ledger::State::Completed { loss, .. } => Some(*loss),
                     _ => None,
@@ -55,6 +57,7 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
         .map(|(c, _)| c.recipe.flops())
         // The sum of nothing is -0.
         .fold(0.0, |sum, flops| sum + flops);
+    let spent: f64 = ledger.cells.iter().filter_map(|(c, s)| ledger::spent(c, s)).sum();
     let states = [StateName::Completed, StateName::Running, StateName::Missing]
         .into_iter()
         .chain(StateName::FAILURES);
@@ -64,12 +67,13 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
         .map(|(s, n)| format!("{n} {s}"))
         .collect();
     print(&format!(
-        "Sweep {}: {}, {}; {:.0}% of {} FLOP.\n\n{}",
+        "Sweep {}: {}, {}; {:.0}% of {} FLOP{}.\n\n{}",
         recorded.name,
         several(ledger.cells.len(), "cell"),
         parts.join(", "),
         100.0 * done / total,
         flops(total),
+        shared(done, spent),
         show::ledger(ledger)
     ));
     print(&forecasts(&recorded, &args.dirs)?);
@@ -85,6 +89,17 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
     }
     note!("{}", show::warnings(&ledger.notes));
     Ok(0)
+}
+
+/// What was spent, where that is less than what the completed cells come to one by one.
+fn shared(done: f64, spent: f64) -> String {
+    if spent >= 0.999 * done {
+        return String::new();
+    }
+    format!(
+        ", every cell counted whole; {} FLOP were spent, since branches share the steps of their trunk",
+        flops(spent)
+    )
 }
 
 /// What came of the sweep's forecasts, whose runs are no cells of the grid; nothing where there are none.
@@ -104,7 +119,7 @@ fn forecasts(recorded: &Results, dirs: &Dirs) -> Result<String, Failure> {
             || entry.file.clone(),
             |f| {
                 format!(
-                    "{}  {} FLOP, predicted {:.4}",
+                    "cell {}  {} FLOP, predicted {:.4}",
                     f.cell.short(),
                     flops(f.flops),
                     f.loss.value

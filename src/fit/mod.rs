@@ -54,6 +54,7 @@ pub use options::{FitError, Method, Options};
 pub use pins::Pins;
 pub use read::ReadError;
 pub use result::*;
+pub use select::weights::COUNTS;
 pub use surface::lse::objective;
 pub use warning::{Code, Warning};
 

@@ -104,6 +104,29 @@ pub enum Code {
     RepeatedTokens,
     /// Numbers of an unlikely size.
     UnlikelySize,
+    /// Intervals of a backtest that hold clearly less than they promise.
+    CoverageBelow,
+    /// And clearly more.
+    CoverageAbove,
+}
+
+impl Code {
+    /// Whether a doubt of this kind about a fit is one about the answers that are predicted from it, and is repeated
+    /// beside them. Not those that an answer tells of itself, those of one form's E and exponents, which no answer
+    /// rests on alone, and those that say which rows were used as they should be.
+    pub(crate) fn bears_on_answers(self) -> bool {
+        !matches!(
+            self,
+            Self::Pinned
+                | Self::NoIntervals
+                | Self::MethodMissing
+                | Self::AnotherForm
+                | Self::DesignBias
+                | Self::RowsExcluded
+                | Self::Checkpoints
+                | Self::RepeatedTokens
+        )
+    }
 }
 
 impl Warning {

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Forecast;
-use crate::predict::Estimate;
+use super::{Forecast, MethodLoss};
+use crate::predict::{Estimate, FormShare};
 
 /// A forecast beside its run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,19 +36,45 @@ pub struct Said {
     pub predicted: f64,
     /// Predicted over measured, minus one [-].
     pub error: f64,
+    /// The form of law that it is in the average of the forecast; nothing where it is not in it.
+    pub speaks_for: Option<String>,
+    /// What that form counts in the average [0, 1].
+    pub weight: Option<f64>,
 }
 
 impl Forecast {
+    /// The method whose surface speaks for a form in the average, where the form's own fit among the laws is another:
+    /// so it was in forecasts of old, whose Chinchilla is there twice.
+    fn speaker(&self, form: &FormShare) -> Option<&MethodLoss> {
+        let same = |loss: f64| (loss / form.loss - 1.0).abs() < 1e-9;
+        let own = self.laws.iter().find(|law| law.law == form.law)?;
+        self.methods.iter().find(|m| same(m.loss.value)).filter(|_| !same(own.loss))
+    }
+
+    /// Whether its forms were weighed by AICc, as by the isoflop that let one method answer for N* and D*; since then a
+    /// form counts by how well it predicts the larger runs from the smaller.
+    pub fn weighed_by_evidence(&self) -> bool {
+        !self.forms.is_empty() && self.methods.iter().any(|m| m.method == self.method)
+    }
+
     /// Holds the forecast against what was measured [nats/token].
     pub fn score(&self, measured: f64, measured_se: f64) -> Score {
         let error = |predicted: f64| predicted / measured - 1.0;
-        let by = |name: &str, predicted: f64| Said {
+        let by = |name: &str, predicted: f64, speaks_for: Option<&FormShare>| Said {
             by: name.to_owned(),
             predicted,
             error: error(predicted),
+            speaks_for: speaks_for.map(|form| form.law.clone()),
+            weight: speaks_for.map(|form| form.weight),
         };
-        let methods = self.methods.iter().map(|m| by(&m.method, m.loss.value));
-        let laws = self.laws.iter().map(|l| by(&l.law, l.loss));
+        let methods = self.methods.iter().map(|m| {
+            let form = self.forms.iter().find(|form| self.speaker(form) == Some(m));
+            by(&m.method, m.loss.value, form)
+        });
+        let laws = self.laws.iter().map(|l| {
+            let form = self.forms.iter().find(|form| form.law == l.law);
+            by(&l.law, l.loss, form.filter(|form| self.speaker(form).is_none()))
+        });
         let z = (measured / self.loss.value).ln() / self.sd;
         Score {
             predicted: self.loss,
@@ -99,6 +125,38 @@ pub struct Entry {
 mod tests {
     use super::super::tests::forecast;
     use super::*;
+    use crate::predict::LawLoss;
+
+    /// As the published forecast: Chinchilla's form is heard with the surface of lse-huber, and was fitted for itself too.
+    #[test]
+    fn what_a_form_counts_stands_with_the_voice_that_is_in_the_average() {
+        let share = |law: &str, weight, loss| FormShare { law: law.into(), weight, loss };
+        let mut f = forecast();
+        f.forms = vec![share("kaplan", 0.7, 2.5), share("chinchilla", 0.3, 2.0)];
+        f.laws.push(LawLoss { law: "chinchilla".into(), loss: 2.1 });
+        let told = |f: &Forecast| {
+            let score = f.score(2.5, 0.01);
+            let all = score.methods.into_iter().chain(score.laws);
+            all.map(|s| (s.by, s.speaks_for.unwrap_or_default(), s.weight)).collect::<Vec<_>>()
+        };
+        let said = |by: &str, of: &str, weight| (by.to_owned(), of.to_owned(), weight);
+        assert_eq!(
+            told(&f),
+            [
+                said("lse-huber", "chinchilla", Some(0.3)),
+                said("varpro", "", None),
+                said("kaplan", "kaplan", Some(0.7)),
+                said("chinchilla", "", None),
+            ]
+        );
+        assert!(f.weighed_by_evidence());
+        // Since then the law is heard with that surface among the laws too, and the average has a name.
+        f.laws[1].loss = 2.0;
+        f.method = "average of 2 forms".into();
+        assert_eq!(told(&f)[0], said("lse-huber", "", None));
+        assert_eq!(told(&f)[3], said("chinchilla", "chinchilla", Some(0.3)));
+        assert!(!f.weighed_by_evidence() && !forecast().weighed_by_evidence());
+    }
 
     /// By hand: 2.0 foretold, 2.5 measured: 20% too low; ln 1.25 = 0.223143551 is 4.46287103 times 0.05.
     #[test]

@@ -27,6 +27,7 @@ use crate::error::{FileError, InputError};
 use crate::fs::{Disk as _, Os};
 use crate::points::{Convention, Exclusion, Remark, Table, Topic};
 use crate::terminal;
+use crate::units::few;
 
 /// Largest table that is read [bytes].
 const MAX_BYTES: u64 = 256 << 20;
@@ -205,10 +206,14 @@ fn none_left(table: &Table, source: &str) -> InputError {
         .take(3)
         .map(|(_, n, row)| format!("{n} like {}: {}", row.what, row.reason))
         .collect();
+    let more = match reasons.len() - told.len() {
+        0 => String::new(),
+        more => format!("; and {more} reasons more"),
+    };
     let n = table.excluded.len();
     InputError::new(
         format!(
-            "{source}: {} can be used; {}",
+            "{source}: {} can be used; {}{more}",
             if n == 1 {
                 "its one row cannot be".to_owned() + " read, so none"
             } else {
@@ -225,14 +230,9 @@ fn one_study(studies: &BTreeMap<&str, BTreeSet<String>>, source: &str) -> Result
     let Some((column, values)) = studies.iter().find(|(_, values)| values.len() > 1) else {
         return Ok(());
     };
-    let named: Vec<&str> = values.iter().take(8).map(String::as_str).collect();
+    let named: Vec<&String> = values.iter().collect();
     Err(InputError::new(
-        format!(
-            "{source}: {} values of `{column}` in one table: {}{}",
-            values.len(),
-            named.join(", "),
-            if values.len() > named.len() { ", ..." } else { "" }
-        ),
+        format!("{source}: {} values of `{column}` in one table: {}", values.len(), few(&named, 8)),
         format!(
             "runs on other data or with another tokenizer follow another law; choose with \
              --where {column}=VALUE, or say --mixed to fit them as one"

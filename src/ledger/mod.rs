@@ -29,7 +29,7 @@ use event::Event;
 use lease::Holder;
 use log::Attempt;
 pub use state::{State, StateName};
-pub use table::{Row, cell_rows, csv, curves, points, runs, settings};
+pub use table::{Row, cell_rows, csv, curves, points, runs, settings, spent};
 
 /// Attempts in a row that were cut without one new step; more would end like them.
 const STUCK: usize = 5;

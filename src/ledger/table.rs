@@ -106,8 +106,9 @@ fn row(cell: &Cell, state: &State, bytes_per_token: Option<f64>) -> Row {
     }
 }
 
-/// Compute spent on a completed cell alone; repeated steps of cut attempts are not counted [FLOP].
-fn spent(cell: &Cell, state: &State) -> Option<f64> {
+/// Compute spent on a completed cell alone, without the steps that it took over from its trunk; repeated steps of cut
+/// attempts are not counted [FLOP].
+pub fn spent(cell: &Cell, state: &State) -> Option<f64> {
     let State::Completed { taken_over, .. } = state else { return None };
     let steps = cell.recipe.steps;
     Some(cell.recipe.flops() * (steps.saturating_sub(*taken_over) as f64 / steps as f64))

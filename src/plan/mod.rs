@@ -109,7 +109,7 @@ impl Plan {
     /// ```
     pub fn new(spec: &Spec, data: &DataFacts) -> Self {
         let (mut cells, mut ids) = (Vec::new(), HashSet::new());
-        let (mut raised, mut wished, mut merged) = (Vec::new(), 0, 0);
+        let (mut raised, mut batches, mut wished, mut merged) = (Vec::new(), Vec::new(), 0, 0);
         for wish in wishes(spec) {
             wished += 1;
             let before = cells.len();
@@ -120,6 +120,10 @@ impl Plan {
                     && cell.recipe.tokens() as f64 > 1.5 * asked
                 {
                     raised.push((asked, cell.recipe.tokens() as f64));
+                }
+                let (asked, batch) = (asked_batch(spec, &wish, &cell), cell.recipe.batch_tokens());
+                if asked < cell.recipe.shape.context as f64 {
+                    batches.push((asked, batch as f64));
                 }
                 // Two wishes may round to one shape: a smaller family than asked for, said in `warn`.
                 if ids.insert(cell.id.clone()) {
@@ -134,6 +138,7 @@ impl Plan {
         trunk::join(&mut cells);
         let mut warnings = warn::warnings(spec, data, &cells);
         warnings.extend(warn::raised(&raised));
+        warnings.extend(warn::batch_raised(&batches));
         // The budgets of an IsoFLOP grid are told of one by one.
         if !matches!(spec.grid, Grid::Isoflop(_)) {
             warnings.extend(warn::merged(merged, wished));
@@ -265,14 +270,26 @@ fn centre_at_pivot(grid: &crate::spec::Isoflop) -> (f64, f64) {
     (pivot, (pivot / (6.0 * grid.tokens_per_param.get_ref())).sqrt())
 }
 
+/// Tokens that a wish asks for at a shape.
+fn asked_tokens(wish: &Wish, shape: &Shape) -> f64 {
+    match wish.tokens {
+        Tokens::Count(n) => n,
+        Tokens::PerParam(ratio) => ratio * shape.counts().matmul,
+        Tokens::Budget(flops) => flops / shape.flops_per_token().total(),
+    }
+}
+
+/// The batch that a wish asks for, before it is rounded to whole sequences [tokens/step].
+fn asked_batch(spec: &Spec, wish: &Wish, cell: &Cell) -> f64 {
+    let rule = spec.optim.batch_tokens.get_ref();
+    let tokens = asked_tokens(wish, &cell.recipe.shape);
+    wish.given.batch_tokens.unwrap_or_else(|| rule.at(cell.params(), tokens))
+}
+
 fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
     let shape = Shape::of_params(wish.params, data.vocab, &spec.model);
     let params = shape.counts().matmul;
-    let tokens = match wish.tokens {
-        Tokens::Count(n) => n,
-        Tokens::PerParam(ratio) => ratio * params,
-        Tokens::Budget(flops) => flops / shape.flops_per_token().total(),
-    };
+    let tokens = asked_tokens(wish, &shape);
     let rule = |rule: &Rule, given: Option<f64>| given.unwrap_or_else(|| rule.at(params, tokens));
     let batch = rule(spec.optim.batch_tokens.get_ref(), wish.given.batch_tokens);
     // Numbers beyond these wrap in what is derived from them; `check` refuses what comes near.
@@ -441,6 +458,50 @@ end = 0.02
             one.cells.iter().all(|c| two.cells.contains(c)),
             "the first seed is the same study"
         );
+    }
+
+    /// 0.005 and 0.02 at two sizes, 0.01 alone at the third; then seeds, which are no sweep.
+    #[test]
+    fn several_rates_at_equal_n_and_d_are_told() {
+        let cell = |n: &str, rate: &str| {
+            format!("{{ params = {n}, tokens = 2e5, learning_rate = {rate} }},\n")
+        };
+        let cells = cell("1e4", "0.005")
+            + &cell("1e4", "0.02")
+            + &cell("3e4", "0.005")
+            + &cell("3e4", "0.02");
+        let with = |cells: &str| {
+            let (start, end) = (SWEEP.find("[grid").unwrap(), SWEEP.find("[optim]").unwrap());
+            let grid = format!("grid.cells = [\n{cells}]\n");
+            let told =
+                plan(&format!("seeds = 2\n{grid}{}{}", &SWEEP[..start], &SWEEP[end..])).warnings;
+            told.into_iter().find(|w| w.contains("trained with several"))
+        };
+        let told = with(&(cells + &cell("1e5", "0.01"))).unwrap();
+        assert!(
+            told.contains("2 of 3 pairs") && told.contains("rates (0.005 to 0.02): "),
+            "{told}"
+        );
+        assert!(!told.contains("batches ("), "{told}");
+        assert_eq!(with(&(cell("1e4", "0.005") + &cell("3e4", "0.02"))), None);
+    }
+
+    /// Sequences are 128 tokens long here.
+    #[test]
+    fn a_batch_below_one_sequence_is_raised_and_told() {
+        let told = |batch: &str| {
+            let plan =
+                plan(&SWEEP.replace("batch_tokens = 1024", &format!("batch_tokens = {batch}")));
+            let least = plan.cells.iter().map(|c| c.recipe.batch_tokens()).min();
+            let told = plan.warnings.into_iter().find(|w| w.contains("smaller than one sequence"));
+            (least.unwrap(), told)
+        };
+        let (batch, warning) = told("32");
+        assert_eq!(batch, 128);
+        let warning = warning.unwrap();
+        assert!(warning.contains("from 32.0 to 128 tokens a step"), "{warning}");
+        // The nearest whole number of sequences is no more than rounding.
+        assert_eq!(told("150"), (128, None));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Designs that cannot answer the question, said before the compute is spent.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::plan::{Cell, DataFacts};
 use crate::spec::{Grid, ModelSpec, Parametrization, Schedule, Spec};
-use crate::units::{count, flops};
+use crate::units::{count, few, flops, several};
 
 /// Below this many budgets the frontier's exponent has no residual to judge it by.
 const MIN_BUDGETS: usize = 3;
@@ -32,6 +34,7 @@ pub(super) fn warnings(spec: &Spec, data: &DataFacts, cells: &[Cell]) -> Vec<Str
         }
     }
     out.extend(collinear(cells));
+    out.extend(swept(cells));
     out.extend(odd_heads(cells));
     out.extend(not_complete_p(&spec.model));
     let starved = cells.iter().filter(|c| c.recipe.steps < MIN_STEPS).count();
@@ -93,9 +96,55 @@ pub(super) fn raised(runs: &[(f64, f64)]) -> Option<String> {
     Some(format!(
         "{} asked for fewer tokens than one batch has, so D was raised to one step of it (from {} to {}): lower \
          optim.batch_tokens",
-        if runs.len() == 1 { "1 cell".to_owned() } else { format!("{} cells", runs.len()) },
+        several(runs.len(), "cell"),
         count(*asked),
         count(*planned)
+    ))
+}
+
+/// Runs whose batch was asked for smaller than one sequence: (tokens asked for, tokens planned) of each.
+pub(super) fn batch_raised(runs: &[(f64, f64)]) -> Option<String> {
+    let (asked, planned) = runs.first()?;
+    Some(format!(
+        "{} asked for a batch smaller than one sequence, which is the least, so it was raised (from {} to {} tokens a \
+         step): raise optim.batch_tokens, or lower model.context",
+        several(runs.len(), "cell"),
+        count(*asked),
+        count(*planned)
+    ))
+}
+
+/// Recipes that differ between runs of equal N and D: a sweep of rates or batches, of which a fit uses the best.
+fn swept(cells: &[Cell]) -> Option<String> {
+    type Recipe = (u64, u64);
+    let mut recipes: BTreeMap<(u64, u64), BTreeSet<Recipe>> = BTreeMap::new();
+    for cell in cells {
+        let place = (cell.params().to_bits(), cell.recipe.tokens());
+        let recipe = (cell.recipe.learning_rate.to_bits(), cell.recipe.batch_tokens());
+        recipes.entry(place).or_default().insert(recipe);
+    }
+    let swept: Vec<&BTreeSet<Recipe>> = recipes.values().filter(|r| r.len() > 1).collect();
+    let all = || swept.iter().copied().flatten();
+    let rates: BTreeSet<u64> = all().map(|r| r.0).collect();
+    let batches: BTreeSet<u64> = all().map(|r| r.1).collect();
+    // Positive numbers are in the order of their bits.
+    let ends = |of: &BTreeSet<u64>| of.first().copied().zip(of.last().copied());
+    let (rate, batch) = (ends(&rates)?, ends(&batches)?);
+    let mut what = Vec::new();
+    if rates.len() > 1 {
+        let [low, high] = [rate.0, rate.1].map(f64::from_bits);
+        what.push(format!("learning rates ({low} to {high})"));
+    }
+    if batches.len() > 1 {
+        let [low, high] = [batch.0, batch.1].map(|b| count(b as f64));
+        what.push(format!("batches ({low} to {high} tokens)"));
+    }
+    Some(format!(
+        "{} of {} pairs of N and D are trained with several {}: they are no seeds, so a fit uses the recipe of lowest \
+         loss at each pair and leaves the other runs out by name; `isoflop tune` searches rates and batches at fewer cells",
+        swept.len(),
+        recipes.len(),
+        what.join(" and ")
     ))
 }
 
@@ -117,13 +166,12 @@ fn odd_heads(cells: &[Cell]) -> Option<String> {
     shapes.sort_unstable();
     shapes.dedup();
     let falls = shapes.windows(2).any(|w| 5 * w[1].1 < 4 * w[0].1);
-    let sizes: Vec<String> = shapes.iter().take(8).map(|(_, head)| head.to_string()).collect();
+    let sizes: Vec<String> = shapes.iter().map(|(_, head)| head.to_string()).collect();
     falls.then(|| {
         format!(
-            "the head size jumps from width to width ({}{}), so sizes differ in more than size: make \
+            "the head size jumps from width to width ({}), so sizes differ in more than size: make \
              model.width_multiple a multiple of model.head_dim, or head_dim a divisor of it",
-            sizes.join(", "),
-            if shapes.len() > 8 { ", ..." } else { "" }
+            few(&sizes, 8)
         )
     })
 }

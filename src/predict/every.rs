@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::member::LEAD;
+use super::member::{LEAD, counts};
 use super::voice::{Lead, Voice};
 use super::{Estimate, Fixed, PredictError, path, positive};
 use crate::fit::law::Run;
-use crate::fit::{Ahead, Analysis, LawFit, Surface};
+use crate::fit::{Ahead, Analysis, COUNTS, LawFit, Surface};
 
 /// What one method says of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,39 @@ pub struct LawLoss {
     pub law: String,
     /// Loss of that run [nats/token].
     pub loss: f64,
+}
+
+/// How it was measured what each form counts, for a person.
+pub fn weighed(analysis: &Analysis) -> &'static str {
+    match &analysis.averaging {
+        Some(_) => COUNTS,
+        None => {
+            "counts: part of a form in every answer: its share of the evidence, exp(-dAICc / 2), by which the older isoflop \
+             that made this fit weighed; a new fit weighs by errors beyond the smaller runs."
+        }
+    }
+}
+
+/// The forms that count without an error of their own on the held-out runs, and how they came to it: a sentence for a
+/// person, or nothing.
+pub fn untried(analysis: &Analysis) -> Option<String> {
+    // Without a hold-out no form has one.
+    let held = analysis.averaging.is_some() && analysis.laws.iter().any(|f| f.heldout.is_some());
+    let counted = |f: &&LawFit| held && counts(analysis, &f.law).is_some_and(|w| w > 0.0);
+    let names: Vec<&str> = analysis
+        .laws
+        .iter()
+        .filter(|f| f.heldout.is_none())
+        .filter(counted)
+        .map(|f| f.law.as_str())
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} counts without an error held out: the smaller runs alone do not determine it; at a cut where that is so, e is \
+             that of the worst other form.",
+            names.join(", ")
+        )
+    })
 }
 
 /// The surface with which a form is heard, where it is not its own: the leading one speaks for Chinchilla's.
@@ -104,6 +137,7 @@ pub fn by_law(
 mod tests {
     use super::super::{at_flops, sample};
     use super::*;
+    use crate::fit::HeldOutError;
 
     #[test]
     fn the_first_method_is_the_one_that_leads() {
@@ -125,6 +159,36 @@ mod tests {
             assert!((0.9..1.3).contains(&(half / m.sd)), "{m:?} {half}");
         }
         assert!(by_method(&analysis, 0.0, d).is_err());
+    }
+
+    /// A form that counts and was not held out says how it came to count; one that counts for nothing need not.
+    #[test]
+    fn a_form_that_counts_without_a_held_out_error_is_told() {
+        let mut analysis = sample::analysis(0);
+        analysis.laws.iter_mut().for_each(|f| f.heldout = None);
+        assert_eq!(untried(&analysis), None, "no hold-out at all");
+        let error = HeldOutError { mean_error: 0.01, max_error: 0.02, n: 3 };
+        let counted: Vec<String> = analysis
+            .averaging
+            .as_ref()
+            .unwrap()
+            .forms
+            .iter()
+            .filter(|f| f.weight > 0.0)
+            .map(|f| f.law.clone())
+            .collect();
+        let (first, rest) = counted.split_first().unwrap();
+        assert!(!rest.is_empty(), "{counted:?}");
+        for form in analysis.laws.iter_mut().filter(|f| f.law != *first) {
+            form.heldout = Some(error.clone());
+        }
+        assert!(untried(&analysis).unwrap().starts_with(&format!("{first} counts without")));
+        for form in &mut analysis.averaging.as_mut().unwrap().forms {
+            form.weight *= f64::from(u8::from(form.law != *first));
+        }
+        assert_eq!(untried(&analysis), None);
+        assert!(weighed(&analysis).contains("scatter of seeds"));
+        assert!(weighed(&Analysis { averaging: None, ..analysis }).contains("older isoflop"));
     }
 
     /// The runs lie on one surface without noise: Chinchilla's form is that surface, and one that has it as

@@ -36,7 +36,7 @@ mod voice;
 
 pub use average::FormShare;
 pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens, repeating};
-pub use every::{LawLoss, MethodLoss, ahead, by_law, by_method};
+pub use every::{LawLoss, MethodLoss, ahead, by_law, by_method, untried, weighed};
 pub use hardware::Cost;
 pub use inverse::{Inverse, MethodInverse, optimal_with};
 pub use irreducible::{Irreducible, irreducible};

@@ -56,7 +56,7 @@ pub struct Prediction {
     pub regret_twice: Option<f64>,
     /// Compute wasted by this run if a draw of the law is the truth. Nothing without draws.
     pub deadweight: Option<Deadweight>,
-    /// Compute wasted at half and at twice N*, as a share of C; nothing where no form is heard there [-].
+    /// Compute wasted at half and at twice N*, as a share of C; nothing where no form says anything there [-].
     pub deadweight_half: Option<Estimate>,
     /// See [`Prediction::deadweight_half`].
     pub deadweight_twice: Option<Estimate>,
@@ -163,8 +163,8 @@ pub(super) fn unheard(average: &Average<'_>, params: f64, tokens: f64) -> Option
     let names = average.silent(params, tokens);
     (!names.is_empty()).then(|| {
         let text = format!(
-            "not heard at N {params:.3e}, D {tokens:.3e}: {}: the loss of such a form rises with N or D there, or \
-             is no number",
+            "left out of the average at N {params:.3e}, D {tokens:.3e}: {}: the loss of such a form rises with N or D there, \
+             or is no number",
             names.join(", ")
         );
         Warning::new(Code::FormUnheard, text)

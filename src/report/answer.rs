@@ -141,7 +141,7 @@ fn tiles(analysis: &Analysis, p: &Prediction) -> Markup {
             (tile(&format!("loss [{}]", analysis.convention.loss_unit()), loss(p.loss.value), ends(&p.loss).map(|e| e.map(loss))))
         }
         p.note {
-            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval, for the loss that of one run (form of law, parameters, scatter and seed); by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
+            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval, of the parameter; for the loss a prediction interval of one run (form of law, parameters, scatter and seed); by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
             (told(p.regret_half, percent)) " or " (told(p.regret_twice, percent)) " in loss, which wastes "
             (told(p.deadweight_half.map(|e| e.value), share)) " or " (told(p.deadweight_twice.map(|e| e.value), share)) " of the compute. "
             @if let Some(d) = &p.deadweight {

@@ -22,7 +22,7 @@ pub(super) fn section(backtest: Option<&Backtest>) -> Markup {
         }
     };
     html! {
-        p { "The runs up to each cut were taken for all there is, fitted, and asked for those beyond: " (b.plan()) "." }
+        p { "The runs up to each cut were taken for all there is, fitted, and the average of their forms of law was asked for those beyond: " (b.plan()) "." }
         (table(
             &heads(&["Fitted up to C [FLOP]", "Runs", "Predicted"]),
             &html! { @for row in b.cut_rows() { (cells(&row)) } },
@@ -38,6 +38,7 @@ pub(super) fn section(backtest: Option<&Backtest>) -> Markup {
                 ))
             }
             p.note { (LEGEND) }
+            @for warning in &b.warnings { p { b { (warning) } } }
             @if let Some(told) = b.sizes_told() { p { (told) } }
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn forecasts(entries: &[Entry], unit: &str) -> Markup {
         }
         (table(
             &[
-                ("Locked", "", false), ("C", "FLOP", true), ("N", "parameters", true),
+                ("Locked", "", false), ("Cell", "", false), ("C", "FLOP", true), ("N", "parameters", true),
                 ("D", "tokens", true), ("Predicted", unit, true), ("Interval", unit, true),
                 ("Measured", unit, true), ("Error", "predicted / measured − 1", true), ("", "", false),
                 ("SHA-256", "", false),
@@ -46,13 +46,14 @@ fn row(entry: &Entry) -> Markup {
                 Some(f) => {
                     // The day and the minute; the rest is for nobody.
                     td { (f.locked.chars().take(16).collect::<String>().replace('T', " ")) }
+                    td { code { (f.cell.short()) } }
                     td.n { (power(f.flops)) }
                     td.n { (count(f.params)) }
                     td.n { (count(f.tokens)) }
                     td.n { (loss(Some(f.loss.value))) }
                     td.n { (loss(Some(f.loss.lo))) " – " (loss(Some(f.loss.hi))) }
                 }
-                None => { td colspan="6" { code { (entry.file) } } }
+                None => { td colspan="7" { code { (entry.file) } } }
             }
             td.n { (loss(score.map(|s| s.measured))) }
             td.n { (score.map_or_else(|| "–".to_owned(), |s| percent(s.error))) }

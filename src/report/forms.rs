@@ -6,7 +6,7 @@ use super::number::{difference, percent, with_interval};
 use super::tables::table;
 use crate::figure::{method_name, power};
 use crate::fit::{Ahead, Analysis, Disagreement};
-use crate::predict::{ahead, counts, irreducible};
+use crate::predict::{ahead, counts, irreducible, untried, weighed};
 use crate::units::{count, digits3};
 
 /// Every law on the same runs, by AICc and by its error on the largest budget.
@@ -44,16 +44,18 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
             &rows,
         )) }
         p.note {
-            "Scatter, ΔAICc and held out: by robust least squares of ln L, since AICc needs a likelihood. At 10×: the "
-            "compute-optimal run at ten times the largest compute, as heard in every answer, where the leading fit above "
+            "Scatter, ΔAICc and held out: by robust least squares of ln L, since AICc needs a likelihood. At 10×: each form's own "
+            "compute-optimal run at "
+            @if let Some(ahead) = analysis.laws.iter().find_map(|f| f.ahead.as_ref()) { (power(ahead.flops)) " FLOP, " }
+            "ten times the largest compute (a prediction asks all forms at the N* of their average), where the leading fit above "
             "speaks for Chinchilla's form. ΔAICc: 0 is the best on these runs, above 10 has no support (a law of the frontier alone "
-            "is fitted to other points and has none), and runs of one trunk count for what they are worth. Counts: the part of each "
-            "form in every answer, by how well it predicted the larger runs from the smaller. Held out: fitted without the largest budgets, which it then "
-            "predicts."
+            "is fitted to other points and has none), and runs of one trunk count for what they are worth. Held out: fitted without the largest budgets, which it then "
+            "predicts. " (weighed(analysis).replacen('c', "C", 1))
+            @if let Some(untried) = untried(analysis) { " " (untried) }
         }
         @if let Some(i) = irreducible(analysis).filter(|_| analysis.pins.e.is_none()) {
             p {
-                "E averaged over the forms: " b { (format!("{:.4}", i.e.value)) } " (" (format!("{:.4}", i.e.lo)) " to "
+                "E of the average of the forms, as in every answer: " b { (format!("{:.4}", i.e.value)) } " (" (format!("{:.4}", i.e.lo)) " to "
                 (format!("{:.4}", i.e.hi)) ")"
                 @if let Some(entropy) = analysis.entropy {
                     ", " (percent(i.e.value / entropy - 1.0)) " of the exact entropy " (format!("{entropy:.4}"))

@@ -62,9 +62,10 @@ pub(super) fn fits(analysis: &Analysis) -> Markup {
             &rows,
         )) }
         p.note {
-            "L(N, D) = E + A N" sup { "−α" } " + B D" sup { "−β" } ". Second line: interval at "
+            "Chinchilla's form alone, L(N, D) = E + A N" sup { "−α" } " + B D" sup { "−β" } "; answers have the E of the average of "
+            "the forms. Second line: interval at "
             @if let Some(fit) = analysis.fits.first() { (format!("{:.0}%", 100.0 * fit.level)) }
-            ", of the parameter, not of a prediction. The shaded fit leads. What each method minimised:"
+            ", of the parameter, which is no prediction interval of one run. The shaded fit leads. What each method minimised:"
         }
         ul.note { @for fit in &analysis.fits { li { (method_name(&fit.method)) ": " (fit.objective_is) } } }
         @if !analysis.profile.is_empty() { (profile(analysis)) }
@@ -121,8 +122,8 @@ fn between(lo: Option<f64>, hi: Option<f64>) -> Markup {
 fn noise(noise: &Noise) -> Markup {
     html! {
         p.note {
-            "Seeds: " (noise.replicates) " runs share N and D with another; ln L scatters among them with a standard "
-            "deviation of " (percent(noise.sd).trim_start_matches('+')) " (" (noise.dof) " degrees of freedom)."
+            "Seeds: " (noise.replicates) " runs share N and D with another; the standard deviation of their ln L about the mean "
+            "of their N and D is " (percent(noise.sd).trim_start_matches('+')) " (" (noise.dof) " degrees of freedom)."
             @if let Some(test) = &noise.lack_of_fit {
                 " Against that the law's own misses have F = " (format!("{:.2}", test.f)) " with " (test.dof) " and "
                 (noise.dof) " degrees of freedom, p = " (format!("{:.2e}", test.p)) "."
@@ -239,7 +240,7 @@ pub(super) fn holdout(h: &Holdout, unit: &str) -> Markup {
     html! {
         p {
             "From " (power(h.from_flops)) " FLOP on " (h.kept_out()) " were kept out; " (method_name(&h.method))
-            " was fitted to " (h.rest()) ", up to " (power(h.fitted_to)) " FLOP. Mean error " b { (percent(h.mean_error)) }
+            " alone (not the average of the forms, which answers and which the backtest tests) was fitted to " (h.rest()) ", up to " (power(h.fitted_to)) " FLOP. Mean error " b { (percent(h.mean_error)) }
             ", largest " b { (percent(h.max_error).trim_start_matches('+')) } "; " (h.covered) " of " (h.runs.len())
             " runs lie inside their prediction interval."
         }

@@ -21,12 +21,10 @@ pub use tally::{Coverage, Verdict};
 
 use crate::fit::numeric::stats;
 use crate::fit::{self, Analysis, Draws, FitError, Frontier, Method, Surface, analyse};
+use crate::points::AHEAD;
 use crate::predict::{Estimate, MeanLoss};
 use crate::random::Stream;
 use tally::Trial;
-
-/// How far beyond the largest compute N*, D* and the loss of a new run are predicted [-].
-const AHEAD: f64 = 10.0;
 
 /// What is measured, in the order of the table.
 const ROWS: [(&str, &[&str]); 6] = [

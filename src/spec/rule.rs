@@ -1,7 +1,7 @@
 //! A hyperparameter as a function of model size and tokens.
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Quantity, parse_quantity};
@@ -61,15 +61,17 @@ fn unit() -> Quantity {
     Quantity(1.0)
 }
 
+/// What a rule is written as.
+const EXPECTED: &str =
+    "a number, or a table such as { value = 0.01, params_exponent = -0.3, params_ref = 1e6 }";
+
 impl<'de> Deserialize<'de> for Rule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
         impl<'de> Visitor<'de> for Reader {
             type Value = Rule;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(
-                    "a number, or a table such as { value = 0.01, params_exponent = -0.3, params_ref = 1e6 }",
-                )
+                f.write_str(EXPECTED)
             }
             fn visit_i64<E>(self, v: i64) -> Result<Rule, E> {
                 Ok(Rule::constant(v as f64))
@@ -80,6 +82,12 @@ impl<'de> Deserialize<'de> for Rule {
             fn visit_str<E: Error>(self, v: &str) -> Result<Rule, E> {
                 let number = parse_quantity(v).map(Rule::constant);
                 number.ok_or_else(|| E::invalid_value(Unexpected::Str(v), &self))
+            }
+            fn visit_seq<S: SeqAccess<'de>>(self, _: S) -> Result<Rule, S::Error> {
+                Err(S::Error::custom(format!(
+                    "a list, where one value is wanted for all cells: {EXPECTED}; several rates or batches are tried by \
+                     [tune], or given to [[grid.cells]] one by one"
+                )))
             }
             fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Rule, M::Error> {
                 let f = Fields::deserialize(MapAccessDeserializer::new(map))?;

@@ -1,6 +1,10 @@
 //! The `[tune]` block: at which sizes and horizons rates, batches and decay are searched, and how far.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::check::{ensure, out_of_range, positive};
@@ -52,18 +56,90 @@ pub struct TuneCell {
 }
 
 /// What is tried along one axis: `points` values `factor` apart around the rule's, or these `values`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct Axis {
     /// One value over the one below it, above 1.
-    #[serde(default)]
     pub factor: Option<f64>,
     /// How many, the middle one being the rule's own where the number is odd.
-    #[serde(default)]
     pub points: Option<u64>,
     /// The values themselves.
-    #[serde(default)]
     pub values: Option<Vec<Quantity>>,
+}
+
+/// A table and nothing else: a derived reader would take the list `[2.0, 5]` for a factor and points.
+impl<'de> Deserialize<'de> for Axis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Axis;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a table, { factor = 1.6, points = 5 } around the rule's own value or { values = [0.005, 0.01, 0.02] }",
+                )
+            }
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Axis, M::Error> {
+                let f = Fields::deserialize(MapAccessDeserializer::new(map))?;
+                let values = f.values.map(|List(values)| values);
+                Ok(Axis { factor: f.factor.map(|q| q.0), points: f.points.map(|p| p.0), values })
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+/// The table of an [`Axis`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    #[serde(default)]
+    factor: Option<Quantity>,
+    #[serde(default)]
+    points: Option<Points>,
+    #[serde(default)]
+    values: Option<List>,
+}
+
+/// How many points, in words of its own where it is no whole number.
+struct Points(u64);
+
+impl<'de> Deserialize<'de> for Points {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Points;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of points, such as 5")
+            }
+            fn visit_i64<E: Error>(self, v: i64) -> Result<Points, E> {
+                let points = u64::try_from(v).map(Points);
+                points.map_err(|_| E::invalid_value(Unexpected::Signed(v), &self))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+/// The values of an axis.
+struct List(Vec<Quantity>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = List;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of numbers, such as [0.005, 0.01, 0.02]")
+            }
+            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<List, S::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = seq.next_element()? {
+                    values.push(value);
+                }
+                Ok(List(values))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
 }
 
 impl Axis {
@@ -183,6 +259,26 @@ mod tests {
 
     fn sweep(tune: &str) -> String {
         format!("{}{tune}", crate::plan::tests::SWEEP)
+    }
+
+    /// In particular `[2.0, 5]`, which a derived reader takes for a factor and points.
+    #[test]
+    fn an_axis_of_a_wrong_type_is_refused_in_plain_words() {
+        for (axis, want) in [
+            ("[2.0, 5]", "sequence, expected a table, { factor = 1.6, points = 5 }"),
+            ("0.01", "expected a table, { factor = 1.6, points = 5 }"),
+            ("{ factor = \"wide\", points = 5 }", "expected a number such as"),
+            ("{ factor = 1.6, points = 2.5 }", "expected a whole number of points, such as 5"),
+            ("{ factor = 1.6, points = -1 }", "expected a whole number of points, such as 5"),
+            ("{ values = 0.01 }", "expected a list of numbers, such as"),
+            ("{ values = [true] }", "expected a number such as"),
+        ] {
+            let table = format!("learning_rate = {axis}\n");
+            let read = toml::from_str::<std::collections::BTreeMap<String, Spanned<Axis>>>(&table);
+            let told = read.unwrap_err().to_string();
+            assert!(told.contains(want) && told.contains(axis), "{axis}: {told}");
+            assert!(!told.contains("struct Axis") && !told.contains("u64"), "{told}");
+        }
     }
 
     #[test]

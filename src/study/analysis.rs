@@ -3,16 +3,14 @@
 use super::{Failure, Observer, Runs};
 use crate::fit::{self, Analysis, Code, Compute, Options, Warning};
 use crate::health;
-use crate::points::{Remark, Topic};
+use crate::points::{AHEAD, Remark, Topic};
 use crate::predict::{Prediction, at_flops};
 use crate::units::duration;
 
-/// Where to predict when nobody says: this many times the largest compute of the table.
-const PREDICT_AHEAD: f64 = 10.0;
 /// A fit of more runs takes so long that it is said beforehand.
 const MANY: usize = 5_000;
-/// CPU time of a fit for each run: measured at 5,000 runs with 1,000 draws [s].
-const SECONDS_PER_RUN: f64 = 0.004;
+/// CPU time of a fit for each run: measured at 5,000 runs with 1,000 draws, 11.1 s (docs/LOG.md) [s].
+const SECONDS_PER_RUN: f64 = 0.0022;
 
 /// Says what a fit of many runs will take.
 fn expected(runs: usize, observer: &dyn Observer) {
@@ -117,7 +115,7 @@ pub fn predictions(runs: &Runs, analysis: &Analysis) -> Vec<Prediction> {
     let named: Vec<f64> =
         runs.spec.iter().flat_map(|s| s.fit.predict.get_ref()).map(|q| q.0).collect();
     let largest = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
-    let computes = if named.is_empty() { vec![PREDICT_AHEAD * largest] } else { named };
+    let computes = if named.is_empty() { vec![AHEAD * largest] } else { named };
     // A fit that cannot predict says so among its warnings.
     computes.into_iter().filter_map(|c| at_flops(analysis, c).ok()).collect()
 }

@@ -52,6 +52,8 @@ pub struct Locked {
     pub path: PathBuf,
     /// Whether it was there before.
     pub before: bool,
+    /// The fit that foretells it.
+    pub analysis: Analysis,
 }
 
 /// Locks a forecast of the cell at a compute, before its run; one that was locked and says the same is kept.
@@ -113,7 +115,7 @@ pub fn lock(wish: Wish<'_>) -> Result<Locked, Failure> {
                         or score the one that is there";
             return Err(InputError::new(message, hint).into());
         }
-        return Ok(Locked { forecast: old, path, before: true });
+        return Ok(Locked { forecast: old, path, before: true, analysis });
     }
     let begun = log::numbered(&Os, &cell_dir(&results, &cell.id))?;
     if let Some((number, _)) = begun.first() {
@@ -133,7 +135,7 @@ pub fn lock(wish: Wish<'_>) -> Result<Locked, Failure> {
     }
     Os.create_dirs(&dir)?;
     Os.write_atomic(&path, &made.bytes())?;
-    Ok(Locked { forecast: made, path, before: false })
+    Ok(Locked { forecast: made, path, before: false, analysis })
 }
 
 fn sha256_of(path: &Path) -> Result<String, Failure> {

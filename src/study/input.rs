@@ -119,7 +119,8 @@ pub fn open(path: &Path, options: &import::Options) -> Result<(Runs, PathBuf), F
     Ok((runs, place))
 }
 
-/// A fit to predict from: one that was written, or a new one of the runs at a path.
+/// A fit to predict from: one that was written, or a new one of the runs at a path, whose warnings are said but for
+/// those that are repeated beside its answers.
 ///
 /// # Errors
 ///
@@ -138,7 +139,9 @@ pub fn analysis(
     let runs = Input::of(path, results)?.runs(results, options)?;
     let analysis = analysis::analyse(&runs, &Options { pins, ..runs.options() }, observer)?;
     observer.note(&format!("fitted the {} runs of {}", runs.table.points.len(), path.display()));
-    analysis.warnings.iter().for_each(|warning| observer.warn(&warning.to_string()));
+    // The others stand beside the answers.
+    let others = analysis.warnings.iter().filter(|w| !w.code.bears_on_answers());
+    others.for_each(|warning| observer.warn(&warning.to_string()));
     Ok(analysis)
 }
 

@@ -5,6 +5,7 @@ use crate::fit::data::sample::{MAX_EXPONENT, MIN_EXPONENT, Sample};
 use crate::fit::result::{Analysis, BudgetFit, Compute, Fit};
 use crate::fit::{Code, FitError, Options, Pins, Warning};
 use crate::points::{Point, Table};
+use crate::units::few;
 
 /// More budgets than anybody keeps out.
 const MAX_HOLDOUT: usize = 1000;
@@ -37,18 +38,22 @@ pub(in crate::fit) fn values(table: &Table) -> Result<(), FitError> {
 
 /// Names the rows that are not in the fit: an interval knows nothing of them.
 pub(in crate::fit) fn excluded(table: &Table, warnings: &mut Vec<Warning>) {
+    const NAMED: usize = 3;
     let rows = &table.excluded;
     if rows.is_empty() {
         return;
     }
-    let named: Vec<String> =
-        rows.iter().take(3).map(|r| format!("{} ({})", r.id, r.reason)).collect();
+    let named: Vec<String> = rows.iter().map(|r| format!("{} ({})", r.id, r.reason)).collect();
     let text = format!(
         "{} of {} not in the fit: {}{}",
         rows.len(),
         count(rows.len() + table.points.len(), "row"),
-        named.join(", "),
-        if rows.len() > named.len() { ", ..." } else { "" }
+        few(&named, NAMED),
+        if rows.len() > NAMED {
+            "; all are under `excluded` in fit.json and in the report"
+        } else {
+            ""
+        }
     );
     warnings.push(Warning::new(Code::RowsExcluded, text));
 }
@@ -221,14 +226,13 @@ pub(in crate::fit) fn surface(
     if !far.is_empty() {
         far.sort_by(|l, r| r.0.abs().total_cmp(&l.0.abs()).then(l.1.cmp(r.1)));
         let named: Vec<String> =
-            far.iter().take(5).map(|(r, id)| format!("{id} ({:+.1}%)", 100.0 * r)).collect();
+            far.iter().map(|(r, id)| format!("{id} ({:+.1}%)", 100.0 * r)).collect();
         warnings.push(Warning::new(
             Code::Outliers,
             format!(
-                "{method}: {} more than 6 robust standard deviations from the law: {}{}",
+                "{method}: {} more than 6 robust standard deviations from the law: {}",
                 count(far.len(), "run"),
-                named.join(", "),
-                if far.len() > 5 { ", ..." } else { "" }
+                few(&named, 5)
             ),
         ));
     }

@@ -14,10 +14,7 @@ use crate::fit::frontier::slice::{self, Parabola};
 use crate::fit::frontier::{line, parabola};
 use crate::fit::result::{BudgetFit, Compute, Fit, Frontier, IsoflopBias, Surface};
 use crate::fit::{Code, Warning};
-use crate::points::Point;
-
-/// How far beyond the largest compute the bias is quoted [-]; where `predict` goes unless told.
-const AHEAD: f64 = 10.0;
+use crate::points::{AHEAD, Point};
 
 /// A bias of N* above this share is worth a warning [-].
 const WORTH_SAYING: f64 = 0.05;

@@ -2,10 +2,7 @@
 
 use crate::fit::law::{Fitted, Run};
 use crate::fit::result::{Ahead, Compute};
-use crate::points::Point;
-
-/// How far beyond the largest compute the forms are compared [-].
-const AHEAD: f64 = 10.0;
+use crate::points::{AHEAD, Point};
 
 /// How far beyond the sampled sizes and tokens an optimum is looked for, in their logarithms: a factor
 /// of 100. Farther out a form of many parameters may do anything.

@@ -29,6 +29,7 @@ use crate::fit::result::LawFit;
 use crate::fit::select::forms::{self, Tried};
 use crate::fit::{Code, Pins, Warning};
 use crate::points::Point;
+use crate::units::few;
 
 /// Epochs up to which a run counts as fresh.
 const HARDLY: f64 = 1.25;
@@ -153,9 +154,9 @@ pub(in crate::fit) fn part(points: Vec<Point>, pins: Pins, warnings: &mut Vec<Wa
 fn named(runs: &[&Point]) -> String {
     let mut runs = runs.to_vec();
     runs.sort_by(|l, r| epochs(r).total_cmp(&epochs(l)).then(l.id.cmp(&r.id)));
-    let first: Vec<String> =
-        runs.iter().take(5).map(|p| format!("{} ({:.3} epochs)", p.id, epochs(p))).collect();
-    first.join(", ") + if runs.len() > 5 { ", ..." } else { "" }
+    let told: Vec<String> =
+        runs.iter().map(|p| format!("{} ({:.3} epochs)", p.id, epochs(p))).collect();
+    few(&told, 5)
 }
 
 /// Which runs are over-fitted.

@@ -9,9 +9,7 @@
 
 use crate::fit::result::{Analysis, Compute, Disagreement, Fit, Frontier, Opinion};
 use crate::fit::{Code, Warning};
-
-/// How far beyond the largest compute the sizes are compared [-].
-const AHEAD: f64 = 10.0;
+use crate::points::AHEAD;
 
 /// One method's line, and the interval of its slope.
 struct Voice<'a> {

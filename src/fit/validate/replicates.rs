@@ -25,6 +25,7 @@ use crate::fit::interval::profile::Likelihood;
 use crate::fit::result::{LackOfFit, Noise, SizeNoise};
 use crate::fit::{Code, Warning};
 use crate::points::Point;
+use crate::units::few;
 
 /// A lack of fit less likely than this is worth a warning.
 const WORTH_SAYING: f64 = 0.01;
@@ -85,13 +86,12 @@ pub(in crate::fit) fn estimate(
         })
         .collect();
     if !copies.is_empty() {
-        let named = copies.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let named = few(&copies, 5);
         let text = format!(
-            "{} of {} rows repeat the N, D and loss of another to the digit: {named}{}; copies of a run \
+            "{} of {} rows repeat the N, D and loss of another to the digit: {named}; copies of a run \
              are not seeds, and every interval counts them as runs of their own",
             copies.len(),
-            points.len(),
-            if copies.len() > 5 { ", ..." } else { "" }
+            points.len()
         );
         warnings.push(Warning::new(Code::Copies, text));
     }

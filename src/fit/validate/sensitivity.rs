@@ -19,11 +19,8 @@ use crate::fit::result::{Analysis, Compute, Fit, SensitivityRow, Surface};
 use crate::fit::surface::lse;
 use crate::fit::surface::varpro;
 use crate::fit::{Code, Method, Options, Pins, Warning};
-use crate::points::Point;
-use crate::units::count;
-
-/// How far beyond the largest compute the loss is predicted [-].
-const AHEAD: f64 = 10.0;
+use crate::points::{AHEAD, Point};
+use crate::units::{count, few};
 
 /// Sizes within 10% are one size: a family is built at the nearest width that its heads divide.
 const SAME_SIZE: f64 = 0.1;
@@ -110,13 +107,13 @@ pub(in crate::fit) fn compare(
         .map(|(c, _)| c.name.as_str())
         .collect();
     if !failed.is_empty() {
-        let named = failed.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let named = few(&failed, 5);
         warnings.push(Warning::new(
             Code::ChoicesFail,
             format!(
-                "{method}: refits that determine no law, left out of the comparison of choices: \
-             {named}{}",
-                if failed.len() > 5 { ", ..." } else { "" }
+                "{method}: {} of {} refits determine no law and are left out of the comparison of choices: {named}",
+                failed.len(),
+                refitted.len()
             ),
         ));
     }

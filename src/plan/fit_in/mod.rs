@@ -16,11 +16,9 @@ use serde::Serialize;
 
 use crate::plan::Cell;
 use crate::plan::queue::{Turn, makespan};
+use crate::points::AHEAD;
 use grid::{Candidate, Grid};
 use law::{Local, outer, plus};
-
-/// Where the intervals are held: this many times the largest compute.
-const AHEAD: f64 = 10.0;
 
 /// A smaller sweep.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -28,11 +28,8 @@ use crate::fit::numeric::stats;
 use crate::fit::result::{Compute, Draws, Fit, Profile, Surface};
 use crate::fit::surface::lse;
 use crate::fit::{Code, Pins, Warning};
-use crate::points::Point;
+use crate::points::{AHEAD, Point};
 use quantity::{EDGE, FAR, Held, Quantity, vanished};
-
-/// How far beyond the largest compute D*/N* is profiled [-]; where `predict` goes unless told.
-const AHEAD: f64 = 10.0;
 
 /// Widths of two intervals of one quantity that differ by more than this factor are told [-].
 const DIFFER: f64 = 2.0;

@@ -6,6 +6,11 @@
 //!
 //! Runs that repeat their tokens are asked for with the distinct tokens that they had, and counted apart by epochs.
 //!
+//! Each run is predicted as every answer is: by the average of the forms of law, which the cut's own fit has weighed.
+//! The hold-out of a fit is another question: one method's surface alone, at one cut.
+//!
+//! Whether the intervals hold what they promise is tested in `coverage`.
+//!
 //! Limits: cuts overlap, and runs of one cluster share its noise, so they are no independent trials; a cut keeps
 //! fewer runs than the study has.
 //!
@@ -14,6 +19,8 @@
 //!
 //! Pure.
 
+mod coverage;
+
 use std::collections::HashSet;
 
 use rayon::prelude::*;
@@ -21,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::fit::numeric::stats;
-use crate::fit::{self, Compute, FitError, Options, Pins, analyse};
+use crate::fit::{self, Compute, FitError, Options, Pins, Warning, analyse};
 use crate::plan::hex;
 use crate::points::{self, Point, Table};
 use crate::predict::{Estimate, MeanLoss};
@@ -164,6 +171,9 @@ pub struct Backtest {
     pub by_epochs: Vec<ByEpochs>,
     /// Share of the held-out budgets whose best size lies in the interval of N* [0, 1].
     pub size_coverage: Option<f64>,
+    /// Whether the intervals hold what they promise, where they clearly hold less or more.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
     /// The cuts.
     pub cuts: Vec<Cut>,
     /// Every run.
@@ -181,7 +191,8 @@ pub const EPOCHS_HEADER: [&str; 8] =
     ["epochs", "runs", "clusters", "inside", "bias", "rms", "median", "score"];
 
 /// What the heads mean.
-pub const LEGEND: &str = "inside: intervals that hold the measured loss; errors are ln(predicted / measured), so a bias above 0 is a prediction too high; score: mean interval \
+pub const LEGEND: &str = "Errors and intervals are those of the average of the forms of law, as in every answer of `predict`, not of \
+                          one method alone. inside: prediction intervals of one run that hold its measured loss; errors are ln(predicted / measured), so a bias above 0 is a prediction too high; score: mean interval \
                           score of ln L, lower is better. Cuts overlap and clusters share noise: the runs are no \
                           independent trials.";
 
@@ -192,8 +203,10 @@ impl Backtest {
     ///
     /// What is wrong with it: not JSON of that form, or a number that no backtest has.
     pub fn read(json: &[u8]) -> Result<Self, String> {
-        let backtest: Self = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        let mut backtest: Self = serde_json::from_slice(json).map_err(|e| e.to_string())?;
         backtest.check()?;
+        // One of an older isoflop says nothing of it.
+        backtest.warnings = coverage::judged(&backtest);
         Ok(backtest)
     }
 
@@ -376,7 +389,7 @@ pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> 
     let (by_reach, by_epochs, all) =
         (by_reach.collect(), by_epochs.collect(), quality(&fresh, options.level));
     let inside = sizes.iter().filter(|s: &&HeldSize| s.inside).count();
-    Ok(Backtest {
+    let mut backtest = Backtest {
         source: table.source.clone(),
         loss_unit: table.convention.loss.clone(),
         pins: options.pins,
@@ -388,10 +401,13 @@ pub fn backtest(table: &Table, options: &Options) -> Result<Backtest, FitError> 
         by_reach,
         by_epochs,
         size_coverage: (!sizes.is_empty()).then(|| inside as f64 / sizes.len() as f64),
+        warnings: Vec::new(),
         cuts,
         runs,
         sizes,
-    })
+    };
+    backtest.warnings = coverage::judged(&backtest);
+    Ok(backtest)
 }
 
 fn compute(points: &[Point]) -> Compute {
