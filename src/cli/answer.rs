@@ -292,7 +292,7 @@ fn close(cost: Option<&Cost>, warnings: &[Warning]) -> String {
 /// What the fit itself warned of that bears on every answer, once for all of them.
 pub(super) fn of_the_fit(warnings: &[&Warning]) -> String {
     let head = "Of the fit that this is predicted from (`isoflop fit` has all its warnings):\n";
-    let lines: String = warnings.iter().map(|w| format!("  ! {w}\n")).collect();
+    let lines = warnings.iter().fold(String::new(), |out, w| out + &format!("  ! {w}\n"));
     if lines.is_empty() { lines } else { head.to_owned() + &lines }
 }
 
