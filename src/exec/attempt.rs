@@ -136,6 +136,12 @@ pub(super) fn run(
         },
     };
     recorder.log.event(event.clone(), clock())?;
+    if matches!(event, Event::Completed { .. })
+        && !before.is_empty()
+        && let Err(e) = weights::remove_cut(&cell_dir(job.results, &cell.id))
+    {
+        told.watch.note(&format!("{e}; what an attempt before this one has left stays there"));
+    }
     Ok(Ended::Event(event))
 }
 
