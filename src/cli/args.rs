@@ -9,6 +9,7 @@ use crate::error::InputError;
 use crate::exec::job::Every;
 use crate::fit::Pins;
 use crate::import;
+use crate::ledger::State;
 use crate::predict::hardware::DEFAULT_MFU;
 use crate::spec::{DeviceKind, Matmul};
 use crate::units::{parse_duration, parse_quantity};
@@ -202,6 +203,26 @@ fn span(text: &str) -> Result<f64, String> {
     parse_duration(text).ok_or_else(|| "write it as 90m, 2h or 1h30m".to_owned())
 }
 
+/// What else is trained than cells that have not ended, for every verb that trains.
+#[derive(Debug, Args)]
+pub struct Again {
+    /// Train cells in these states again: failed, damaged, stuck, disputed, diverged.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = ["failed", "damaged", "stuck", "disputed", "diverged"],
+        value_name = "STATE"
+    )]
+    pub retry: Vec<String>,
+}
+
+impl Again {
+    /// Whether a cell in such a state is.
+    pub fn includes(&self, state: &State) -> bool {
+        self.retry.iter().any(|name| name == state.name())
+    }
+}
+
 /// `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -219,14 +240,9 @@ pub struct RunArgs {
     /// Cells side by side, instead of the sweep's.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// Train cells in these states again: failed, damaged, stuck, disputed, diverged.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_parser = ["failed", "damaged", "stuck", "disputed", "diverged"],
-        value_name = "STATE"
-    )]
-    pub retry: Vec<String>,
+    /// Cells that are to be trained again.
+    #[command(flatten)]
+    pub again: Again,
     /// Train here, or in a job array on a Slurm cluster.
     #[arg(long, default_value = "local", value_parser = ["local", "slurm"])]
     pub launcher: String,
@@ -284,6 +300,9 @@ pub struct TuneArgs {
     /// Cells side by side, instead of the sweep's.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
+    /// Cells that are to be trained again.
+    #[command(flatten)]
+    pub again: Again,
     /// How often the state of a cell is kept: 300s, 5m, 500steps.
     #[arg(long, default_value = "5m", value_name = "INTERVAL")]
     pub checkpoint: Every,

@@ -265,7 +265,7 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
     }
     // A run that was begun without the forecast is refused before more is spent on it.
     let state = score::look(&forecast, &results)?;
-    let again = |state: &State| args.retry.iter().any(|name| name == state.name());
+    let again = |state: &State| args.again.includes(state);
     if state.is_open() || again(&state) {
         let todo = [&forecast.cell];
         // Relatives too: under a trunk schedule the run may go on from a state that one of them passed.

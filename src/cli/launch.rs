@@ -41,7 +41,7 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec, text: &str) -> Result<u8, Fai
     write_plan(&results, &study, &out)?;
     let ledger = Ledger::read(&results, &study.plan.cells)?;
     let left = ledger.count("missing") + ledger.count("running");
-    if left == 0 && args.retry.is_empty() {
+    if left == 0 && args.again.retry.is_empty() {
         print(&format!(
             "Nothing is left to train. `isoflop report {}` fits and reports.\n",
             args.sweep.display()
@@ -87,8 +87,8 @@ fn command(args: &RunArgs) -> Result<Vec<String>, Failure> {
     if let Some(workers) = args.workers {
         words.extend(["--workers".to_owned(), workers.to_string()]);
     }
-    if !args.retry.is_empty() {
-        words.extend(["--retry".to_owned(), args.retry.join(",")]);
+    if !args.again.retry.is_empty() {
+        words.extend(["--retry".to_owned(), args.again.retry.join(",")]);
     }
     words.extend(["--checkpoint".to_owned(), args.checkpoint.to_string()]);
     Ok(words)

@@ -50,7 +50,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     write_plan(&results, &study, &out)?;
 
     let before = Ledger::read(&results, &study.plan.cells)?;
-    let again = |state: &State| args.retry.iter().any(|name| name == state.name());
+    let again = |state: &State| args.again.includes(state);
     note!("{}{}", summary(&study, &before), show::warnings(&study.plan.warnings));
     note!("{}", show::warnings(&before.notes));
     let todo: Vec<&Cell> = before

@@ -1,6 +1,6 @@
 //! `isoflop tune`: searches rate, batch and decay at the sweep's tuning cells and fits rules in (N, D).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::args::TuneArgs;
@@ -69,6 +69,9 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
     }
     Os.create_dirs(&out)?;
     let stop = stop_on_signals()?;
+    let again = |state: &State| args.again.includes(state);
+    // A run is tried again once, and not in every round.
+    let mut begun: BTreeSet<String> = BTreeSet::new();
     let ledger = loop {
         let ledger = Ledger::read(&results, &cells)?;
         if !next(&study, tune, &mut searches, &states(&ledger), &mut cells) {
@@ -78,8 +81,10 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
             serde_json::to_vec_pretty(&cells).expect("cells have no map with other keys than text");
         Os.write_atomic(&results.join(FILE), &json)?;
         let ledger = Ledger::read(&results, &cells)?;
-        let todo: Vec<&Cell> =
-            ledger.cells.iter().filter(|(_, s)| s.is_open()).map(|(cell, _)| cell).collect();
+        let wanted = |(cell, state): &&(Cell, State)| {
+            state.is_open() || again(state) && !begun.contains(&cell.id)
+        };
+        let todo: Vec<&Cell> = ledger.cells.iter().filter(wanted).map(|(cell, _)| cell).collect();
         if !todo.is_empty() {
             note!(
                 "Tuning {name}: {} so far, {} to train.",
@@ -97,9 +102,10 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
             forecast: None,
             before: None,
         };
-        if !training.train(&todo, &stop, &|_| false)? {
+        if !training.train(&todo, &stop, &again)? {
             return Ok(exit::AGAIN);
         }
+        begun.extend(todo.into_iter().map(|cell| cell.id.clone()));
     };
     stop.at_once();
     let places: Vec<Place> = searches.iter().map(|s| s.place).collect();
@@ -110,19 +116,25 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
     } else {
         print(&told(&tuning, &study.spec.optim, &out));
     }
+    // A high rate that diverges is an answer; nothing else is.
+    let is_fault = |state: &State| FAILURES.contains(&state.name()) && state.name() != "diverged";
+    let failed: Vec<String> = ledger
+        .cells
+        .iter()
+        .filter(|(_, state)| is_fault(state))
+        .map(|(cell, state)| format!("{}, {}", cell.short(), state.why().unwrap_or_default()))
+        .collect();
+    if !failed.is_empty() {
+        note!(
+            "{} failed and missing from the tuning: {}. `--retry failed` (damaged, stuck, disputed) trains them again.",
+            several(failed.len(), "run"),
+            failed.join("; ")
+        );
+    }
     if ledger.count("damaged") > 0 {
         return Ok(exit::DAMAGED);
     }
-    // A high rate that diverges is an answer; nothing else is.
-    let failed: usize =
-        FAILURES.iter().filter(|s| **s != "diverged").map(|s| ledger.count(s)).sum();
-    if failed > 0 {
-        note!(
-            "{} failed and missing from the tuning; `isoflop status` lists the failed.",
-            several(failed, "run")
-        );
-    }
-    Ok(u8::from(failed > 0 || tuning.found.is_empty()))
+    Ok(u8::from(!failed.is_empty() || tuning.found.is_empty()))
 }
 
 /// The outcome where a sweep was tuned; what is wrong with it where it cannot be read.
