@@ -230,8 +230,6 @@ fn one_module_writes_to_standard_output_and_error() {
 const FILE: (usize, usize) = (500, 200);
 /// Most lines of a function.
 const FUNCTION: usize = 80;
-/// What is long because it is a table: the options of the command line, each with its text.
-const TABLES: [&str; 1] = ["cli/args.rs"];
 
 /// The files of `src/` by their path in it, with their text.
 fn texts() -> Vec<(String, String)> {
@@ -251,7 +249,7 @@ fn a_file_can_be_held_in_the_head() {
     assert!(median <= FILE.1, "half of the files have more than {median} lines");
     let long: Vec<&str> =
         all.iter().filter(|(lines, _)| *lines > FILE.0).map(|(_, path)| path.as_str()).collect();
-    assert_eq!(long, TABLES, "files of more than {} lines: part them by what they do", FILE.0);
+    assert!(long.is_empty(), "more than {} lines: part them by what they do: {long:?}", FILE.0);
 }
 
 #[test]

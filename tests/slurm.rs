@@ -487,16 +487,44 @@ fn a_real_array_ends_with_the_same_bits_whatever_happens_to_its_tasks() {
     assert!(logs(&place).len() > 6, "tasks died at work");
 }
 
+/// The process of isoflop that is at work in a place.
+fn runner(place: &Place) -> Option<u32> {
+    let dir = place.dir.path().canonicalize().unwrap();
+    let is_it = |pid: &u32| {
+        let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        link("cwd") == dir && link("exe").ends_with("isoflop")
+    };
+    let pids = fs::read_dir("/proc").unwrap();
+    pids.filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok()).find(is_it)
+}
+
+/// Whether a signal waits for a process that is stopped, by its number.
+fn is_pending(pid: u32, signal: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() >> (signal - 1) & 1 == 1
+}
+
 #[test]
 fn a_real_time_limit_is_warned_of_kept_and_gone_on_from() {
+    const USR2: u32 = 12;
     let Some(cluster) = Cluster::start() else { return };
     // Slurm counts limits in minutes, and looks at the clock each half of one: the warning comes after 5 to 35
-    // seconds, so a core must be busy for longer, about 70.
+    // seconds. The runner is stopped meanwhile, in the middle of a short cell, so that no core need be busy for that.
     let slurm = "[slurm]\ntasks = 1\ntime = \"1\"\ngrace = 55\ncpus_per_task = 1\n";
-    let sweep = common::grid("six", "[3e4]", "[2.5e7]") + slurm;
+    let sweep = common::grid("six", "[3e4]", "[1.6e6]") + slurm;
     let place = Place { conf: Some(cluster.conf()), ..Place::of(&sweep) };
     assert!(place.submit().status.success());
-    wait(&cluster, "a warning", || has(&place, "paused") >= 1);
+    wait(&cluster, "a checkpoint", || has(&place, "checkpoint") >= 1);
+    let pid = runner(&place).expect("at work");
+    let kill = |signal: &str| {
+        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+    };
+    kill("-STOP");
+    wait(&cluster, "a warning", || is_pending(pid, USR2));
+    assert_eq!((has(&place, "paused"), has(&place, "completed")), (0, 0));
+    kill("-CONT");
+    wait(&cluster, "a pause", || has(&place, "paused") >= 1);
     wait(&cluster, "the end", || {
         cluster.hurry();
         has(&place, "completed") == 1

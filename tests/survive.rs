@@ -6,24 +6,31 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{
-    ONE, Place, chance, copy_all, events, flip, of_kind, outcome, own_steps, said, signal, sorted,
-    undisturbed, wait,
+    ONE, Place, Said, chance, copy_all, events, flip, of_kind, outcome, own_steps, said, short,
+    signal, sorted, undisturbed, wait,
 };
 use isoflop::fs::{Disk, Os, Sink};
 use isoflop::ledger::check::Kind;
 
+/// What [`short`] ends with when nothing happens to it, and how long that took.
+fn whole() -> &'static (Said, Duration) {
+    static WHOLE: OnceLock<(Said, Duration)> = OnceLock::new();
+    WHOLE.get_or_init(|| undisturbed(&Place::new(&short())))
+}
+
 /// Kills a real cell at random moments until there were `most` kills.
 fn kills(most: u64) {
-    let (want, life) = undisturbed(&Place::new(ONE));
+    let (want, life) = whole();
     let steps = want.0.len() as u64 / 8;
     let (mut killed, mut lives, mut repeated) = (0, 0, 0);
     while killed < most {
         lives += 1;
-        let place = Place::new(ONE);
+        let place = Place::new(&short());
         let mut here = 0;
         loop {
             let mut child = place.spawn();
@@ -38,7 +45,7 @@ fn kills(most: u64) {
         assert!(place.run().output().unwrap().status.success());
         let attempts = &place.attempts("one")[0];
         let last = attempts.iter().find(|a| of_kind(a, "completed").is_some()).unwrap();
-        assert!(outcome(last) == want, "not the same bits after {here} kills");
+        assert!(outcome(last) == *want, "not the same bits after {here} kills");
         let taken: u64 = attempts.iter().map(|a| own_steps(a)).sum();
         assert!(taken <= steps + 7 * here, "{taken} steps after {here} kills, {steps} are enough");
         repeated += taken - steps;
@@ -59,9 +66,9 @@ fn deep_a_cell_killed_200_times_ends_with_the_same_bits() {
 
 #[test]
 fn signals_end_a_run_with_a_checkpoint_and_the_next_goes_on() {
-    let (want, _) = undisturbed(&Place::new(ONE));
+    let (want, _) = whole();
     for name in ["TERM", "INT", "USR2"] {
-        let place = Place::new(ONE);
+        let place = Place::new(&short());
         let child = place.run().stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         place.in_training("one");
         signal(&child, name);
@@ -83,16 +90,16 @@ fn signals_end_a_run_with_a_checkpoint_and_the_next_goes_on() {
         let second = &place.attempts("one")[0][1];
         let resumed = of_kind(second, "started").unwrap()["resumed"].clone();
         assert_eq!(resumed["step"], paused["step"]);
-        assert!(outcome(second) == want, "not the same bits after SIG{name}");
+        assert!(outcome(second) == *want, "not the same bits after SIG{name}");
     }
 }
 
 #[test]
 fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
-    let (want, _) = undisturbed(&Place::new(ONE));
+    let (want, _) = whole();
     // Both checkpoints sound, the newest damaged, both damaged.
     for damaged in 0..3 {
-        let place = Place::new(ONE);
+        let place = Place::new(&short());
         let mut child = place.spawn();
         let kept = || -> Vec<PathBuf> {
             let attempts = place.attempts("one");
@@ -113,7 +120,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
         let second = &place.attempts("one")[0][1];
         let resumed = &of_kind(second, "started").unwrap()["resumed"];
         assert_eq!(resumed.is_null(), damaged >= 2, "{resumed}");
-        assert!(outcome(second) == want, "not the same bits with {damaged} damaged");
+        assert!(outcome(second) == *want, "not the same bits with {damaged} damaged");
     }
 }
 
@@ -249,7 +256,7 @@ fn a_log_of_a_newer_format_is_refused_and_not_written() {
 
 #[test]
 fn check_verifies_all_names_what_is_damaged_and_moves_it_aside_on_request() {
-    let place = Place::new(ONE);
+    let place = Place::new(&short());
     let (want, _) = undisturbed(&place);
     let check = |args: &[&str]| {
         let output = place.command(&[&["check", "sweep.toml"], args].concat()).output().unwrap();
@@ -283,7 +290,7 @@ fn check_verifies_all_names_what_is_damaged_and_moves_it_aside_on_request() {
 /// What a process that is killed while it keeps a state leaves: named, and nothing is damaged.
 #[test]
 fn a_half_made_checkpoint_is_named_by_check_and_not_used() {
-    let place = Place::new(ONE);
+    let place = Place::new(&short());
     let (want, _) = undisturbed(&place);
     let attempt = place.attempts("one")[0][0].clone();
     let checkpoints: Vec<PathBuf> = sorted(&attempt).into_iter().filter(|p| p.is_dir()).collect();
@@ -337,7 +344,7 @@ impl Disk for Late {
 /// A runner that writes, and is killed, between two looks of `check` has damaged nothing.
 #[test]
 fn a_record_that_was_read_while_it_was_written_is_read_again() {
-    let place = Place::new(ONE);
+    let place = Place::new(&short());
     undisturbed(&place);
     let results = place.path("results/one");
     let late = Late::default();

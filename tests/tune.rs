@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Output;
 
-use common::{ONE, Place, events, said, signal, text};
+use common::{ONE, Place, events, of_kind, said, signal, text};
 use serde_json::Value;
 
 /// Rates far below the best: the axis must be extended upwards.
@@ -83,6 +83,51 @@ fn killed_in_the_middle_it_goes_on_to_the_same_numbers() {
     let (code, out, err) = said(&tune(&cut));
     assert_eq!(code, Some(0), "{out}{err}");
     assert_eq!(outcome(&cut), outcome(&whole));
+}
+
+/// A run that failed by an error is no answer: it is named, and tried again where that is asked for.
+#[test]
+fn a_failed_run_is_named_and_tried_again_on_request() {
+    let place = place();
+    assert!(tune(&place).status.success());
+    let want = outcome(&place);
+    // As if it had ended with a panic.
+    let first = place.attempts("one").concat()[0].clone();
+    let log = fs::read_to_string(first.join("run.log")).unwrap();
+    let (before, last) = log.trim_end().rsplit_once('\n').unwrap();
+    let (head, _) = last.split_once("\"event\":").unwrap();
+    let body = format!("{head}\"event\":{{\"kind\":\"failed\",\"why\":\"panic: a fault\"}}");
+    let crc = crc32fast::hash(body.as_bytes());
+    fs::write(first.join("run.log"), format!("{before}\n{body},\"crc\":\"{crc:08x}\"}}\n"))
+        .unwrap();
+    let cell = first.parent().unwrap();
+    let attempts = || common::sorted(cell).iter().filter(|p| p.is_dir()).count();
+    let (code, _, err) = said(&tune(&place));
+    assert_eq!(code, Some(1), "{err}");
+    let short = &cell.file_name().unwrap().to_string_lossy()[..8];
+    assert!(err.contains("1 run failed") && err.contains("--retry failed"), "{err}");
+    assert!(err.contains(&format!("{short}, failed: panic: a fault")), "{err}");
+    assert_eq!((attempts(), outcome(&place) == want), (1, false));
+    let (code, _, err) = said(&place.command(&ARGS).args(["--retry", "failed"]).output().unwrap());
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(attempts(), 2);
+    assert_eq!(outcome(&place), want);
+}
+
+/// However many rounds a search takes, what ends in the same way again is not tried a third time.
+#[test]
+fn a_run_is_tried_again_once_a_command() {
+    let place = Place::new(&(ONE.to_owned() + &TUNE.replace("0.0005", "100.0")));
+    let diverged = || {
+        let attempts = place.attempts("one").concat();
+        attempts.iter().filter(|a| of_kind(a, "diverged").is_some()).count()
+    };
+    let (code, out, err) = said(&tune(&place));
+    assert_eq!((code, diverged()), (Some(0), 1), "a rate that diverges is an answer: {out}{err}");
+    assert!(err.matches(" to train.").count() > 1, "one round: {err}");
+    let again = place.command(&ARGS).args(["--retry", "diverged"]).output().unwrap();
+    let (code, _, err) = said(&again);
+    assert_eq!((code, diverged()), (Some(0), 2), "{err}");
 }
 
 #[test]

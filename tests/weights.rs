@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{ONE, Place, flip, of_kind, said, sorted};
+use common::{Place, flip, of_kind, said, short, sorted};
 use isoflop::data::Dataset;
 use isoflop::fs::Os;
 use isoflop::ledger::{State, cell_dir, look, weights};
@@ -39,10 +39,9 @@ fn check(place: &Place, args: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn a_model_of_the_kept_weights_has_the_recorded_loss_to_the_last_digit() {
-    let others = ["qk_norm = true", "tied = true"].map(|line| {
-        ONE.replace("context = 32", &format!("context = 32\n{line}")).replace("4e5", "1e5")
-    });
-    for sweep in [ONE.to_owned()].into_iter().chain(others) {
+    let others = ["qk_norm = true", "tied = true"]
+        .map(|line| short().replace("context = 32", &format!("context = 32\n{line}")));
+    for sweep in [short()].into_iter().chain(others) {
         let place = Place::new(&sweep);
         train(&place);
         let spec = Spec::parse(&sweep).unwrap();
@@ -67,7 +66,7 @@ fn a_model_of_the_kept_weights_has_the_recorded_loss_to_the_last_digit() {
 /// Names, dimensions and conventions as docs/FORMATS.md has them, by another reader of the format.
 #[test]
 fn the_file_is_safetensors_with_the_documented_names() {
-    let place = Place::new(&ONE.replace("context = 32", "context = 32\nqk_norm = true"));
+    let place = Place::new(&short().replace("context = 32", "context = 32\nqk_norm = true"));
     train(&place);
     let attempt = attempt(&place);
     let bytes = fs::read(attempt.join("weights/weights.safetensors")).unwrap();
@@ -106,7 +105,7 @@ fn the_file_is_safetensors_with_the_documented_names() {
 
 #[test]
 fn none_are_kept_where_the_sweep_says_so_and_the_cell_is_the_same() {
-    let place = Place::new(&keeping(ONE, "none"));
+    let place = Place::new(&keeping(&short(), "none"));
     train(&place);
     let without = attempt(&place);
     assert!(!without.join("weights").exists());
@@ -116,13 +115,13 @@ fn none_are_kept_where_the_sweep_says_so_and_the_cell_is_the_same() {
     assert!(out.contains("weights of 0 cells verified; 0 damaged, 0 recovered, 0 stray"), "{out}");
     // Another word in the sweep file trains nothing again, nor makes weights of what is done.
     let said_then = fs::read(without.join("run.log")).unwrap();
-    fs::write(place.path("sweep.toml"), keeping(ONE, "weights")).unwrap();
+    fs::write(place.path("sweep.toml"), keeping(&short(), "weights")).unwrap();
     train(&place);
     assert_eq!(attempt(&place), without);
     assert_eq!(fs::read(without.join("run.log")).unwrap(), said_then);
     assert!(!without.join("weights").exists());
 
-    let other = Place::new(ONE);
+    let other = Place::new(&short());
     train(&other);
     let with = attempt(&other);
     assert!(with.join("weights").is_dir());
@@ -131,9 +130,32 @@ fn none_are_kept_where_the_sweep_says_so_and_the_cell_is_the_same() {
     assert_eq!(common::outcome(&with), common::outcome(&without));
 }
 
+/// A kill between the weights and the last word leaves both an attempt and its weights: those of the next one count.
+#[test]
+fn weights_of_an_attempt_that_was_cut_go_when_the_next_has_completed_the_cell() {
+    let place = Place::new(&short());
+    train(&place);
+    let first = attempt(&place);
+    let log = fs::read_to_string(first.join("run.log")).unwrap();
+    let (before, last) = log.trim_end().rsplit_once('\n').unwrap();
+    assert!(last.contains("completed"));
+    fs::write(first.join("run.log"), format!("{before}\n")).unwrap();
+    let bytes = |attempt: &Path| fs::read(attempt.join("weights/weights.safetensors")).unwrap();
+    let want = bytes(&first);
+    train(&place);
+    let attempts = place.attempts("one").concat();
+    assert_eq!((attempts.len(), &attempts[0]), (2, &first));
+    assert!(!first.join("weights").exists());
+    assert!(first.join("run.log").exists() && of_kind(&attempts[1], "completed").is_some());
+    assert!(bytes(&attempts[1]) == want, "the same weights");
+    let (code, out) = check(&place, &[]);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("weights of 1 cell verified; 0 damaged, 0 recovered, 0 stray"), "{out}");
+}
+
 #[test]
 fn another_word_for_keep_is_refused_with_those_there_are() {
-    let place = Place::new(&keeping(ONE, "all"));
+    let place = Place::new(&keeping(&short(), "all"));
     let (code, _, told) = said(&place.run().output().unwrap());
     assert_eq!(code, Some(2), "{told}");
     assert!(told.contains("`weights`") && told.contains("`none`"), "{told}");
@@ -141,7 +163,7 @@ fn another_word_for_keep_is_refused_with_those_there_are() {
 
 #[test]
 fn check_names_weights_that_are_damaged_stray_half_made_or_of_another_cell() {
-    let place = Place::new(ONE);
+    let place = Place::new(&short());
     train(&place);
     let dir = attempt(&place).join("weights");
     let file = dir.join("weights.safetensors");
@@ -170,7 +192,7 @@ fn check_names_weights_that_are_damaged_stray_half_made_or_of_another_cell() {
     assert!(weights::read(&Os, dir.parent().unwrap()).unwrap().is_none());
     fs::write(dir.join("manifest.json"), manifest).unwrap();
 
-    let other = Place::new(&ONE.replace("4e5", "1e5"));
+    let other = Place::new(&short().replace("1e5", "5e4"));
     train(&other);
     let foreign = attempt(&other).join("weights");
     fs::rename(&dir, dir.with_file_name("aside")).unwrap();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{ONE, Place, grid, of_kind, outcome, said, signal, sorted, undisturbed, wait};
+use common::{ONE, Place, grid, of_kind, outcome, said, short, signal, sorted, undisturbed, wait};
 
 #[test]
 fn a_cell_that_cannot_fit_the_memory_fails_by_name_and_the_others_are_trained() {
@@ -28,8 +28,8 @@ fn a_cell_that_cannot_fit_the_memory_fails_by_name_and_the_others_are_trained() 
 
 #[test]
 fn a_full_disk_stops_the_run_and_with_room_it_goes_on_to_the_same_bits() {
-    let (want, _) = undisturbed(&Place::new(ONE));
-    let place = Place::new(ONE);
+    let (want, _) = undisturbed(&Place::new(&short()));
+    let place = Place::new(&short());
     // Files may have 100 KiB: less than a checkpoint.
     let (code, out, told) = said(&place.limited(&place.run(), "-f 100").output().unwrap());
     assert_eq!(code, Some(75), "{out}{told}");
@@ -81,7 +81,7 @@ fn a_second_signal_ends_the_process_at_once() {
 /// Slurm may start a task once more that has done its work.
 #[test]
 fn a_sweep_that_is_done_is_left_as_it_is() {
-    let place = Place::new(ONE);
+    let place = Place::new(&short());
     undisturbed(&place);
     let files = || -> Vec<(PathBuf, Vec<u8>, SystemTime)> {
         let mut dirs = vec![place.path("results/one")];

@@ -45,8 +45,13 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
     let sweep = Sweep::open(&args.sweep, &args.dirs.results, true)?;
     Os.create_dirs(&out)?;
     let stop = stop_on_signals()?;
-    let trial =
-        Trial { device: &device, workers: args.workers, every: args.checkpoint, stop: &stop };
+    let trial = Trial {
+        device: &device,
+        workers: args.workers,
+        every: args.checkpoint,
+        retry: &args.retry,
+        stop: &stop,
+    };
     let Some((tuning, ledger)) = Tuner::new(&sweep)?.search(&results, trial, &Stderr)? else {
         return Ok(exit::AGAIN);
     };
@@ -62,21 +67,24 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
 
 /// A high rate that diverges is an answer; nothing else is.
 fn code(tuning: &Tuning, ledger: &Ledger) -> u8 {
+    let is_fault = |name| name != StateName::Diverged && StateName::FAILURES.contains(&name);
+    let failed: Vec<String> = ledger
+        .cells
+        .iter()
+        .filter(|(_, state)| is_fault(state.name()))
+        .map(|(cell, state)| format!("{}, {}", cell.short(), state.why().unwrap_or_default()))
+        .collect();
+    if !failed.is_empty() {
+        note!(
+            "{} failed and missing from the tuning: {}. `--retry failed` (damaged, stuck, disputed) trains them again.",
+            several(failed.len(), "run"),
+            failed.join("; ")
+        );
+    }
     if ledger.count(StateName::Damaged) > 0 {
         return exit::DAMAGED;
     }
-    let failed: usize = StateName::FAILURES
-        .into_iter()
-        .filter(|s| *s != StateName::Diverged)
-        .map(|s| ledger.count(s))
-        .sum();
-    if failed > 0 {
-        note!(
-            "{} failed and missing from the tuning; `isoflop status` lists the failed.",
-            several(failed, "run")
-        );
-    }
-    u8::from(failed > 0 || tuning.found.is_empty())
+    u8::from(!failed.is_empty() || tuning.found.is_empty())
 }
 
 fn vertex(v: Option<&Vertex>) -> String {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::job::{Every, Job, Watch};
 use crate::device::memory;
-use crate::error::{FileError, panic_text};
+use crate::error::{FileError, is_of_one_file, panic_text};
 use crate::fs::Os;
 use crate::fs::machine::Machine;
 use crate::ledger::cell_dir;
@@ -136,6 +136,12 @@ pub(super) fn run(
         },
     };
     recorder.log.event(event.clone(), clock())?;
+    if matches!(event, Event::Completed { .. })
+        && !before.is_empty()
+        && let Err(e) = weights::remove_cut(&cell_dir(job.results, &cell.id))
+    {
+        told.watch.note(&format!("{e}; what an attempt before this one has left stays there"));
+    }
     Ok(Ended::Event(event))
 }
 
@@ -169,7 +175,7 @@ impl Origin {
 }
 
 /// The farthest state that this cell's own steps lead through: one of its own, or one that a cell of the
-/// same stem passed before either cools down.
+/// same stem passed before either cools down. A relative whose record cannot be read is named and passed over.
 fn origin(
     job: Job<'_>,
     cell: &Cell,
@@ -190,7 +196,13 @@ fn origin(
         if most <= best.step() {
             continue;
         }
-        let attempts = read_attempts(&Os, &cell_dir(job.results, &relative.id))?;
+        let attempts = match read_attempts(&Os, &cell_dir(job.results, &relative.id)) {
+            Err(e) if is_of_one_file(&e.source) => {
+                tell(vec![format!("{e}; cell {} begins without it", cell.short())]);
+                continue;
+            }
+            attempts => attempts?,
+        };
         let (found, notes) = checkpoint::resume_point(&Os, &attempts, &relative.id, most)?;
         tell(notes);
         if let Some((attempt, found)) = found

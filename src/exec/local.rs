@@ -206,6 +206,8 @@ impl<'a> Queue<'a> {
                     Some(silent && !here)
                 }
                 State::Completed { .. } => None,
+                // In the place of its directory is something else: there is no room for an attempt.
+                State::Damaged { .. } if attempts.is_empty() => None,
                 state => (attempts.len() == first && again(&state)).then_some(true),
             };
             let Some(wanted) = wanted else {

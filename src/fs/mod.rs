@@ -31,7 +31,7 @@ pub trait Disk: Sync + Debug {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The system's; `NotADirectory` for a link to nothing.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
 
     /// Whether there is a directory.
@@ -293,8 +293,13 @@ impl Disk for Os {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut paths =
-            fs::read_dir(dir)?.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>()?;
+        let entries = fs::read_dir(dir).map_err(|e| {
+            // Else it would look as if nothing were there, and nothing could be made there.
+            let dangling = e.kind() == ErrorKind::NotFound
+                && fs::symlink_metadata(dir).is_ok_and(|kind| kind.is_symlink());
+            if dangling { io::Error::new(ErrorKind::NotADirectory, "a link to nothing") } else { e }
+        })?;
+        let mut paths = entries.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>()?;
         paths.sort();
         Ok(paths)
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::log::Attempt;
+use super::log::{Attempt, STEP_BYTES};
 use super::sealed;
 use crate::error::FileError;
 use crate::fs::Disk;
@@ -172,7 +172,11 @@ pub fn all(
     steps: &[u8],
 ) -> Result<Vec<Verified>, FileError> {
     let dirs = directories(disk, attempt, &[PREFIX, FORK])?;
-    Ok(dirs.into_iter().map(|(_, dir)| (dir.clone(), load(disk, &dir, cell, steps))).collect())
+    let verified = |(step, dir): (u64, PathBuf)| {
+        let loaded = load(disk, &dir, (cell, step), steps);
+        (dir, loaded)
+    };
+    Ok(dirs.into_iter().map(verified).collect())
 }
 
 /// The newest checkpoint of an attempt, of at most so many steps, that verifies, and what is wrong with
@@ -190,8 +194,8 @@ pub fn newest(
 ) -> Result<(Option<Checkpoint>, Vec<String>), FileError> {
     let mut notes = Vec::new();
     let dirs = directories(disk, attempt, &[PREFIX, FORK])?.into_iter().rev();
-    for (_, dir) in dirs.filter(|(step, _)| *step <= most) {
-        match load(disk, &dir, cell, steps) {
+    for (step, dir) in dirs.filter(|(step, _)| *step <= most) {
+        match load(disk, &dir, (cell, step), steps) {
             Ok(checkpoint) => return Ok((Some(checkpoint), notes)),
             Err(why) => notes.push(format!("{}: {why}; not used", dir.display())),
         }
@@ -230,11 +234,22 @@ pub fn resume_point<'a>(
     Ok((best, notes))
 }
 
-fn load(disk: &dyn Disk, dir: &Path, cell: &str, steps: &[u8]) -> Result<Checkpoint, String> {
+/// What lies in the directory of a cell's state after so many steps.
+fn load(
+    disk: &dyn Disk,
+    dir: &Path,
+    (cell, step): (&str, u64),
+    steps: &[u8],
+) -> Result<Checkpoint, String> {
     let manifest: Manifest = sealed::manifest(disk, dir)?;
     sealed::readable(manifest.v, VERSION)?;
     if manifest.cell != cell {
         return Err(format!("belongs to cell {}", manifest.cell));
+    }
+    // Its name decides whether a branch may begin there.
+    if manifest.step != step || step.checked_mul(STEP_BYTES) != Some(manifest.steps_bytes) {
+        let (own, bytes) = (manifest.step, manifest.steps_bytes);
+        return Err(format!("holds step {own}, with {bytes} bytes of steps before it"));
     }
     let state = sealed::read(disk, dir, (STATE, MAX_STATE), (manifest.bytes, &manifest.sha256))?;
     match steps.get(..manifest.steps_bytes as usize) {
@@ -325,6 +340,23 @@ mod tests {
         assert_eq!(step(&newest(&Os, dir.path(), "abc", &changed, u64::MAX).unwrap()), None);
         assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS[..15], u64::MAX).unwrap()), None);
         assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS[..16], u64::MAX).unwrap()), Some(2));
+    }
+
+    /// A branch may begin at no step after its cooldown has begun: the name alone does not say which it is.
+    #[test]
+    fn a_state_under_another_steps_name_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in [1, 3] {
+            save(&Os, dir.path(), manifest(n), b"state").unwrap();
+        }
+        let at = |n: u64| dir.path().join(format!("{PREFIX}{n:012}"));
+        std::fs::rename(at(3), at(2)).unwrap();
+        let found = newest(&Os, dir.path(), "abc", &STEPS, 2).unwrap();
+        assert_eq!(step(&found), Some(1));
+        assert!(found.1[0].contains("holds step 3"), "{:?}", found.1);
+        // The steps before it are those of another one.
+        save_fork(&Os, dir.path(), Manifest { step: 4, ..manifest(3) }, b"state").unwrap();
+        assert_eq!(step(&newest(&Os, dir.path(), "abc", &STEPS, 4).unwrap()), Some(1));
     }
 
     #[test]

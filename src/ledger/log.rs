@@ -245,6 +245,13 @@ pub fn read_attempts(disk: &dyn Disk, cell_dir: &Path) -> Result<Vec<Attempt>, F
 
 fn read(disk: &dyn Disk, cell_dir: &Path, number: u32, dir: PathBuf) -> Result<Attempt, FileError> {
     let path = dir.join(LOG);
+    // States and weights are found by their names.
+    let unlisted = match disk.list(&dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) if is_of_one_file(&e) => Some(format!("{}: {e}", dir.display())),
+        Err(e) => return Err(FileError::new("read", dir)(e)),
+        Ok(_) => None,
+    };
     let bytes = |name: &str, most| match disk.read(&dir.join(name), most) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Ok(None)),
         Err(e) if is_of_one_file(&e) => Ok(Err(format!("{}: {e}", dir.join(name).display()))),
@@ -252,7 +259,7 @@ fn read(disk: &dyn Disk, cell_dir: &Path, number: u32, dir: PathBuf) -> Result<A
         Ok(bytes) => Ok(Ok(Some(bytes))),
     };
     let (log, steps) = (bytes(LOG, MAX_LOG)?, bytes(STEPS, MAX_STEPS)?);
-    let damage = log.as_ref().err().or(steps.as_ref().err()).cloned();
+    let damage = unlisted.or_else(|| log.as_ref().err().or(steps.as_ref().err()).cloned());
     let gone = matches!(steps, Ok(None));
     // Without a log: claimed, then cut before the first event.
     let (log, steps) = (log.ok().flatten().unwrap_or_default(), steps.ok().flatten());
@@ -361,6 +368,26 @@ mod tests {
         assert_eq!(attempts[0].events, (0..5).map(eval).collect::<Vec<_>>());
         assert_eq!(attempts[0].damage, None);
         assert_eq!(read_losses(&attempts[0].dir), [1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn an_attempt_that_cannot_be_listed_is_damaged_and_the_others_are_read() {
+        use crate::fs::doubles::{Fault, Faulty};
+        use std::io::ErrorKind as K;
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 1, 2);
+        write(dir.path(), 2, 2);
+        // The second call: after the list of attempts.
+        let disk = |kind| Faulty::new(1, Fault::Error(kind), false);
+        let attempts = read_attempts(&disk(K::PermissionDenied), dir.path()).unwrap();
+        let first = attempts[0].dir.display().to_string();
+        assert!(
+            attempts[0].damage.as_ref().is_some_and(|why| why.starts_with(&format!("{first}:")))
+        );
+        assert_eq!((attempts.len(), &attempts[1].damage), (2, &None));
+        // What says nothing of the directory is an error.
+        let error = read_attempts(&disk(K::StaleNetworkFileHandle), dir.path()).unwrap_err();
+        assert_eq!(error.path, attempts[0].dir);
     }
 
     #[test]

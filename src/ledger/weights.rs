@@ -3,8 +3,8 @@
 //! `attempt-NNNN/weights/weights.safetensors` holds the values of every weight under its name in the model, f32;
 //! `manifest.json` its length and hash. They are written after the last step and before the attempt says that it is
 //! completed: a completed attempt has them, unless the sweep says `keep = "none"` or it is of an older isoflop. An
-//! attempt that was cut between the two has them as well, and nobody looks at those. AdamW's moments are in the
-//! checkpoints alone.
+//! attempt that was cut between the two has them as well: nobody looks at those, and who completes the cell removes
+//! them. AdamW's moments are in the checkpoints alone.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::sealed;
+use super::event::Event;
+use super::lease::{self, Holder};
+use super::{log, sealed};
 use crate::error::{FileError, InputError, exit};
-use crate::fs::Disk;
+use crate::fs::{Disk, Os};
 use crate::model::Values;
 
 /// Version of the format. A higher one is not read.
@@ -73,6 +75,34 @@ pub fn save(
         sha256: sealed::hash(&file),
     };
     sealed::write(disk, &dir, (FILE, &file), &manifest)
+}
+
+/// Removes what attempts that were cut after their last step have left of weights, where another attempt has completed
+/// the cell: for the holder of that one. What a holder elsewhere has written stays, for it may live; how many there
+/// were.
+///
+/// # Errors
+///
+/// [`FileError`] with the path.
+pub fn remove_cut(cell_dir: &Path) -> Result<usize, FileError> {
+    // Holders are asked first: what one that is gone has said is there to be read.
+    let all = log::numbered(&Os, cell_dir)?.into_iter().map(|(number, _)| number);
+    let gone: Vec<u32> = all.filter(|n| lease::holder(cell_dir, *n) == Holder::Gone).collect();
+    let (mut completed, mut left) = (false, Vec::new());
+    for attempt in log::read_attempts(&Os, cell_dir)? {
+        let dir = directory(&attempt.dir);
+        let sound = attempt.damage.is_none();
+        match attempt.end() {
+            Some(Event::Completed { .. }) => completed |= sound,
+            _ if sound && gone.contains(&attempt.number) && Os.is_dir(&dir) => left.push(dir),
+            _ => {}
+        }
+    }
+    if !completed {
+        return Ok(0);
+    }
+    left.iter().try_for_each(|dir| sealed::remove(&Os, dir))?;
+    Ok(left.len())
 }
 
 /// The weights of a completed attempt, given its directory, as they were written; `None` where none were kept.
@@ -223,6 +253,50 @@ mod tests {
             std::fs::write(&path, &whole).unwrap();
         }
         assert!(read(&Os, attempt.path()).is_ok());
+    }
+
+    #[test]
+    fn weights_of_cut_attempts_go_when_another_has_completed_the_cell_and_no_others() {
+        use crate::ledger::event::tests::started;
+        use crate::ledger::lease::attempt_dir;
+        use crate::ledger::log::{AttemptLog, History};
+        let spec = crate::spec::Spec::parse(crate::plan::tests::SWEEP).unwrap();
+        let cell = crate::plan::Plan::new(&spec, &crate::plan::tests::facts()).cells.remove(0);
+        let done = || {
+            let (loss, loss_se, seconds, tokens_per_second) = (1.0, 0.0, 1.0, 1.0);
+            Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc: None }
+        };
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join(&cell.id);
+        let attempt = |number: u32, last: Option<Event>| {
+            let dir = attempt_dir(&home, number);
+            std::fs::create_dir_all(&dir).unwrap();
+            let (clock, way) = (|| "now".to_owned(), History::default());
+            let started = started(cell.clone(), None);
+            let mut log = AttemptLog::start(&Os, &dir, started, &way, &clock).unwrap();
+            save(&Os, &dir, (&cell.id, 7), &tensors()).unwrap();
+            if let Some(event) = last {
+                log.event(event, clock()).unwrap();
+            }
+            dir
+        };
+        let kept = || -> Vec<u32> {
+            (1..=5).filter(|n| attempt_dir(&home, *n).join(DIR).exists()).collect()
+        };
+        let (cut, half) = (attempt(1, None), attempt(2, None));
+        std::fs::remove_file(half.join(DIR).join(sealed::MANIFEST)).unwrap();
+        // Held on another machine, for all that is known here.
+        std::fs::write(attempt(3, None).join(lease::LOCK), "another").unwrap();
+        // What cannot be trusted may have been completed.
+        let damaged = attempt(4, None).join(log::LOG);
+        std::fs::write(&damaged, "no line of a log\n").unwrap();
+        assert_eq!(remove_cut(&home).unwrap(), 0, "none has completed it");
+        assert_eq!(kept(), [1, 2, 3, 4]);
+        let completed = attempt(5, Some(done()));
+        assert_eq!(remove_cut(&home).unwrap(), 2);
+        assert_eq!(kept(), [3, 4, 5]);
+        assert!(read(&Os, &completed).unwrap().is_some() && cut.join(log::LOG).exists());
+        assert_eq!(remove_cut(&home).unwrap(), 0, "again");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A search of rate, batch and decay at a sweep's tuning cells, and the rules in (N, D) that come of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::failure::json;
@@ -13,7 +13,7 @@ use crate::exec::job::Every;
 use crate::exec::stop::Stop;
 use crate::figure;
 use crate::fs::{Disk as _, Os};
-use crate::ledger::{Ledger, State};
+use crate::ledger::{Ledger, State, StateName};
 use crate::plan::{Cell, Given, Plan, trunk};
 use crate::spec::{Spec, TuneSpec};
 use crate::tune::design::{Config, Design, Tried};
@@ -40,6 +40,8 @@ pub struct Trial<'a> {
     pub workers: Option<usize>,
     /// Between two checkpoints of a run.
     pub every: Every,
+    /// States of which runs are tried once more, once a search.
+    pub retry: &'a [StateName],
     /// Asked to end.
     pub stop: &'a Stop,
 }
@@ -87,6 +89,9 @@ impl<'a> Tuner<'a> {
         observer: &dyn Observer,
     ) -> Result<Option<(Tuning, Ledger)>, Failure> {
         let name = self.sweep.spec.name.get_ref();
+        let again = |state: &State| trial.retry.contains(&state.name());
+        // A run is tried again once, and not in every round.
+        let mut begun: BTreeSet<String> = BTreeSet::new();
         loop {
             let ledger = Ledger::read(results, &self.cells)?;
             if !self.next(&states(&ledger)) {
@@ -97,8 +102,11 @@ impl<'a> Tuner<'a> {
             let json = json(&self.cells);
             Os.write_atomic(&results.join(TUNE), &json)?;
             let ledger = Ledger::read(results, &self.cells)?;
-            let open = ledger.cells.iter().filter(|(_, s)| s.is_open());
-            let todo: Vec<&Cell> = open.map(|(cell, _)| cell).collect();
+            let wanted = |(cell, state): &&(Cell, State)| {
+                state.is_open() || again(state) && !begun.contains(&cell.id)
+            };
+            let todo: Vec<&Cell> =
+                ledger.cells.iter().filter(wanted).map(|(cell, _)| cell).collect();
             if !todo.is_empty() {
                 let runs = several(self.cells.len(), "run");
                 let left = todo.len();
@@ -114,9 +122,10 @@ impl<'a> Tuner<'a> {
                 forecast: None,
                 before: None,
             };
-            if !training.train(&todo, trial.stop, &|_| false, observer)? {
+            if !training.train(&todo, trial.stop, &again, observer)? {
                 return Ok(None);
             }
+            begun.extend(todo.into_iter().map(|cell| cell.id.clone()));
         }
     }
 

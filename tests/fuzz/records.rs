@@ -107,11 +107,12 @@ fn states_with_right_hashes() {
             seconds: 1.0,
             bytes: 0,
             sha256: String::new(),
-            steps_bytes: 0,
-            steps_crc: crc32fast::hash(&[]),
+            steps_bytes: 56,
+            steps_crc: crc32fast::hash(&[0; 56]),
         };
         let attempt = dir.path().join("attempt-0001");
         fs::create_dir(&attempt).unwrap();
+        fs::write(attempt.join("steps.f32"), [0; 56]).unwrap();
         save(&Os, &attempt, manifest, bytes).unwrap();
         let attempts = read_attempts(&Os, dir.path()).unwrap();
         let (found, notes) = resume_point(&Os, &attempts, CELL, 7).unwrap();

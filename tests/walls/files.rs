@@ -120,12 +120,14 @@ fn what_does_not_belong_or_cannot_be_read_is_named_and_confined() {
     symlink(all[6].file_name().unwrap(), &all[6]).unwrap();
     fs::remove_dir_all(&all[7]).unwrap();
     fs::write(&all[7], "a file").unwrap();
+    fs::remove_dir_all(&all[8]).unwrap();
+    symlink("nowhere", &all[8]).unwrap();
     for verb in ["status", "fit", "check", "run"] {
         let input = if verb == "run" { "sweep.toml" } else { "results/twelve" };
         let (code, said) = isoflop(&place, &[verb, input]);
         assert!(code != 2 && code != 101, "{verb}: {code}: {said}");
         // A warning of the fit names the first.
-        let named = if verb == "fit" { 0 } else { 4 };
+        let named = if verb == "fit" { 0 } else { 5 };
         for (i, cell) in all.iter().enumerate().skip(4).take(named) {
             assert!(said.contains(&crate::id(cell)[..8]), "{verb}, {i}: {said}");
         }
@@ -135,7 +137,13 @@ fn what_does_not_belong_or_cannot_be_read_is_named_and_confined() {
         );
     }
     let (_, said) = isoflop(&place, &["status", "sweep.toml"]);
-    assert!(said.contains("8 completed") && said.contains("4 damaged"), "{said}");
+    assert!(said.contains("7 completed") && said.contains("5 damaged"), "{said}");
+    // Tried again, cells that have a directory are completed; the others have no room for an attempt.
+    let again = ["run", "sweep.toml", "--retry", "damaged", "--train-only"];
+    let (code, said) = isoflop(&place, &again);
+    assert_eq!(code, 1, "{said}");
+    let (_, said) = isoflop(&place, &["status", "sweep.toml"]);
+    assert!(said.contains("9 completed") && said.contains("3 damaged"), "{said}");
 }
 
 /// A stray in the way of the next attempt does not stop it.

@@ -115,6 +115,14 @@ pub struct TuneArgs {
     /// Cells side by side, instead of the sweep's.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
+    /// Train runs in these states again: failed, damaged, stuck, disputed, diverged.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = failures(),
+        value_name = "STATE"
+    )]
+    pub retry: Vec<StateName>,
     /// How often the state of a cell is kept: 300s, 5m, 500steps.
     #[arg(long, default_value = "5m", value_name = "INTERVAL")]
     pub checkpoint: Every,
