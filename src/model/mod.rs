@@ -1,22 +1,25 @@
 //! The decoder-only Transformer: pre-norm RMSNorm, rotary attention, SwiGLU, no biases: the shapes of
 //! Llama, and of Qwen3 with `qk_norm`.
 //!
+//! `definition.rs` is the model, a page of named operations; burn's autodiff differentiates it on any device. The
+//! fused paths of [`crate::ops`] compute the same faster and are held to it, in value and gradient.
+//!
 //! Weights are plain tensors with a role; the optimiser and the record walk them by name. Linear layers
 //! are `[in, out]`, gains `[1, width]`.
 
 pub mod check;
+mod definition;
 mod init;
 mod scaling;
 mod values;
 
-use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 use crate::data::Batch;
-use crate::ops::{
-    self, CpuWeights, Decoder, Heads, Ids, Kernels, Plain, Primitives, Rope, TensorDecoder,
-};
+use crate::ops::{self, CpuWeights, Decoder, Ids, Kernels, Plain, Primitives, Rope, TensorDecoder};
 use crate::shape::Shape;
 
+pub use definition::Activations;
 pub use scaling::{Factors, Scaling};
 pub use values::Values;
 
@@ -95,15 +98,6 @@ pub struct Transformer {
     norm_f: Weight,
     /// `None` when tied to the embedding.
     head: Option<Weight>,
-}
-
-/// What a model computes on a batch.
-#[derive(Debug, Clone)]
-pub struct Activations {
-    /// The residual stream after each block, `[sequences x context, width]`.
-    pub stream: Vec<Tensor<2>>,
-    /// `[sequences x context, vocab]`.
-    pub logits: Tensor<2>,
 }
 
 impl Transformer {
@@ -261,71 +255,6 @@ impl Transformer {
         out.push(&self.norm_f);
         out.extend(&self.head);
         out
-    }
-
-    /// The same loss by separate operations, shape `[1]`.
-    fn composed(&self, batch: &Batch) -> Tensor<1> {
-        ops::cross_entropy(self.activations(batch).logits, &batch.targets)
-    }
-
-    /// What the model computes on a batch, by separate operations.
-    ///
-    /// # Panics
-    ///
-    /// When ids are not below the vocabulary or do not fill sequences of the batch's context.
-    pub fn activations(&self, batch: &Batch) -> Activations {
-        self.forward(batch, [1.0; 2])
-    }
-
-    /// The same with every branch and the logits multiplied: by 1 but where the tests hold the folded
-    /// weights of `complete-p` against the multipliers they stand for.
-    pub(crate) fn forward(&self, batch: &Batch, [branch, output]: [f32; 2]) -> Activations {
-        let device = self.embed.value.device();
-        let ids = TensorData::new(batch.inputs.clone(), [batch.inputs.len()]);
-        let ids = Tensor::<1, Int>::from_data(ids, &device);
-        let heads = Heads {
-            sequences: batch.sequences,
-            context: batch.context,
-            heads: self.shape.heads,
-            head_dim: self.shape.head_dim(),
-        };
-        let norm = |x, gain: &Weight| ops::rms_norm(x, gain.value.clone());
-        let linear = |x: Tensor<2>, weight: &Weight| x.matmul(weight.value.clone());
-        let times = |x: Tensor<2>, s: f32| if s == 1.0 { x } else { x.mul_scalar(s) };
-
-        let mut x = self.embed.value.clone().select(0, ids);
-        let mut stream = Vec::with_capacity(self.blocks.len());
-        for block in &self.blocks {
-            let qkv = linear(norm(x.clone(), &block.norm1), &block.qkv);
-            let qkv = match &block.qk_norm {
-                Some(gains) => self.norm_heads(&qkv, gains),
-                None => qkv,
-            };
-            let seen = ops::attention(qkv, heads, &self.rope);
-            x = x + times(linear(seen, &block.out), branch);
-            let hidden = linear(norm(x.clone(), &block.norm2), &block.gate_up);
-            x = x + times(linear(ops::swiglu(hidden), &block.down), branch);
-            stream.push(x.clone());
-        }
-        let x = norm(x, &self.norm_f);
-        let logits = match &self.head {
-            Some(head) => linear(x, head),
-            None => x.matmul(self.embed.value.clone().transpose()),
-        };
-        Activations { stream, logits: times(logits, output) }
-    }
-
-    /// RMSNorm over each head of the queries and keys (Henry et al. 2020, 2010.04245; as in Qwen3).
-    fn norm_heads(&self, qkv: &Tensor<2>, gains: &[Weight; 2]) -> Tensor<2> {
-        let [rows, _] = qkv.dims();
-        let (d, hd) = (self.shape.width, self.shape.head_dim());
-        let normed = |i: usize, gain: &Weight| {
-            let part = qkv.clone().slice([0..rows, i * d..(i + 1) * d]);
-            let part = part.reshape([rows * self.shape.heads, hd]);
-            ops::rms_norm(part, gain.value.clone()).reshape([rows, d])
-        };
-        let v = qkv.clone().slice([0..rows, 2 * d..3 * d]);
-        Tensor::cat(vec![normed(0, &gains[0]), normed(1, &gains[1]), v], 1)
     }
 }
 
