@@ -8,7 +8,8 @@
 //! Three sweeps in a temporary directory: an IsoFLOP grid, the same under trunks, a product under trunks. Each is
 //! planned, planned with `--fit-in` a tenth of what it takes, and asked for its status when nothing and when
 //! everything is trained; records are written as a run writes them, without training. The probe of `--fit-in` trains
-//! for some seconds: it is told apart.
+//! for some seconds: it is told apart. At last some cells of the first are at work elsewhere, and 16 runners wait for
+//! them: what they read of the records, all together.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -31,6 +32,7 @@ fn main() -> Result<(), Failure> {
         "{:<18}{:>7}{:>10}{:>12}{:>10}{:>10}{:>12}{:>12}",
         "sweep", "cells", "plan [s]", "fit-in [s]", "probe [s]", "drops", "status [s]", "done [s]"
     );
+    let mut kept = None;
     for (name, text) in sweeps(cells) {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("sweep.toml");
@@ -63,8 +65,61 @@ fn main() -> Result<(), Failure> {
             cells.len(),
             plan.max(whole),
         );
+        kept.get_or_insert((dir, cells));
     }
+    let (dir, cells) = kept.ok_or("no sweep")?;
+    let rate = waiting(dir.path(), &cells[..AT_WORK.min(cells.len())])?;
+    println!(
+        "{RUNNERS} runners that wait for {AT_WORK} cells read {:.0} kB/s, all together",
+        rate / 1e3
+    );
     Ok(())
+}
+
+/// Runners that wait, and cells that they wait for.
+const RUNNERS: usize = 16;
+const AT_WORK: usize = 64;
+
+/// What runners read that wait for cells which this process has [bytes/s].
+fn waiting(dir: &Path, cells: &[Cell]) -> Result<f64, Failure> {
+    let results = dir.join("results/scale");
+    let mut held = Vec::new();
+    for cell in cells {
+        std::fs::remove_dir_all(cell_dir(&results, &cell.id))?;
+        held.push(begun(&results, cell)?);
+    }
+    let run = ["run", "sweep.toml", "--train-only", "--workers", "1"];
+    let runner = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isoflop"));
+        command.current_dir(dir).args(run).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    };
+    let mut runners = (0..RUNNERS).map(|_| runner()).collect::<Result<Vec<_>, _>>()?;
+    let read = |pid: u32| -> Result<f64, Failure> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+        Ok(line.ok_or("no rchar")?.trim().parse()?)
+    };
+    let all = |runners: &[std::process::Child]| -> Result<f64, Failure> {
+        runners.iter().map(|child| read(child.id())).sum()
+    };
+    // At first each reads the whole ledger; then it waits. Until two spans of 10 s read the same.
+    let span = 10.0;
+    let (mut last, mut rate) = (all(&runners)?, f64::INFINITY);
+    let measured = loop {
+        std::thread::sleep(std::time::Duration::from_secs_f64(span));
+        let now = all(&runners)?;
+        let next = (now - last) / span;
+        if (next - rate).abs() <= 0.2 * rate {
+            break next;
+        }
+        (last, rate) = (now, next);
+    };
+    for runner in &mut runners {
+        runner.kill()?;
+        runner.wait()?;
+    }
+    drop(held);
+    Ok(measured)
 }
 
 /// Seconds of a command, and what it printed.
@@ -83,6 +138,15 @@ fn isoflop(dir: &Path, args: &[&str]) -> Result<(f64, Vec<u8>), Failure> {
 
 /// The record of a cell that was trained in no time.
 fn completed(results: &Path, cell: &Cell) -> Result<(), Failure> {
+    let (_lease, mut log) = begun(results, cell)?;
+    let (_, crc) = log.sync_steps()?;
+    let (loss, loss_se, seconds, tokens_per_second) = (2.0, 0.01, 1.0, 1e4);
+    let end = Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc: Some(crc) };
+    Ok(log.event(end, "now".to_owned())?)
+}
+
+/// The record of a cell that is trained, held for as long as what is returned lives.
+fn begun(results: &Path, cell: &Cell) -> Result<(Lease, AttemptLog), Failure> {
     let lease = Lease::claim(&cell_dir(results, &cell.id), 1)?.ok_or("a cell is held")?;
     let started = Event::Started {
         cell: Box::new(cell.clone()),
@@ -101,10 +165,7 @@ fn completed(results: &Path, cell: &Cell) -> Result<(), Failure> {
     for _ in 0..cell.recipe.steps.min(200) {
         log.step(3.0, 1.0)?;
     }
-    let (_, crc) = log.sync_steps()?;
-    let (loss, loss_se, seconds, tokens_per_second) = (2.0, 0.01, 1.0, 1e4);
-    let end = Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc: Some(crc) };
-    Ok(log.event(end, clock())?)
+    Ok((lease, log))
 }
 
 /// Sweeps of about so many cells.

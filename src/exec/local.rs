@@ -4,22 +4,19 @@
 //! cores. It takes the next cell that nobody has, the most expensive first, and trains it from its newest
 //! checkpoint. Any number of runners may serve one results directory.
 
-use std::collections::HashSet;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use super::attempt::{self, Ended};
 use super::job::{Every, Job, Watch};
+use super::queue::{Queue, Turn};
 use super::stop::Stop;
 use crate::device::in_parallel;
 use crate::error::FileError;
-use crate::fs::Os;
 use crate::ledger::event::Event;
-use crate::ledger::lease::{self, Lease, Watched};
-use crate::ledger::log::{self, Attempt};
-use crate::ledger::{self, State, cell_dir, checkpoint, forks};
+use crate::ledger::lease::{self, Lease};
+use crate::ledger::{State, forks};
 use crate::plan::{Cell, queue};
 
 /// Time between two looks at the cells that other runners have.
@@ -136,150 +133,15 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a worker does next.
-enum Turn<'a> {
-    /// Trains a cell; all attempts before this one.
-    Take(&'a Cell, Lease, Vec<Attempt>),
-    /// All that is left is with other workers or runners.
-    Wait,
-    /// Nothing is left.
-    Done,
-}
-
-/// The cells that have not ended, as far as this runner knows.
-struct Queue<'a> {
-    open: Vec<Open<'a>>,
-    /// Theirs.
-    ids: HashSet<&'a str>,
-    waited: bool,
-}
-
-struct Open<'a> {
-    cell: &'a Cell,
-    /// A worker of this runner has it.
-    mine: bool,
-    /// Attempts when it was first looked at: one more than that is a second try.
-    first: Option<usize>,
-    /// Attempt and heartbeat of another runner.
-    watched: Option<Watched<(u32, Option<u64>)>>,
-    /// It was said that a holder on this machine is silent.
-    told: bool,
-}
-
-impl<'a> Queue<'a> {
-    fn new(cells: &[&'a Cell]) -> Self {
-        let open =
-            |cell: &&'a Cell| Open { cell, mine: false, first: None, watched: None, told: false };
-        let ids = cells.iter().map(|c| c.id.as_str()).collect();
-        Self { open: cells.iter().map(open).collect(), ids, waited: false }
-    }
-
-    /// Looks at the cells in their order and claims the first that is free.
-    fn next(
-        &mut self,
-        results: &Path,
-        again: &dyn Fn(&State) -> bool,
-        watch: &dyn Watch,
-    ) -> Result<Turn<'a>, FileError> {
-        let mut at = 0;
-        while at < self.open.len() {
-            if self.open[at].mine || self.awaits_trunk(results, self.open[at].cell) {
-                at += 1;
-                continue;
-            }
-            let open = &mut self.open[at];
-            let dir = cell_dir(results, &open.cell.id);
-            let (attempts, state) = ledger::look(&dir)?;
-            let first = *open.first.get_or_insert(attempts.len());
-            let wanted = match state {
-                State::Missing { .. } => Some(true),
-                State::Running { here, .. } => {
-                    let silent = open.still(&dir, &attempts) > lease::lease();
-                    if here && silent && !open.told {
-                        open.told = true;
-                        watch.note(&format!(
-                            "cell {} is held by a process on this machine that is silent: it may be stopped; \
-                             continue it (SIGCONT) or end it",
-                            open.cell.short()
-                        ));
-                    }
-                    Some(silent && !here)
-                }
-                State::Completed { .. } => None,
-                // In the place of its directory is something else: there is no room for an attempt.
-                State::Damaged { .. } if attempts.is_empty() => None,
-                state => (attempts.len() == first && again(&state)).then_some(true),
-            };
-            let Some(wanted) = wanted else {
-                self.ids.remove(self.open.remove(at).cell.id.as_str());
-                continue;
-            };
-            if wanted {
-                let number = log::next(&Os, &dir, &attempts);
-                if let Some(lease) = Lease::claim(&dir, number)? {
-                    open.mine = true;
-                    return Ok(Turn::Take(open.cell, lease, attempts));
-                }
-            }
-            at += 1;
-        }
-        if self.open.is_empty() {
-            return Ok(Turn::Done);
-        }
-        let ours = |o: &Open<'_>| o.mine || self.awaits_trunk(results, o.cell);
-        let others = self.open.iter().filter(|o| !ours(o)).count();
-        if others > 0 && !self.waited {
-            self.waited = true;
-            let lease = lease::lease().as_secs_f64();
-            watch.note(&format!(
-                "waiting for {others} cells that another runner has; on another machine, or before this one was \
-                 started anew, it is taken for dead after {lease:.0} s of silence"
-            ));
-        }
-        Ok(Turn::Wait)
-    }
-
-    /// Whether the trunk that a cell branches from is to be trained in this run and has not got so far.
-    fn awaits_trunk(&self, results: &Path, cell: &Cell) -> bool {
-        let Some(trunk) = &cell.trunk else { return false };
-        let step = cell.recipe.stable_steps();
-        let has_fork = || {
-            let attempts = log::numbered(&Os, &cell_dir(results, trunk)).unwrap_or_default();
-            attempts.iter().any(|(_, dir)| checkpoint::has_fork(&Os, dir, step))
-        };
-        step > 0 && self.ids.contains(trunk.as_str()) && !has_fork()
-    }
-
-    fn ended(&mut self, cell: &Cell, ended: &Ended) {
-        match ended {
-            Ended::Event(_) => {
-                self.open.retain(|o| o.cell.id != cell.id);
-                self.ids.remove(cell.id.as_str());
-            }
-            // Another runner has it now, or will.
-            Ended::Lost | Ended::Adrift(_) => {
-                self.open.iter_mut().filter(|o| o.cell.id == cell.id).for_each(|o| o.mine = false);
-            }
-        }
-    }
-}
-
-impl Open<'_> {
-    /// How long the heartbeat of a holder has stood still, by our clock, which is the only one that is asked.
-    fn still(&mut self, dir: &Path, attempts: &[Attempt]) -> Duration {
-        let Some(last) = attempts.last() else { return Duration::ZERO };
-        let now = (last.number, lease::heartbeat(dir, last.number));
-        self.watched.get_or_insert_with(|| Watched::new(now)).still(now)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::data::Dataset;
     use crate::device::{self, Chosen, Wanted};
-    use crate::ledger::log::{AttemptLog, History, read_attempts};
-    use crate::plan::{Plan, tests::SWEEP, tests::facts};
+    use crate::ledger::{self, cell_dir};
+    use crate::plan::Plan;
     use crate::spec::{DeviceKind, Keep, Matmul, Spec};
     use crate::train::Progress;
 
@@ -290,29 +152,6 @@ mod tests {
         fn progress(&self, _: usize, _: &Cell, _: Progress) {}
         fn ended(&self, _: usize, _: &Cell, _: &Event) {}
         fn note(&self, _: &str) {}
-    }
-
-    /// What a runner does, with training that takes no time.
-    fn runner(results: &Path, cells: &[&Cell]) {
-        let mut queue = Queue::new(cells);
-        loop {
-            match queue.next(results, &|_| false, &Silent).unwrap() {
-                Turn::Done => return,
-                Turn::Wait => std::thread::yield_now(),
-                Turn::Take(cell, lease, _) => {
-                    let started = crate::ledger::event::tests::started(cell.clone(), None);
-                    let clock = || "now".to_owned();
-                    let history = History::default();
-                    let log = AttemptLog::start(&Os, &lease.dir, started, &history, &clock);
-                    let (loss, loss_se, seconds, tokens_per_second) = (1.0, 0.0, 1.0, 1.0);
-                    let steps_crc = Some(crc32fast::hash(&[]));
-                    let event =
-                        Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc };
-                    log.unwrap().event(event.clone(), clock()).unwrap();
-                    queue.ended(cell, &Ended::Event(event));
-                }
-            }
-        }
     }
 
     /// Panics in the cells of one size, as a fault in their training would.
@@ -422,37 +261,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    fn rounds(rounds: usize) {
-        let plan = Plan::new(&Spec::parse(SWEEP).unwrap(), &facts());
-        let cells: Vec<&Cell> = plan.cells.iter().take(20).collect();
-        assert_eq!(cells.len(), 20);
-        for round in 0..rounds {
-            let results = tempfile::tempdir().unwrap();
-            std::thread::scope(|scope| {
-                for _ in 0..16 {
-                    scope.spawn(|| runner(results.path(), &cells));
-                }
-            });
-            for cell in &cells {
-                let attempts = read_attempts(&Os, &cell_dir(results.path(), &cell.id)).unwrap();
-                assert_eq!(attempts.len(), 1, "round {round}, cell {}", cell.id);
-                assert!(matches!(attempts[0].end(), Some(Event::Completed { .. })));
-            }
-        }
-    }
-
-    #[test]
-    fn sixteen_runners_end_every_cell_once() {
-        rounds(5);
-    }
-
-    #[test]
-    #[ignore = "the long tier"]
-    fn deep_sixteen_runners_end_every_cell_once_a_hundred_times() {
-        rounds(100);
-        println!("100 rounds of 16 runners on 20 cells: each completed exactly once");
     }
 
     #[test]

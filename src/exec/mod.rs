@@ -4,5 +4,6 @@ mod attempt;
 pub mod job;
 pub mod local;
 pub mod probe;
+mod queue;
 pub mod slurm;
 pub mod stop;
