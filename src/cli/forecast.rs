@@ -8,7 +8,7 @@ use super::watch::Stderr;
 use super::{answer, print, print_json, score, show};
 use crate::error::{InputError, exit};
 use crate::study::Failure;
-use crate::study::forecast::{self, Run, Wish};
+use crate::study::forecast::{self, Request, Run};
 use crate::study::sweep::SWEEP;
 use crate::terminal::note;
 
@@ -18,8 +18,8 @@ pub(super) fn lock(args: &PredictArgs, fit: &Path) -> Result<u8, Failure> {
         let message = "--lock forecasts one run, and several computes are given";
         return Err(InputError::new(message, "lock one --flops after the other").into());
     };
-    let wish = Wish { fit, dirs: &args.dirs, flops, params: args.params, seed: args.seed };
-    let locked = forecast::lock(wish)?;
+    let request = Request { fit, dirs: &args.dirs, flops, params: args.params, seed: args.seed };
+    let locked = forecast::lock(request)?;
     let (forecast, path) = (&locked.forecast, locked.path.display());
     if locked.before {
         note!("Locked before, and nothing has changed: `{path}` is kept.");

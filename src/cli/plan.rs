@@ -11,7 +11,7 @@ use crate::plan::memory::Room;
 use crate::plan::{Cell, Plan};
 use crate::points::Counts;
 use crate::shape::FlopsPerToken;
-use crate::study::pricing::{Priced, Wish};
+use crate::study::pricing::{Priced, Request};
 use crate::study::training::side_by_side;
 use crate::study::{Failure, Sweep};
 use crate::terminal::note;
@@ -75,7 +75,7 @@ struct OutputCell<'a> {
 }
 
 pub(super) fn execute(args: &PlanArgs) -> Result<u8, Failure> {
-    let priced = Priced::new(&Wish {
+    let priced = Priced::new(&Request {
         sweep: args.sweep.clone(),
         results: args.results.clone(),
         device: args.device,

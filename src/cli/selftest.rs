@@ -146,7 +146,7 @@ fn text(t: &Selftest) -> String {
             width,
             c.bias.map_or_else(|| "-".to_owned(), |b| signed(b, 2)),
             c.studies.to_string(),
-            c.verdict.spoken().to_owned(),
+            c.verdict.words().to_owned(),
         ]
     });
     let header = ["interval", "truth", "covered", "width", "bias", "studies", "verdict"];

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 pub(super) use super::layout::table;
 use super::layout::wrapped;
-use crate::fit::{Analysis, Fit, Opinion, SensitivityRow, SizeNoise};
+use crate::fit::{Analysis, Fit, MethodValue, SensitivityRow, SizeNoise};
 use crate::ledger::{Ledger, State};
 use crate::plan::memory::Room;
 use crate::plan::{Cell, Recipe};
@@ -305,7 +305,7 @@ fn budgets(analysis: &Analysis) -> String {
 fn disagreement(analysis: &Analysis) -> String {
     let Some(spread) = &analysis.disagreement else { return String::new() };
     let [low, high] = &spread.a;
-    let factor = |ends: &[Opinion; 2]| digits3(ends[1].value / ends[0].value);
+    let factor = |ends: &[MethodValue; 2]| digits3(ends[1].value / ends[0].value);
     format!(
         "  Methods: a {:.3} ({}) to {:.3} ({}); their N* differ by a factor {} at the largest compute, {} at 10x.\n",
         low.value,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::attempt::{self, Ended};
 use super::job::{Every, Job, Watch};
-use super::queue::{Queue, Turn};
+use super::queue::{Next, Queue};
 use super::stop::Stop;
 use crate::device::in_parallel;
 use crate::error::FileError;
@@ -75,7 +75,7 @@ pub fn run(
             while !halt() {
                 let turn = held(&queue).next(job.results, again, watch).map_err(Broken::from);
                 let ended = turn.and_then(|turn| match turn {
-                    Turn::Take(cell, lease, before) => {
+                    Next::Take(cell, lease, before) => {
                         watch.started(worker, cell);
                         let dir = lease.dir.clone();
                         held(&leases).push((worker, lease));
@@ -105,11 +105,11 @@ pub fn run(
                         }
                         Ok(true)
                     }
-                    Turn::Wait => {
+                    Next::Wait => {
                         std::thread::sleep(LOOK);
                         Ok(true)
                     }
-                    Turn::Done => Ok(false),
+                    Next::Done => Ok(false),
                 });
                 match ended {
                     Ok(true) => {}

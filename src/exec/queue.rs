@@ -14,7 +14,7 @@ use crate::ledger::{self, State, cell_dir, checkpoint};
 use crate::plan::Cell;
 
 /// What a worker does next.
-pub(super) enum Turn<'a> {
+pub(super) enum Next<'a> {
     /// Trains a cell; all attempts before this one.
     Take(&'a Cell, Lease, Vec<Attempt>),
     /// All that is left is with other workers or runners.
@@ -65,7 +65,7 @@ impl<'a> Queue<'a> {
         results: &Path,
         again: &dyn Fn(&State) -> bool,
         watch: &dyn Watch,
-    ) -> Result<Turn<'a>, FileError> {
+    ) -> Result<Next<'a>, FileError> {
         let mut at = 0;
         while at < self.open.len() {
             if self.open[at].mine || self.awaits_trunk(results, self.open[at].cell) {
@@ -111,13 +111,13 @@ impl<'a> Queue<'a> {
                 let number = log::next(&Os, &dir, &attempts);
                 if let Some(lease) = Lease::claim(&dir, number)? {
                     open.mine = true;
-                    return Ok(Turn::Take(open.cell, lease, attempts));
+                    return Ok(Next::Take(open.cell, lease, attempts));
                 }
             }
             at += 1;
         }
         if self.open.is_empty() {
-            return Ok(Turn::Done);
+            return Ok(Next::Done);
         }
         let ours = |o: &Open<'_>| o.mine || self.awaits_trunk(results, o.cell);
         let others = self.open.iter().filter(|o| !ours(o)).count();
@@ -129,7 +129,7 @@ impl<'a> Queue<'a> {
                  started anew, it is taken for dead after {lease:.0} s of silence"
             ));
         }
-        Ok(Turn::Wait)
+        Ok(Next::Wait)
     }
 
     /// Whether the trunk that a cell branches from is to be trained in this run and has not got so far.
@@ -202,9 +202,9 @@ mod tests {
         let mut queue = Queue::new(cells);
         loop {
             match queue.next(results, &|_| false, &Silent).unwrap() {
-                Turn::Done => return,
-                Turn::Wait => std::thread::yield_now(),
-                Turn::Take(cell, lease, _) => {
+                Next::Done => return,
+                Next::Wait => std::thread::yield_now(),
+                Next::Take(cell, lease, _) => {
                     let started = crate::ledger::event::tests::started(cell.clone(), None);
                     let clock = || "now".to_owned();
                     let history = History::default();
@@ -263,9 +263,9 @@ mod tests {
         AttemptLog::start(&Os, &lease.dir, started, &History::default(), &clock).unwrap();
         let mut queue = Queue::new(&[&cell]);
         let mut look = || match queue.next(results.path(), &|_| false, &Silent).unwrap() {
-            Turn::Wait => "waits",
-            Turn::Done => "is done",
-            Turn::Take(..) => "takes it",
+            Next::Wait => "waits",
+            Next::Done => "is done",
+            Next::Take(..) => "takes it",
         };
         assert_eq!(look(), "waits");
         let file = lease.dir.join("run.log");
@@ -289,8 +289,8 @@ mod tests {
         AttemptLog::start(&Os, &lease.dir, started, &History::default(), &clock).unwrap();
         let mut queue = Queue::new(&[&cell]);
         let mut next = || queue.next(results.path(), &|_| false, &Silent).unwrap();
-        assert!(matches!(next(), Turn::Wait) && matches!(next(), Turn::Wait));
+        assert!(matches!(next(), Next::Wait) && matches!(next(), Next::Wait));
         drop(lease);
-        assert!(matches!(next(), Turn::Take(..)));
+        assert!(matches!(next(), Next::Take(..)));
     }
 }

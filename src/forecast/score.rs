@@ -27,7 +27,7 @@ pub struct Score {
     pub laws: Vec<Said>,
 }
 
-/// One more voice on the same run.
+/// One more prediction of the same run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Said {
     /// Method or law.
@@ -129,7 +129,7 @@ mod tests {
 
     /// As the published forecast: Chinchilla's form is heard with the surface of lse-huber, and was fitted for itself too.
     #[test]
-    fn what_a_form_counts_stands_with_the_voice_that_is_in_the_average() {
+    fn what_a_form_counts_stands_with_the_prediction_that_is_in_the_average() {
         let share = |law: &str, weight, loss| FormShare { law: law.into(), weight, loss };
         let mut f = forecast();
         f.forms = vec![share("kaplan", 0.7, 2.5), share("chinchilla", 0.3, 2.0)];

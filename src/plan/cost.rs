@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::plan::Cell;
-use crate::plan::queue::{Turn, makespan};
+use crate::plan::queue::{Task, makespan};
 
 /// A cell and where its training is to begin.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -171,16 +171,16 @@ impl Price {
         let cells: Vec<f64> = left.iter().map(|l| probe.seconds(*l, times)).collect();
         let at: HashMap<&str, usize> =
             left.iter().enumerate().map(|(i, l)| (l.cell.id.as_str(), i)).collect();
-        let turn = |(l, seconds): (&Left<'_>, &f64)| {
+        let task = |(l, seconds): (&Left<'_>, &f64)| {
             let trunk = l.cell.trunk.as_ref().and_then(|id| at.get(id.as_str()).copied());
             let fork = l.cell.recipe.stable_steps();
             let after = trunk
                 .filter(|i| fork > left[*i].first)
                 .map(|i| (i, probe.seconds_until(left[i], times, fork)));
-            Turn { seconds: *seconds, after }
+            Task { seconds: *seconds, after }
         };
-        let turns: Vec<Turn> = left.iter().zip(&cells).map(turn).collect();
-        Self { workers, seconds: makespan(&turns, workers), cells }
+        let tasks: Vec<Task> = left.iter().zip(&cells).map(task).collect();
+        Self { workers, seconds: makespan(&tasks, workers), cells }
     }
 
     /// Money for all of it, at a price for an hour of the machine.
@@ -216,33 +216,33 @@ impl<'a> Clock<'a> {
         Self { cells, kept, times, each: cells.iter().map(each).collect() }
     }
 
-    /// The turns of those of `part` that are to be trained, given the trunk of each, as [`Price::new`] has them.
+    /// The tasks of those of `part` that are to be trained, given the trunk of each, as [`Price::new`] has them.
     /// `forked`: whether the trunk, which is not trained any more, has left the fork of a cell.
-    pub fn turns(
+    pub fn tasks(
         &self,
         part: &[usize],
         trunks: &[Option<usize>],
         forked: &dyn Fn(usize, usize) -> bool,
-    ) -> Vec<Turn> {
+    ) -> Vec<Task> {
         let mut places: Vec<Option<usize>> = vec![None; self.cells.len()];
         let todo = || part.iter().zip(trunks).filter(|(i, _)| self.kept[**i].is_some());
         todo().enumerate().for_each(|(place, (i, _))| places[*i] = Some(place));
-        let turn = |(i, trunk): (&usize, &Option<usize>)| {
+        let task = |(i, trunk): (&usize, &Option<usize>)| {
             let (cell, own) = (&self.cells[*i], self.kept[*i].unwrap_or(0));
             let Some(trunk) = *trunk else {
-                return Turn { seconds: self.seconds(*i, own, cell.recipe.steps), after: None };
+                return Task { seconds: self.seconds(*i, own, cell.recipe.steps), after: None };
             };
             let fork = cell.recipe.stable_steps();
             let comes = places[trunk].is_some() || forked(trunk, *i);
             let first = if comes { own.max(fork) } else { own };
             let begins = self.kept[trunk].unwrap_or(0);
             let after = places[trunk].filter(|_| fork > begins);
-            Turn {
+            Task {
                 seconds: self.seconds(*i, first, cell.recipe.steps),
                 after: after.map(|place| (place, self.seconds(trunk, begins, fork))),
             }
         };
-        todo().map(turn).collect()
+        todo().map(task).collect()
     }
 
     fn seconds(&self, i: usize, first: u64, end: u64) -> f64 {
@@ -353,11 +353,11 @@ mod tests {
         let left: Vec<Left<'_>> = cells.iter().map(Left::all).collect();
         let clock = Clock::new(&probe, cells, vec![Some(0); cells.len()], times);
         let all: Vec<usize> = (0..cells.len()).collect();
-        let turns = clock.turns(&all, &trunks, &|_, _| panic!("every trunk is trained"));
+        let tasks = clock.tasks(&all, &trunks, &|_, _| panic!("every trunk is trained"));
         for workers in [1, 2, 5] {
             let price = Price::new(&probe, &left, times, workers);
-            assert_eq!(turns.iter().map(|t| t.seconds).collect::<Vec<_>>(), price.cells);
-            assert_eq!(makespan(&turns, workers), price.seconds);
+            assert_eq!(tasks.iter().map(|t| t.seconds).collect::<Vec<_>>(), price.cells);
+            assert_eq!(makespan(&tasks, workers), price.seconds);
         }
     }
 }

@@ -51,7 +51,7 @@ pub struct Plan {
 }
 
 /// A run to be planned: sizes and tokens before rounding to a shape and to steps.
-struct Wish {
+struct Request {
     budget: Option<f64>,
     params: f64,
     tokens: Tokens,
@@ -69,7 +69,7 @@ pub struct Given {
     pub weight_decay: Option<f64>,
 }
 
-/// How many tokens a wish asks for.
+/// How many tokens a request asks for.
 enum Tokens {
     /// This many.
     Count(f64),
@@ -110,22 +110,23 @@ impl Plan {
     pub fn new(spec: &Spec, data: &DataFacts) -> Self {
         let (mut cells, mut ids) = (Vec::new(), HashSet::new());
         let (mut raised, mut batches, mut wished, mut merged) = (Vec::new(), Vec::new(), 0, 0);
-        for wish in wishes(spec) {
+        for request in requests(spec) {
             wished += 1;
             let before = cells.len();
             for seeds in spec.seeds.get_ref().pairs() {
-                let cell = cell(spec, data, &wish, seeds);
-                if let Tokens::Count(asked) = wish.tokens
+                let cell = cell(spec, data, &request, seeds);
+                if let Tokens::Count(asked) = request.tokens
                     && cell.recipe.steps == 1
                     && cell.recipe.tokens() as f64 > 1.5 * asked
                 {
                     raised.push((asked, cell.recipe.tokens() as f64));
                 }
-                let (asked, batch) = (asked_batch(spec, &wish, &cell), cell.recipe.batch_tokens());
+                let (asked, batch) =
+                    (asked_batch(spec, &request, &cell), cell.recipe.batch_tokens());
                 if asked < cell.recipe.shape.context as f64 {
                     batches.push((asked, batch as f64));
                 }
-                // Two wishes may round to one shape: a smaller family than asked for, said in `warn`.
+                // Two requests may round to one shape: a smaller family than asked for, said in `warn`.
                 if ids.insert(cell.id.clone()) {
                     cells.push(cell);
                 }
@@ -156,13 +157,13 @@ impl Plan {
         flops: f64,
         seeds: (u64, u64),
     ) -> Cell {
-        let wish = Wish {
+        let request = Request {
             budget: Some(flops),
             params,
             tokens: Tokens::Budget(flops),
             given: Given::default(),
         };
-        cell(spec, data, &wish, seeds)
+        cell(spec, data, &request, seeds)
     }
 
     /// One run outside the grid, with everything else as the sweep says: about `params` parameters on about
@@ -174,8 +175,8 @@ impl Plan {
         given: Given,
         seed: u64,
     ) -> Cell {
-        let wish = Wish { budget: None, params, tokens: Tokens::Count(tokens), given };
-        cell(spec, data, &wish, (seed, seed))
+        let request = Request { budget: None, params, tokens: Tokens::Count(tokens), given };
+        cell(spec, data, &request, (seed, seed))
     }
 
     /// Planned compute of all cells [FLOP].
@@ -201,8 +202,8 @@ const MOST_SEQUENCES: f64 = 1e10;
 /// A cell of more is refused; u64 holds twice as many [tokens].
 const MOST_TOKENS: f64 = 9e18;
 
-fn wishes(spec: &Spec) -> Vec<Wish> {
-    let plain = |params, tokens| Wish { budget: None, params, tokens, given: Given::default() };
+fn requests(spec: &Spec) -> Vec<Request> {
+    let plain = |params, tokens| Request { budget: None, params, tokens, given: Given::default() };
     match &spec.grid {
         Grid::Isoflop(grid) => {
             let sizes = *grid.sizes.get_ref();
@@ -221,7 +222,7 @@ fn wishes(spec: &Spec) -> Vec<Wish> {
                     let place =
                         if sizes == 1 { 0.0 } else { 2.0 * i as f64 / (sizes - 1) as f64 - 1.0 };
                     let params = centre * span.powf(place);
-                    out.push(Wish {
+                    out.push(Request {
                         budget: Some(budget.0),
                         ..plain(params, Tokens::Budget(budget.0))
                     });
@@ -244,7 +245,7 @@ fn wishes(spec: &Spec) -> Vec<Wish> {
         Grid::Cells(cells) => cells
             .get_ref()
             .iter()
-            .map(|c| Wish {
+            .map(|c| Request {
                 given: Given {
                     learning_rate: c.learning_rate.map(|r| r.0),
                     batch_tokens: c.batch_tokens.map(|b| b.0),
@@ -270,28 +271,28 @@ fn centre_at_pivot(grid: &crate::spec::Isoflop) -> (f64, f64) {
     (pivot, (pivot / (6.0 * grid.tokens_per_param.get_ref())).sqrt())
 }
 
-/// Tokens that a wish asks for at a shape.
-fn asked_tokens(wish: &Wish, shape: &Shape) -> f64 {
-    match wish.tokens {
+/// Tokens that a request asks for at a shape.
+fn asked_tokens(request: &Request, shape: &Shape) -> f64 {
+    match request.tokens {
         Tokens::Count(n) => n,
         Tokens::PerParam(ratio) => ratio * shape.counts().matmul,
         Tokens::Budget(flops) => flops / shape.flops_per_token().total(),
     }
 }
 
-/// The batch that a wish asks for, before it is rounded to whole sequences [tokens/step].
-fn asked_batch(spec: &Spec, wish: &Wish, cell: &Cell) -> f64 {
+/// The batch that a request asks for, before it is rounded to whole sequences [tokens/step].
+fn asked_batch(spec: &Spec, request: &Request, cell: &Cell) -> f64 {
     let rule = spec.optim.batch_tokens.get_ref();
-    let tokens = asked_tokens(wish, &cell.recipe.shape);
-    wish.given.batch_tokens.unwrap_or_else(|| rule.at(cell.params(), tokens))
+    let tokens = asked_tokens(request, &cell.recipe.shape);
+    request.given.batch_tokens.unwrap_or_else(|| rule.at(cell.params(), tokens))
 }
 
-fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
-    let shape = Shape::of_params(wish.params, data.vocab, &spec.model);
+fn cell(spec: &Spec, data: &DataFacts, request: &Request, seeds: (u64, u64)) -> Cell {
+    let shape = Shape::of_params(request.params, data.vocab, &spec.model);
     let params = shape.counts().matmul;
-    let tokens = asked_tokens(wish, &shape);
+    let tokens = asked_tokens(request, &shape);
     let rule = |rule: &Rule, given: Option<f64>| given.unwrap_or_else(|| rule.at(params, tokens));
-    let batch = rule(spec.optim.batch_tokens.get_ref(), wish.given.batch_tokens);
+    let batch = rule(spec.optim.batch_tokens.get_ref(), request.given.batch_tokens);
     // Numbers beyond these wrap in what is derived from them; `check` refuses what comes near.
     let batch_sequences = (batch / shape.context as f64).round().clamp(1.0, MOST_SEQUENCES) as u64;
     let steps = (tokens / (batch_sequences * shape.context as u64) as f64).round();
@@ -301,17 +302,17 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
     // A trunk does not know how far it goes: D is then the tokens so far.
     let law = spec.optim.learning_rate.get_ref();
     let trunk =
-        matches!(spec.schedule, Schedule::Trunk { .. }) && wish.given.learning_rate.is_none();
+        matches!(spec.schedule, Schedule::Trunk { .. }) && request.given.learning_rate.is_none();
     let horizon = (trunk && law.tokens_exponent != 0.0)
         .then_some(Horizon { tokens: law.tokens_ref, exponent: law.tokens_exponent });
     let learning_rate = match horizon {
         Some(_) => law.at(params, law.tokens_ref),
-        None => rule(law, wish.given.learning_rate),
+        None => rule(law, request.given.learning_rate),
     };
     let window = shape.context as u64;
     let eval = (spec.eval.tokens.get_ref().0 as u64).min(data.held_out_tokens) / window * window;
     Cell::new(
-        wish.budget,
+        request.budget,
         Recipe {
             version: Recipe::current_version(),
             source: data.source.clone(),
@@ -327,7 +328,7 @@ fn cell(spec: &Spec, data: &DataFacts, wish: &Wish, seeds: (u64, u64)) -> Cell {
             learning_rate,
             betas: *spec.optim.betas.get_ref(),
             eps: *spec.optim.eps.get_ref(),
-            weight_decay: rule(spec.optim.weight_decay.get_ref(), wish.given.weight_decay),
+            weight_decay: rule(spec.optim.weight_decay.get_ref(), request.given.weight_decay),
             clip: *spec.optim.clip.get_ref(),
             schedule: spec.schedule.clone(),
             horizon,

@@ -1,4 +1,4 @@
-//! What all forms of law together say: the one voice of every answer.
+//! What all forms of law together say: the one estimator of every answer.
 //!
 //! Several forms may fit the same runs and part beyond them, and the interval of any one of them knows nothing
 //! of that. So every answer is that of their average, the weighted mean of ln L: its loss, its compute-optimal
@@ -16,8 +16,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::belief::Belief;
+use super::estimator::{Estimator, Leading, Optimal};
 use super::member::{LEAD, Member, alone, member, weight};
-use super::voice::{Lead, Optimal, Voice};
 use super::{Estimate, Fixed, PredictError};
 use crate::fit::numeric::stats::{self, Part, Student};
 use crate::fit::{Analysis, Compute};
@@ -58,9 +58,9 @@ pub(super) struct Averaged {
 
 /// The average of the forms.
 pub(super) struct Average<'a> {
-    pub(super) lead: Lead<'a>,
+    pub(super) lead: Leading<'a>,
     /// Every method, in the order in which they lead.
-    pub(super) voices: Vec<Voice<'a>>,
+    pub(super) estimators: Vec<Estimator<'a>>,
     pub(super) members: Vec<Member>,
     student: Student,
     /// Of ln L for each e-fold beyond the runs [-].
@@ -82,8 +82,8 @@ impl Belief for Average<'_> {
 
 impl<'a> Average<'a> {
     pub(super) fn of(analysis: &'a Analysis) -> Result<Self, PredictError> {
-        let lead = Lead::of(analysis)?;
-        let seeds = lead.voice.seeds;
+        let lead = Leading::of(analysis)?;
+        let seeds = lead.estimator.seeds;
         let mut members: Vec<Member> = analysis
             .laws
             .iter()
@@ -98,11 +98,11 @@ impl<'a> Average<'a> {
         }
         members.sort_by(|l, r| r.weight.total_cmp(&l.weight));
         let no_surface = || PredictError::NoSurface { source_table: analysis.source.clone() };
-        let student = Student::new(lead.voice.dof).ok_or_else(no_surface)?;
+        let student = Student::new(lead.estimator.dof).ok_or_else(no_surface)?;
         let most = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
         let discrepancy = analysis.averaging.as_ref().map_or(0.0, |a| a.discrepancy);
-        let voices = Voice::all(analysis);
-        Ok(Self { lead, voices, members, student, discrepancy, ln_most: most.ln() })
+        let estimators = Estimator::all(analysis);
+        Ok(Self { lead, estimators, members, student, discrepancy, ln_most: most.ln() })
     }
 
     pub(super) fn compute(&self) -> &'a Compute {
@@ -183,7 +183,7 @@ impl<'a> Average<'a> {
     /// The runs (N, D) of `fixed` by the draws of approach 1 and 2, each draw with its weight: such a line knows
     /// nothing of the form of the law, and shares none of its error.
     pub(super) fn lines(&self, fixed: Fixed) -> Vec<((f64, f64), f64)> {
-        let lines = self.voices.iter().filter(|voice| voice.fit.params.is_none());
+        let lines = self.estimators.iter().filter(|estimator| estimator.fit.params.is_none());
         let found = lines.filter_map(|line| line.optimal(self.compute(), fixed));
         let weighed = |found: Optimal| {
             let each = LINE / found.drawn.len().max(1) as f64;
@@ -427,7 +427,7 @@ pub(super) mod tests {
         let average = Average::of(&analysis).unwrap();
         let (n, d) = average.lead.surface.optimum(&analysis.compute, 1e23).unwrap();
         let (averaged, alone) =
-            (average.loss(n, d).unwrap().loss, average.lead.voice.loss((n, d)).unwrap());
+            (average.loss(n, d).unwrap().loss, average.lead.estimator.loss((n, d)).unwrap());
         let off = |e: Estimate| (e.value / truth(n, d)).ln().abs();
         assert!((averaged.lo..=averaged.hi).contains(&truth(n, d)), "{averaged:?} {}", truth(n, d));
         assert!(off(averaged) < off(alone), "{averaged:?} {alone:?} {}", truth(n, d));

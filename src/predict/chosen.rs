@@ -61,7 +61,7 @@ pub struct Chosen {
 ///
 /// [`PredictError`]: a value out of range, or no loss surface.
 pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, PredictError> {
-    let (_, unit, _) = Fixed::Params(params).spoken();
+    let (_, unit, _) = Fixed::Params(params).words();
     positive("model size", unit, params)?;
     positive("the number of training tokens", "tokens", tokens)?;
     let average = Average::of(analysis)?;
@@ -80,7 +80,7 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
         // Rounding may put a run of the path a hair below it.
         Some(not_below_zero((law.ln_loss(ln_n, ln_d) - least).exp_m1()))
     };
-    let mut warnings = lead.doubts(flops);
+    let mut warnings = lead.warnings_at(flops);
     warnings.extend(unheard(&average, params, tokens));
     warnings.extend(lead.unusual_ratio(tokens / params));
     let repeated = repetition::on_known(&average, (ln_n, ln_d));
@@ -173,7 +173,7 @@ pub fn repeating(
     let mut warnings = chosen.warnings;
     // What a run on a known corpus would be is now answered.
     warnings.retain(|w| w.code != Code::RepeatsTokens);
-    warnings.extend(corpus.doubts(told.epochs));
+    warnings.extend(corpus.warnings_at(told.epochs));
     Ok(Chosen {
         loss: averaged.loss,
         sd: averaged.sd,

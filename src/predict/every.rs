@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::estimator::{Estimator, Leading};
 use super::member::{LEAD, counts};
-use super::voice::{Lead, Voice};
 use super::{Estimate, Fixed, PredictError, path, positive};
 use crate::fit::law::Run;
 use crate::fit::{Ahead, Analysis, COUNTS, LawFit, Surface};
@@ -64,7 +64,7 @@ pub fn untried(analysis: &Analysis) -> Option<String> {
 
 /// The surface with which a form is heard, where it is not its own: the leading one speaks for Chinchilla's.
 fn spokesman(analysis: &Analysis, form: &LawFit) -> Option<Surface> {
-    (form.law == LEAD).then(|| Lead::of(analysis).ok())?.map(|lead| lead.surface)
+    (form.law == LEAD).then(|| Leading::of(analysis).ok())?.map(|lead| lead.surface)
 }
 
 /// What a form says of the compute-optimal run at ten times the largest compute, as every answer hears it.
@@ -96,15 +96,15 @@ pub fn by_method(
     params: f64,
     tokens: f64,
 ) -> Result<Vec<MethodLoss>, PredictError> {
-    let (_, unit, _) = Fixed::Params(params).spoken();
+    let (_, unit, _) = Fixed::Params(params).words();
     positive("model size", unit, params)?;
     positive("the number of training tokens", "tokens", tokens)?;
-    let of = |voice: Voice<'_>| {
-        let loss = voice.loss((params, tokens))?;
-        let sd = voice.sd((params, tokens));
-        Some(MethodLoss { method: voice.fit.method.clone(), loss, sd })
+    let of = |estimator: Estimator<'_>| {
+        let loss = estimator.loss((params, tokens))?;
+        let sd = estimator.sd((params, tokens));
+        Some(MethodLoss { method: estimator.fit.method.clone(), loss, sd })
     };
-    let all: Vec<MethodLoss> = Voice::all(analysis).into_iter().filter_map(of).collect();
+    let all: Vec<MethodLoss> = Estimator::all(analysis).into_iter().filter_map(of).collect();
     if all.is_empty() {
         return Err(PredictError::NoSurface { source_table: analysis.source.clone() });
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::average::Average;
 use super::belief::Belief;
-use super::voice::{Voice, silent};
+use super::estimator::{Estimator, silent};
 use super::{Cost, Estimate, Fixed, FormShare, PredictError, path, positive};
 use crate::fit::{Analysis, Code, Compute, Warning};
 use crate::units::after_loss;
@@ -70,7 +70,7 @@ pub struct Inverse {
 ///
 /// [`PredictError`]: a value out of range, no loss surface, or a loss that the average does not reach.
 pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, PredictError> {
-    let (what, unit, value) = fixed.spoken();
+    let (what, unit, value) = fixed.words();
     positive(what, unit, value)?;
     let average = Average::of(analysis)?;
     let (lead, compute) = (&average.lead, &analysis.compute);
@@ -87,7 +87,7 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
     let (ln_c, ln_n) = place(&average, average.start()).ok_or_else(|| average.out(fixed))?;
     let mut drawn = average.drawn(|law| place(law, (ln_c, ln_n)));
     let all = average.drawn(|_| Some(())).len();
-    let mut warnings = lead.doubts(ln_c.exp());
+    let mut warnings = lead.warnings_at(ln_c.exp());
     warnings.extend(out_of_reach(fixed, drawn.len(), all));
     let place = |(n, d): (f64, f64)| (compute.log_per_token(n.ln()).0 + d.ln(), n.ln());
     if let Fixed::Loss(_) = fixed {
@@ -106,7 +106,7 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
     let averaged = average.loss(params, tokens).ok_or_else(no_optimum)?;
     warnings.extend(lead.implausible(averaged.loss.value));
     let methods: Vec<MethodInverse> =
-        average.voices.iter().filter_map(|v| by_method(v, compute, fixed)).collect();
+        average.estimators.iter().filter_map(|v| by_method(v, compute, fixed)).collect();
     let others = analysis.fits.iter().filter(|f| f.method != lead.method());
     let told = others.filter(|f| methods.iter().any(|m| m.method == f.method));
     warnings.extend(told.filter_map(silent));
@@ -135,19 +135,19 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
 }
 
 /// One method's answer.
-fn by_method(voice: &Voice, compute: &Compute, fixed: Fixed) -> Option<MethodInverse> {
-    let found = voice.optimal(compute, fixed)?;
+fn by_method(estimator: &Estimator, compute: &Compute, fixed: Fixed) -> Option<MethodInverse> {
+    let found = estimator.optimal(compute, fixed)?;
     let flops = |run: &(f64, f64)| match fixed {
         Fixed::Flops(c) => c,
         _ => compute.per_token(run.0) * run.1,
     };
     path::sound(flops(&found.best))?;
     Some(MethodInverse {
-        method: voice.fit.method.clone(),
+        method: estimator.fit.method.clone(),
         flops: found.estimate(flops)?,
         params: found.estimate(|d| d.0)?,
         tokens: found.estimate(|d| d.1)?,
-        corrected: voice.corrected,
+        corrected: estimator.corrected,
     })
 }
 

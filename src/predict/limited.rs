@@ -93,9 +93,9 @@ pub fn limited(
     let fed = corpus.fed(&average, compute, asked).ok_or_else(no_optimum)?;
     let reached = |law: &dyn Belief, draw| Some(corpus.ln_loss(law, run, fed, draw));
     let averaged = average.loss_by(run.0, run.1, reached).ok_or_else(no_optimum)?;
-    let mut warnings = lead.doubts(flops);
+    let mut warnings = lead.warnings_at(flops);
     warnings.extend(lead.implausible(averaged.loss.value));
-    warnings.extend(corpus.doubts(d / unique));
+    warnings.extend(corpus.warnings_at(d / unique));
     warnings.extend(lead.unusual_ratio(d / n));
     Ok(Limited {
         flops,

@@ -1,7 +1,7 @@
 //! One form of law as it is heard in the average: its weight, its draws and its scatter.
 
 use super::belief::{Belief, Formed};
-use super::voice::Lead;
+use super::estimator::Leading;
 use crate::fit::law::Curve;
 use crate::fit::{Analysis, Draws, HEARD, LawFit};
 
@@ -35,7 +35,7 @@ pub(super) fn weight(analysis: &Analysis, form: &LawFit) -> Option<f64> {
 }
 
 /// A form as it is heard; Chinchilla's speaks with the leading surface.
-pub(super) fn member(lead: &Lead<'_>, form: &LawFit, weight: f64, seeds: f64) -> Option<Member> {
+pub(super) fn member(lead: &Leading<'_>, form: &LawFit, weight: f64, seeds: f64) -> Option<Member> {
     if form.law == LEAD {
         return Some(alone(lead, weight, form.residual_sd.max(seeds)));
     }
@@ -57,8 +57,8 @@ pub(super) fn member(lead: &Lead<'_>, form: &LawFit, weight: f64, seeds: f64) ->
     })
 }
 
-pub(super) fn alone(lead: &Lead<'_>, weight: f64, scatter: f64) -> Member {
-    let draws = match &lead.voice.fit.draws {
+pub(super) fn alone(lead: &Leading<'_>, weight: f64, scatter: f64) -> Member {
+    let draws = match &lead.estimator.fit.draws {
         Draws::Surfaces(draws) => draws.as_slice(),
         Draws::Frontiers(_) => &[],
     };
@@ -69,6 +69,6 @@ pub(super) fn alone(lead: &Lead<'_>, weight: f64, scatter: f64) -> Member {
         draws: draws.iter().map(|s| Box::new(*s) as Box<dyn Belief + Sync>).collect(),
         floor: Some(lead.surface.e),
         floors: draws.iter().map(|s| s.e).collect(),
-        scatter: scatter.max(lead.voice.scatter()),
+        scatter: scatter.max(lead.estimator.scatter()),
     }
 }

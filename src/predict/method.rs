@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::average::Average;
-use super::voice::Voice;
+use super::estimator::Estimator;
 use super::{Estimate, Fixed, path};
 use crate::fit::Compute;
 
@@ -27,18 +27,22 @@ pub struct MethodPrediction {
 
 /// What each method says of `flops`, in the order in which they lead; nothing of one without an optimum there.
 pub(super) fn all(average: &Average<'_>, flops: f64) -> Vec<MethodPrediction> {
-    average.voices.iter().filter_map(|voice| one(voice, average.compute(), flops)).collect()
+    average
+        .estimators
+        .iter()
+        .filter_map(|estimator| one(estimator, average.compute(), flops))
+        .collect()
 }
 
-fn one(voice: &Voice, compute: &Compute, flops: f64) -> Option<MethodPrediction> {
-    let found = voice.optimal(compute, Fixed::Flops(flops))?;
+fn one(estimator: &Estimator, compute: &Compute, flops: f64) -> Option<MethodPrediction> {
+    let found = estimator.optimal(compute, Fixed::Flops(flops))?;
     path::sound(found.best.1 / found.best.0)?;
     Some(MethodPrediction {
-        method: voice.fit.method.clone(),
+        method: estimator.fit.method.clone(),
         params: found.estimate(|d| d.0)?,
         tokens: found.estimate(|d| d.1)?,
         tokens_per_param: found.estimate(|d| d.1 / d.0)?,
-        loss: voice.loss(found.best),
-        corrected: voice.corrected,
+        loss: estimator.loss(found.best),
+        corrected: estimator.corrected,
     })
 }

@@ -9,8 +9,8 @@
 //! - [`by_method`], [`by_law`]: the loss of one run by whatever was fitted, to be held against it.
 //! - [`hardware`]: hours and money into FLOP, and back.
 //!
-//! One voice answers every question, the average of the forms of law (`average`, each form a `member`); `belief` is what
-//! it asks of a form. The methods stand beside it as rows (`voice`). Without draws an interval holds the spread of the forms'
+//! One estimator answers every question, the average of the forms of law (`average`, each form a `member`); `belief` is what
+//! it asks of a form. The methods stand beside it as rows (`estimator`). Without draws an interval holds the spread of the forms'
 //! own values alone or repeats the value, and a warning says so; the values are the same.
 //!
 //! Pure: numbers in, numbers out. Reads `fit`'s result; read by `figure`, `report`, `cli`.
@@ -18,6 +18,7 @@
 mod average;
 mod belief;
 mod chosen;
+mod estimator;
 mod every;
 pub mod hardware;
 mod inverse;
@@ -32,10 +33,10 @@ mod repetition;
 #[cfg(test)]
 mod sample;
 mod serving;
-mod voice;
 
 pub use average::FormShare;
 pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens, repeating};
+pub use estimator::Fixed;
 pub use every::{LawLoss, MethodLoss, ahead, by_law, by_method, untried, weighed};
 pub use hardware::Cost;
 pub use inverse::{Inverse, MethodInverse, optimal_with};
@@ -47,7 +48,6 @@ pub use method::MethodPrediction;
 pub use optimum::{Deadweight, Prediction, at_flops};
 pub use repetition::{BestRepeated, Repeated, Repetition, RepetitionSource};
 pub use serving::{Demand, Quality, Serving, serving};
-pub use voice::Fixed;
 
 use serde::{Deserialize, Serialize};
 

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::average::Average;
 use super::belief::Belief;
+use super::estimator::silent;
 use super::method::{self, MethodPrediction};
 use super::repetition::{self, Repeated};
-use super::voice::silent;
 use super::{Cost, Estimate, Fixed, FormShare, PredictError, not_below_zero, positive};
 use crate::fit::numeric::stats;
 use crate::fit::{Analysis, Code, Warning};
@@ -122,7 +122,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     };
     let deadweight = |ratio: f64| average.estimate(|law| wasted(law, beside(ratio)));
     let methods = method::all(&average, flops);
-    let mut warnings = lead.doubts(flops);
+    let mut warnings = lead.warnings_at(flops);
     warnings.extend(lead.implausible(averaged.loss.value));
     warnings.extend(unheard(&average, params, tokens));
     disagreement(&methods, &mut warnings);

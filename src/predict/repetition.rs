@@ -197,7 +197,7 @@ impl Corpus {
     }
 
     /// What to know of an answer of so many epochs.
-    pub(super) fn doubts(&self, epochs: f64) -> Vec<Warning> {
+    pub(super) fn warnings_at(&self, epochs: f64) -> Vec<Warning> {
         let mut out = Vec::new();
         match self.repetition.source {
             RepetitionSource::Published if epochs > HARMLESS => {

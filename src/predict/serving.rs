@@ -102,7 +102,7 @@ pub fn serving(
         Quality::OptimalAt(flops) => Fixed::Flops(flops),
         Quality::Loss(loss) => Fixed::Loss(loss),
     };
-    let (what, unit, value) = fixed.spoken();
+    let (what, unit, value) = fixed.words();
     positive(what, unit, value)?;
     let average = Average::of(analysis)?;
     let (lead, compute) = (&average.lead, &analysis.compute);
@@ -132,7 +132,7 @@ pub fn serving(
         average.between(of(&best), &drawn).ok_or_else(|| lead.no_optimum(fixed))
     };
     let estimate = |of: fn(&Plan) -> f64| over(of, &mut drawn.iter().chain(&moved));
-    let mut warnings = lead.doubts(run.flops);
+    let mut warnings = lead.warnings_at(run.flops);
     warnings.extend(lead.unusual_ratio(run.tokens / run.params));
     warnings.extend(out_of_reach(fixed, drawn.len(), average.drawn(|_| Some(())).len()));
     let loss = average.loss(run.params, run.tokens).ok_or_else(|| lead.no_optimum(fixed))?.loss;

@@ -98,7 +98,7 @@ fn told(ahead: Option<&Ahead>) -> Markup {
 /// How far the methods are apart, in two sentences.
 pub(super) fn disagreement(spread: &Disagreement, largest: f64) -> Markup {
     let [low, high] = &spread.a;
-    let factor = |ends: &[crate::fit::Opinion; 2]| digits3(ends[1].value / ends[0].value);
+    let factor = |ends: &[crate::fit::MethodValue; 2]| digits3(ends[1].value / ends[0].value);
     html! {
         p {
             "The methods put a between " b { (format!("{:.3}", low.value)) } " (" (method_name(&low.method)) ") and "

@@ -61,7 +61,7 @@ impl Verdict {
     }
 
     /// As a person reads it.
-    pub fn spoken(self) -> &'static str {
+    pub fn words(self) -> &'static str {
         match self {
             Self::Holds => "holds",
             Self::TooNarrow => "TOO NARROW",

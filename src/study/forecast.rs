@@ -30,7 +30,7 @@ const ANOTHER_RUN: &str = "lock a run that has not begun: another --flops, --par
 
 /// Which run is forecast, and by what.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish<'a> {
+pub struct Request<'a> {
     /// The fit.json of a sweep.
     pub fit: &'a Path,
     /// Where its results and analyses lie.
@@ -62,8 +62,8 @@ pub struct Locked {
 ///
 /// [`Failure`] where the run was begun already, where another forecast of it is there, or where fit, ledger, sweep
 /// and data do not belong together.
-pub fn lock(wish: Wish<'_>) -> Result<Locked, Failure> {
-    let Wish { fit, dirs, flops: asked, params, seed } = wish;
+pub fn lock(request: Request<'_>) -> Result<Locked, Failure> {
+    let Request { fit, dirs, flops: asked, params, seed } = request;
     let analysis = read_fit(fit)?;
     let fit_sha256 = sha256_of(fit)?;
     let sweep = analysis.source.clone();

@@ -23,7 +23,7 @@ const LEAST: f64 = 4.0;
 
 /// What is to be priced, and how.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct Request {
     /// The sweep file.
     pub sweep: PathBuf,
     /// Where results lie: cells that are completed there are not left.
@@ -69,15 +69,15 @@ impl Priced {
     /// # Errors
     ///
     /// [`Failure`] where it cannot be opened, the device is not here, or no cell could be timed to fit a time.
-    pub fn new(wish: &Wish) -> Result<Self, Failure> {
-        let sweep = Sweep::open(&wish.sweep, &wish.results, false)?;
+    pub fn new(request: &Request) -> Result<Self, Failure> {
+        let sweep = Sweep::open(&request.sweep, &request.results, false)?;
         // Without a probe nothing runs, and the device need not be here.
-        let kind = if wish.probe { wish.device } else { Some(DeviceKind::Cpu) };
-        let device = device::choose(&Wanted::of(&sweep.spec.device, kind, wish.matmul))?;
+        let kind = if request.probe { request.device } else { Some(DeviceKind::Cpu) };
+        let device = device::choose(&Wanted::of(&sweep.spec.device, kind, request.matmul))?;
         let cells = &sweep.plan.cells;
-        let asked = asked(&sweep, wish.workers);
+        let asked = asked(&sweep, request.workers);
         let job = Job {
-            results: &wish.results.join(&sweep.plan.name),
+            results: &request.results.join(&sweep.plan.name),
             data: &sweep.data,
             planned: cells,
             eval_times: *sweep.spec.eval.times.get_ref(),
@@ -88,11 +88,11 @@ impl Priced {
         };
         let all: Vec<Left<'_>> = cells.iter().map(Left::all).collect();
         let ask = Ask { workers: asked, worth: 0.0, least: LEAST };
-        let found = wish.probe.then(|| probe::price(job, &all, ask, &|| false)).flatten();
+        let found = request.probe.then(|| probe::price(job, &all, ask, &|| false)).flatten();
         let workers = found.as_ref().map_or(job.workers, |f| f.price.workers);
         let ledger = Ledger::read(job.results, cells)?;
         let left = found.as_ref().map(|f| f.price_of(job, &left(&ledger)));
-        let proposal = match (wish.fit_in, &found) {
+        let proposal = match (request.fit_in, &found) {
             (None, _) => None,
             (Some(target), Some(found)) => Some(fit(job, found, &ledger, target)),
             (Some(_), None) => {
@@ -141,7 +141,7 @@ fn fit(job: Job<'_>, found: &Found, ledger: &Ledger, target: f64) -> Proposal {
             .or_insert_with(|| has_fork(&Os, dir, job.planned[cell].recipe.stable_steps())),
         _ => false,
     };
-    let turns = |part: &[usize], trunks: &[Option<usize>]| clock.turns(part, trunks, &forked);
+    let tasks = |part: &[usize], trunks: &[Option<usize>]| clock.tasks(part, trunks, &forked);
     let done: Vec<bool> = ledger.cells.iter().map(|(_, state)| !state.is_open()).collect();
-    fit_in::propose(job.planned, &done, &turns, found.price.workers, target)
+    fit_in::propose(job.planned, &done, &tasks, found.price.workers, target)
 }

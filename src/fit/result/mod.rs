@@ -20,8 +20,8 @@ pub use form::{Ahead, Averaging, FormWeight, HeldOutError, LawFit, LawMissing, L
 pub use line::{BudgetFit, EnvelopePoint, IsoflopBias};
 pub use method::{Certificate, Compute, Draws, Exponents, Fit, Frontier, Surface};
 pub use trust::{
-    ConventionFit, Disagreement, HeldOut, Holdout, LackOfFit, Noise, Opinion, Profile, SampleSize,
-    SensitivityRow, SizeNoise,
+    ConventionFit, Disagreement, HeldOut, Holdout, LackOfFit, MethodValue, Noise, Profile,
+    SampleSize, SensitivityRow, SizeNoise,
 };
 
 /// Version of `fit.json`. Raised when a field changes its meaning.

@@ -187,18 +187,18 @@ pub struct HeldOut {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Disagreement {
     /// Smallest and largest slope a of N* ~ C^a, with their methods.
-    pub a: [Opinion; 2],
+    pub a: [MethodValue; 2],
     /// Smallest and largest N* at the largest compute that was fitted [parameters].
-    pub params_at_largest: [Opinion; 2],
+    pub params_at_largest: [MethodValue; 2],
     /// Smallest and largest N* at ten times the largest compute [parameters].
-    pub params_ahead: [Opinion; 2],
+    pub params_ahead: [MethodValue; 2],
     /// Pairs of methods whose intervals of a exclude each other's value.
     pub beyond_intervals: Vec<[String; 2]>,
 }
 
 /// One method's value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Opinion {
+pub struct MethodValue {
     /// `lse-huber`, `varpro`, `isoflop` or `envelope`.
     pub method: String,
     /// What it says.

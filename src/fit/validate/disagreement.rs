@@ -7,18 +7,18 @@
 //! Approach 2 speaks with its bias for this design taken off, where that could be estimated: what is left
 //! is disagreement and not geometry.
 
-use crate::fit::result::{Analysis, Compute, Disagreement, Fit, Frontier, Opinion};
+use crate::fit::result::{Analysis, Compute, Disagreement, Fit, Frontier, MethodValue};
 use crate::fit::{Code, Warning};
 use crate::points::AHEAD;
 
 /// One method's line, and the interval of its slope.
-struct Voice<'a> {
+struct MethodLine<'a> {
     fit: &'a Fit,
     line: Frontier,
     slope: Option<[f64; 2]>,
 }
 
-impl Voice<'_> {
+impl MethodLine<'_> {
     fn params(&self, compute: &Compute, flops: f64) -> f64 {
         let surface = self.fit.params.and_then(|s| s.optimum(compute, flops));
         surface.unwrap_or_else(|| self.line.at(flops)).0
@@ -30,28 +30,30 @@ pub(in crate::fit) fn between(
     analysis: &Analysis,
     warnings: &mut Vec<Warning>,
 ) -> Option<Disagreement> {
-    let voices: Vec<Voice> = analysis.fits.iter().map(|fit| voice(analysis, fit)).collect();
-    if voices.len() < 2 {
+    let lines: Vec<MethodLine> = analysis.fits.iter().map(|fit| line_of(analysis, fit)).collect();
+    if lines.len() < 2 {
         return None;
     }
     let largest = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
-    let ends = |of: &dyn Fn(&Voice) -> f64| {
-        let mut all: Vec<Opinion> =
-            voices.iter().map(|v| Opinion { method: v.fit.method.clone(), value: of(v) }).collect();
+    let ends = |of: &dyn Fn(&MethodLine) -> f64| {
+        let mut all: Vec<MethodValue> = lines
+            .iter()
+            .map(|v| MethodValue { method: v.fit.method.clone(), value: of(v) })
+            .collect();
         // Stable: equals stay in the order in which methods lead.
         all.sort_by(|l, r| l.value.total_cmp(&r.value));
         [all[0].clone(), all[all.len() - 1].clone()]
     };
     let (mut beyond_intervals, mut apart) = (Vec::new(), Vec::new());
-    for (i, one) in voices.iter().enumerate() {
-        for two in &voices[i + 1..] {
+    for (i, one) in lines.iter().enumerate() {
+        for two in &lines[i + 1..] {
             let (Some(p), Some(q)) = (one.slope, two.slope) else { continue };
             let inside = |v: f64, i: [f64; 2]| (i[0]..=i[1]).contains(&v);
             if inside(one.line.a, q) || inside(two.line.a, p) {
                 continue;
             }
             let (left, right) = (&one.fit.method, &two.fit.method);
-            let told = |v: &Voice<'_>, [lo, hi]: [f64; 2]| {
+            let told = |v: &MethodLine<'_>, [lo, hi]: [f64; 2]| {
                 format!("{} {:.3} ({lo:.3}..{hi:.3})", v.fit.method, v.line.a)
             };
             apart.push(format!("{} and {}", told(one, p), told(two, q)));
@@ -65,7 +67,7 @@ pub(in crate::fit) fn between(
         );
         warnings.push(Warning::new(Code::MethodsDisagree, text));
     }
-    let params = |flops: f64| move |v: &Voice| v.params(&analysis.compute, flops);
+    let params = |flops: f64| move |v: &MethodLine| v.params(&analysis.compute, flops);
     Some(Disagreement {
         a: ends(&|v| v.line.a),
         params_at_largest: ends(&params(largest)),
@@ -74,9 +76,9 @@ pub(in crate::fit) fn between(
     })
 }
 
-fn voice<'a>(analysis: &Analysis, fit: &'a Fit) -> Voice<'a> {
+fn line_of<'a>(analysis: &Analysis, fit: &'a Fit) -> MethodLine<'a> {
     let slope = analysis.parameter(fit, "a").and_then(|(_, interval)| interval);
-    Voice { fit, line: analysis.line(fit), slope }
+    MethodLine { fit, line: analysis.line(fit), slope }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod law;
 use serde::Serialize;
 
 use crate::plan::Cell;
-use crate::plan::queue::{Turn, makespan};
+use crate::plan::queue::{Task, makespan};
 use crate::points::AHEAD;
 use grid::{Candidate, Grid};
 use law::{Local, outer, plus};
@@ -52,19 +52,19 @@ pub struct Drop {
 
 /// What is to be trained of some cells of a sweep, given by their places in order, and of each the place of its trunk
 /// in the sweep.
-pub type Turns<'a> = &'a dyn Fn(&[usize], &[Option<usize>]) -> Vec<Turn>;
+pub type Tasks<'a> = &'a dyn Fn(&[usize], &[Option<usize>]) -> Vec<Task>;
 
 /// What to drop of `cells` so that what is left takes at most `target` seconds with `workers` cells side by side.
 /// `done` cells are never dropped.
 pub fn propose(
     cells: &[Cell],
     done: &[bool],
-    turns: Turns<'_>,
+    tasks: Tasks<'_>,
     workers: usize,
     target: f64,
 ) -> Proposal {
     let grid = Grid::of(cells);
-    let turns = |kept: &[usize]| turns(kept, &grid.trunks(kept));
+    let tasks = |kept: &[usize]| tasks(kept, &grid.trunks(kept));
     let (law, mut kept) = (Local::about(cells), (0..cells.len()).collect::<Vec<usize>>());
     let rows: Vec<[f64; 5]> = cells.iter().map(|c| law.row_of(c)).collect();
     let ahead = AHEAD * cells.iter().map(|c| c.recipe.flops()).fold(0.0, f64::max);
@@ -74,7 +74,7 @@ pub fn propose(
     let mut known = information(&kept);
     let whole = law.variances(known, ahead);
     let spread = |v: (f64, f64)| v.0.ln() + v.1.ln();
-    let before = makespan(&turns(&kept), workers);
+    let before = makespan(&tasks(&kept), workers);
     let (mut now, mut drops) = (before, Vec::<Drop>::new());
     while now > target {
         let widest = spread(law.variances(known, ahead));
@@ -86,7 +86,7 @@ pub fn propose(
                 continue;
             }
             let rest = without(&kept, &candidate.gone);
-            let work: f64 = turns(&rest).iter().map(|t| t.seconds).sum();
+            let work: f64 = tasks(&rest).iter().map(|t| t.seconds).sum();
             let most = now - work / workers.max(1) as f64 * (1.0 - 1e-12);
             let wider =
                 spread(law.variances(plus(known, information(&candidate.gone), -1.0), ahead));
@@ -100,7 +100,7 @@ pub fn propose(
             if best.as_ref().is_some_and(|(price, ..)| *price < least) {
                 break;
             }
-            let then = makespan(&turns(&without(&kept, &candidate.gone)), workers);
+            let then = makespan(&tasks(&without(&kept, &candidate.gone)), workers);
             let less = plus(known, information(&candidate.gone), -1.0);
             let price = (spread(law.variances(less, ahead)) - widest).max(0.0) / (now - then);
             let better = best.as_ref().is_none_or(|(least, first, _)| {
@@ -152,8 +152,8 @@ mod tests {
 
     /// The same, cell by cell.
     fn on_one(cells: &[Cell], done: &[bool], target: f64) -> Proposal {
-        let turn = |i: &usize| Turn { seconds: cells[*i].flops_spent() / 1e9, after: None };
-        propose(cells, done, &|kept, _| kept.iter().map(turn).collect(), 1, target)
+        let task = |i: &usize| Task { seconds: cells[*i].flops_spent() / 1e9, after: None };
+        propose(cells, done, &|kept, _| kept.iter().map(task).collect(), 1, target)
     }
 
     pub(super) fn variances(law: &Local, cells: &[Cell], ahead: f64) -> (f64, f64) {
@@ -238,15 +238,15 @@ mod tests {
         let cells = plan(&format!("seeds = 2\n{text}")).cells;
         let (grid, law) = (Grid::of(&cells), Local::about(&cells));
         let ahead = AHEAD * cells.iter().map(|c| c.recipe.flops()).fold(0.0, f64::max);
-        let turn = |i: &usize| Turn { seconds: cells[*i].flops_spent() / 1e9, after: None };
-        let turns = |kept: &[usize], _: &[Option<usize>]| kept.iter().map(turn).collect::<Vec<_>>();
+        let task = |i: &usize| Task { seconds: cells[*i].flops_spent() / 1e9, after: None };
+        let tasks = |kept: &[usize], _: &[Option<usize>]| kept.iter().map(task).collect::<Vec<_>>();
         let spread = |kept: &[usize]| {
             let part: Vec<Cell> = kept.iter().map(|i| cells[*i].clone()).collect();
             let (params, loss) = variances(&law, &part, ahead);
             params.ln() + loss.ln()
         };
         for workers in [1, 3] {
-            let seconds = |kept: &[usize]| makespan(&turns(kept, &[]), workers);
+            let seconds = |kept: &[usize]| makespan(&tasks(kept, &[]), workers);
             let (mut kept, mut want) = ((0..cells.len()).collect::<Vec<_>>(), Vec::new());
             loop {
                 let priced = grid.candidates(&kept).into_iter().filter_map(|candidate| {
@@ -261,7 +261,7 @@ mod tests {
             }
             assert!(want.len() > 8, "{want:?}");
             let none = vec![false; cells.len()];
-            let got = propose(&cells, &none, &turns, workers, 0.0);
+            let got = propose(&cells, &none, &tasks, workers, 0.0);
             assert_eq!(got.drops.iter().map(|d| d.what.clone()).collect::<Vec<_>>(), want);
         }
     }

@@ -32,7 +32,7 @@ pub enum Fixed {
 
 impl Fixed {
     /// Its name in messages, its unit, its value.
-    pub(super) fn spoken(self) -> (&'static str, &'static str, f64) {
+    pub(super) fn words(self) -> (&'static str, &'static str, f64) {
         match self {
             Self::Flops(v) => ("compute", "FLOP", v),
             Self::Params(v) => ("model size", "parameters", v),
@@ -87,7 +87,7 @@ impl Optimal {
 }
 
 /// One method: its law and what the bootstrap made of it.
-pub(super) struct Voice<'a> {
+pub(super) struct Estimator<'a> {
     pub(super) fit: &'a Fit,
     pub(super) law: Law,
     pub(super) draws: Vec<Law>,
@@ -102,7 +102,7 @@ pub(super) struct Voice<'a> {
     pub(super) corrected: bool,
 }
 
-impl<'a> Voice<'a> {
+impl<'a> Estimator<'a> {
     /// Every method of `analysis`, in the order in which they lead.
     pub(super) fn all(analysis: &'a Analysis) -> Vec<Self> {
         analysis.fits.iter().map(|fit| Self::of(analysis, fit)).collect()
@@ -171,33 +171,34 @@ fn surfaces(laws: &[Law]) -> impl Iterator<Item = &Surface> {
 }
 
 /// The leading surface: the first one among the fits.
-pub(super) struct Lead<'a> {
+pub(super) struct Leading<'a> {
     pub(super) analysis: &'a Analysis,
-    pub(super) voice: Voice<'a>,
+    pub(super) estimator: Estimator<'a>,
     pub(super) surface: Surface,
 }
 
-impl<'a> Lead<'a> {
+impl<'a> Leading<'a> {
     pub(super) fn of(analysis: &'a Analysis) -> Result<Self, PredictError> {
-        let found = Voice::all(analysis).into_iter().find_map(|voice| match voice.law {
-            Law::Surface(surface) => Some((voice, surface)),
-            Law::Line(_) => None,
-        });
-        let (voice, surface) = found
+        let found =
+            Estimator::all(analysis).into_iter().find_map(|estimator| match estimator.law {
+                Law::Surface(surface) => Some((estimator, surface)),
+                Law::Line(_) => None,
+            });
+        let (estimator, surface) = found
             .ok_or_else(|| PredictError::NoSurface { source_table: analysis.source.clone() })?;
-        Ok(Self { analysis, voice, surface })
+        Ok(Self { analysis, estimator, surface })
     }
 
     pub(super) fn method(&self) -> String {
-        self.voice.fit.method.clone()
+        self.estimator.fit.method.clone()
     }
 
     pub(super) fn level(&self) -> f64 {
-        self.voice.fit.level
+        self.estimator.fit.level
     }
 
     pub(super) fn no_optimum(&self, fixed: Fixed) -> PredictError {
-        let (what, _, value) = fixed.spoken();
+        let (what, _, value) = fixed.words();
         PredictError::NoOptimum { method: self.method(), what, value }
     }
 
@@ -234,11 +235,11 @@ impl<'a> Lead<'a> {
     }
 
     /// What to know before believing an answer at compute `flops`: distance from the runs, no intervals.
-    pub(super) fn doubts(&self, flops: f64) -> Vec<Warning> {
+    pub(super) fn warnings_at(&self, flops: f64) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let [least, most] = self.range(|p| p.flops);
         warnings.extend(distance(flops, least, most));
-        warnings.extend(silent(self.voice.fit));
+        warnings.extend(silent(self.estimator.fit));
         warnings.extend(self.analysis.pins.warning());
         warnings
     }
