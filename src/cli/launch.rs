@@ -47,11 +47,17 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec) -> Result<u8, Failure> {
                 slurm::summary(&tasks)
             )
         }
-        Submitted::Before(state) => format!(
-            "{name} is submitted already: {}. Nothing submitted; if that job was cancelled, remove `{}` first.",
-            said(&state),
-            slurm::submission_path(&results).display()
-        ),
+        Submitted::Before(state) => {
+            let ago = match &state {
+                State::Unlisted(submission) => submission.ago(),
+                _ => "before".to_owned(),
+            };
+            format!(
+                "{name} was submitted {ago}: {}. Nothing submitted; if that job was cancelled, remove `{}` first.",
+                said(&state),
+                slurm::submission_path(&results).display()
+            )
+        }
     };
     print(&format!(
         "{told}\n  cells to go  {left}\n  script       {}\n  progress     isoflop status {}\n",
@@ -65,11 +71,9 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec) -> Result<u8, Failure> {
 pub(super) fn said(state: &State) -> String {
     match state {
         State::Queued(tasks) => slurm::summary(tasks),
-        State::Unlisted(submission) => format!(
-            "{} of {}, which `squeue` does not list yet",
-            submission.name(),
-            submission.ago()
-        ),
+        State::Unlisted(submission) => {
+            format!("{}, not listed by `squeue` yet", submission.name())
+        }
         State::Idle => "no task in the queue".to_owned(),
     }
 }

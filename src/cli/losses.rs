@@ -6,7 +6,7 @@ use super::answer::estimate;
 use super::args::FitArgs;
 use super::show::{table, with_interval};
 use super::watch::Stderr;
-use super::{fit, print, print_json, show};
+use super::{print, print_json, show};
 use crate::error::exit;
 use crate::import;
 use crate::points::AHEAD;
@@ -29,7 +29,7 @@ pub(super) fn execute(args: &FitArgs, losses: &[(String, import::Options)]) -> R
     let (mut done, mut refused) = (Vec::new(), Vec::new());
     for (column, runs, place) in &opened {
         let base = args.out.as_ref().unwrap_or(place);
-        match losses::fit(column, runs, &fit::options(args, runs)?, base, &Stderr) {
+        match losses::fit(column, runs, &args.options(runs.options())?, base, &Stderr) {
             Ok(of_loss) => done.push(of_loss),
             Err(why) => refused.push(Refused { loss: column.clone(), reason: why.message }),
         }

@@ -9,6 +9,7 @@ mod check;
 mod device;
 mod export;
 mod fit;
+mod fits;
 mod forecast;
 mod launch;
 mod layout;

@@ -6,7 +6,9 @@ use clap::{ArgGroup, Args};
 
 use super::table::{Columns, Pinned};
 use super::values::{decay, quantity, share};
+use crate::error::InputError;
 use crate::export::Format;
+use crate::fit::Options;
 use crate::predict::hardware::DEFAULT_MFU;
 use crate::study::Dirs;
 
@@ -42,6 +44,21 @@ pub struct FitArgs {
     /// Directory of fit.json, figures and report; analysis/<name> otherwise.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+impl FitArgs {
+    /// What is asked, over what the runs' own sweep or fit says.
+    pub(in crate::cli) fn options(&self, defaults: Options) -> Result<Options, InputError> {
+        Ok(Options {
+            delta: self.delta,
+            bootstrap: self.bootstrap.unwrap_or(defaults.bootstrap),
+            level: self.level.unwrap_or(defaults.level),
+            holdout: self.holdout.unwrap_or(defaults.holdout),
+            seed: self.seed,
+            pins: self.pinned.pins()?,
+            ..defaults
+        })
+    }
 }
 
 /// `backtest`.
