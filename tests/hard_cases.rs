@@ -234,3 +234,19 @@ fn intervals_widen_with_the_distance() {
         assert!(pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1, "{widths:?}");
     }
 }
+
+/// N that counts more parameters than do the work, or a C that was rounded down: less than 6ND a token.
+#[test]
+fn compute_below_six_n_d_is_fitted_and_read_back() {
+    for share in [0.3, 0.9, 0.999] {
+        let mut points = study(0.002);
+        points.iter_mut().for_each(|p| p.flops *= share);
+        let table = table(points);
+        let compute = Compute::fit(&table.flops_per_token());
+        assert!(matches!(compute, Compute::Attention { k, .. } if k < 0.0), "{compute:?}");
+        let options = Options { bootstrap: 0, holdout: 0, ..Options::default() };
+        let analysis = analyse(&table, compute, &options).unwrap();
+        let json = serde_json::to_vec(&analysis).unwrap();
+        assert_eq!(Analysis::read(&json).unwrap().fits, analysis.fits, "{share}");
+    }
+}

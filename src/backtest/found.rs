@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::coverage;
 use crate::fit::{Pins, Warning};
 use crate::plan::hex;
 use crate::points::Point;
@@ -162,20 +161,8 @@ pub const LEGEND: &str = "Errors and intervals are those of the average of the f
                           independent trials.";
 
 impl Backtest {
-    /// Reads a backtest.json.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it: not JSON of that form, or a number that no backtest has.
-    pub fn read(json: &[u8]) -> Result<Self, String> {
-        let mut backtest: Self = serde_json::from_slice(json).map_err(|e| e.to_string())?;
-        backtest.check()?;
-        // One of an older isoflop says nothing of it.
-        backtest.warnings = coverage::judged(&backtest);
-        Ok(backtest)
-    }
-
-    fn check(&self) -> Refused {
+    /// Refuses numbers that no backtest has.
+    pub(super) fn check(&self) -> Refused {
         level("level", self.level)?;
         let by_reach = self.by_reach.iter().map(|r| ("by_reach", &r.quality));
         let by_epochs = self.by_epochs.iter().map(|r| ("by_epochs", &r.quality));

@@ -47,6 +47,21 @@ const REACHES: [f64; 5] = [1.0, 3.0, 10.0, 30.0, 100.0];
 /// Bounds of epochs, for runs that repeat [-].
 const EPOCHS: [f64; 4] = [fit::ONCE, 4.0, 16.0, 64.0];
 
+impl Backtest {
+    /// Reads a backtest.json.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it: not JSON of that form, or a number that no backtest has.
+    pub fn read(json: &[u8]) -> Result<Self, String> {
+        let mut backtest: Self = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        backtest.check()?;
+        // One of an older isoflop says nothing of it.
+        backtest.warnings = coverage::judged(&backtest);
+        Ok(backtest)
+    }
+}
+
 /// Backtests a table.
 ///
 /// # Errors

@@ -32,8 +32,8 @@ fn fits(analysis: &Analysis) -> String {
         100.0 * level
     );
     if analysis.fits.iter().any(|f| f.params.is_some()) {
-        out += "  E, A, B, alpha, beta: of Chinchilla's form alone, L = E + A/N^alpha + B/D^beta. Answers have the E of the \
-                average of the forms, below.\n";
+        out += "  E, A, B, alpha, beta: of Chinchilla's form alone, L = E + A/N^alpha + B/D^beta. Answers average the \
+                losses of all forms, each with its own E.\n";
     }
     out += &format!("  {}.\n", analysis.sample_size());
     out += &profile(analysis);
@@ -148,7 +148,7 @@ fn irreducible(analysis: &Analysis) -> String {
     let mut out = String::new();
     if let Some(i) = &averaged {
         out += &format!(
-            "  E of the average of the forms, as in every answer: {:.4} ({:.4}..{:.4}); E by form: {}.\n",
+            "  E averaged over the forms (answers average the losses, each form with its own E): {:.4} ({:.4}..{:.4}); E by form: {}.\n",
             i.e.value,
             i.e.lo,
             i.e.hi,

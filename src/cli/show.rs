@@ -172,6 +172,10 @@ pub(super) fn ledger(ledger: &Ledger) -> String {
         out += &format!("  * lowest loss of its budget [{NATS_PER_TOKEN}, held-out]\n");
     }
     for (cell, state) in cells {
+        // What was never begun says so in the table.
+        if matches!(state, State::Missing { attempts: 0, .. }) {
+            continue;
+        }
         if let Some(why) = state.why() {
             out += &format!("  {} {why}\n", cell.short());
         }

@@ -216,8 +216,8 @@ impl<'a> Page<'a> {
         }
         if self.mean.is_some() {
             notes.push(
-                "Orange: loss of the compute-optimal run of the leading surface, averaged over the forms \
-                 of law; dashed where no run was made."
+                "Orange: loss of the compute-optimal run, averaged over the forms of law; dashed where no run \
+                 was made."
                     .to_owned(),
             );
         }

@@ -71,7 +71,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
     canvas.text((frame.x, y), "← smaller model, more tokens", style);
     canvas.text((frame.right(), y), "larger model, fewer tokens →", style.anchor(Anchor::End));
     let caption = "Loss of a run of the same compute with another split between size and tokens, over \
-                   the loss at N*, under the leading surface. Dashed: beyond the runs. Rings: half and \
+                   the loss at N*, by the average of the forms of law. Dashed: beyond the runs. Rings: half and \
                    twice N*. The valley is flat, so N* itself is known less well than the loss it gives."
         .to_owned();
     Some(Figure { name: "valley", svg: canvas.svg(&title), title, caption })

@@ -46,7 +46,11 @@ impl Analysis {
             return Err("points is empty, and there are fits".to_owned());
         }
         if let Compute::Attention { k, q, .. } = self.compute {
-            not_negative("compute.k", k)?;
+            // A share of 6N that is not there: N counts parameters which do no work. Some must be left.
+            let least = if q == 1.0 { -6.0 } else { 0.0 };
+            if !k.is_finite() || k < least || k == -6.0 {
+                return Err(format!("compute.k is {k}, want a finite number from {least} on"));
+            }
             not_negative("compute.q", q)?;
         }
         self.fits.iter().enumerate().try_for_each(|(i, f)| fit(&format!("fits[{i}]"), f))?;

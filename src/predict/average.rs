@@ -117,6 +117,15 @@ impl<'a> Average<'a> {
         }
     }
 
+    /// The same of an answer that these forms gave: those that say nothing of its run are not in it.
+    pub(super) fn name_of(&self, forms: &[FormShare]) -> String {
+        match forms {
+            all if all.len() == self.members.len() => self.name(),
+            [one] => one.law.clone(),
+            some => format!("average of {} of {} forms", some.len(), self.members.len()),
+        }
+    }
+
     /// Forms that say something of a run.
     fn heard(&self, ln_n: f64, ln_d: f64) -> Vec<&Member> {
         self.members.iter().filter(|m| m.best.falls(ln_n, ln_d)).collect()
@@ -252,19 +261,20 @@ impl<'a> Average<'a> {
     /// The loss of a run of `params` on `tokens` fresh tokens. Nothing where no form says anything of it.
     pub(super) fn loss(&self, params: f64, tokens: f64) -> Option<Averaged> {
         let (ln_n, ln_d) = (params.ln(), tokens.ln());
-        self.loss_by(ln_n, ln_d, |law, _| Some(law.ln_loss(ln_n, ln_d)))
+        let run = (ln_n, ln_d);
+        self.loss_by(run, run, |law, _| Some(law.ln_loss(ln_n, ln_d)))
     }
 
-    /// The same for a loss that is read off a law, and off a numbered draw of it, in another way; `ln_n` and
-    /// `ln_d` say where.
+    /// The same for a loss that is read off a law, and off a numbered draw of it, in another way: of `run`, read off
+    /// each law at `asked`, both (ln N, ln D).
     pub(super) fn loss_by(
         &self,
-        ln_n: f64,
-        ln_d: f64,
+        run: (f64, f64),
+        asked @ (ln_n, ln_d): (f64, f64),
         of: impl Fn(&dyn Belief, Option<usize>) -> Option<f64> + Sync,
     ) -> Option<Averaged> {
-        let heard = self.heard(ln_n, ln_d);
-        let ln_c = self.compute().log_per_token(ln_n).0 + ln_d;
+        let heard = self.heard(asked.0, asked.1);
+        let ln_c = self.compute().log_per_token(run.0).0 + run.1;
         let reach = self.discrepancy * (ln_c - self.ln_most).max(0.0);
         let mut parts = Vec::new();
         let mut said: Vec<(f64, FormShare)> = Vec::new();

@@ -87,6 +87,7 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
     warnings.extend(repeated.map(|r| scarce(&r, "D", analysis.convention.loss_unit())));
     let averaged = average.loss(params, tokens).ok_or_else(no_optimum)?;
     warnings.extend(lead.implausible(averaged.loss.value));
+    let method = average.name_of(&averaged.forms);
     Ok(Chosen {
         params,
         tokens,
@@ -104,7 +105,7 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
         },
         repeated: None,
         level: lead.level(),
-        method: average.name(),
+        method,
         extrapolation: lead.extrapolation(flops),
         cost: None,
         warnings,

@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::average::Average;
 use super::belief::Belief;
 use super::estimator::{Estimator, silent};
+use super::member::Member;
 use super::{Cost, Estimate, Fixed, FormShare, PredictError, path, positive};
 use crate::fit::{Analysis, Code, Compute, Warning};
 use crate::units::after_loss;
+
+/// What forms may count whose E is above a loss that is asked for: more, and there is no answer [0, 1].
+const MAJORITY: f64 = 0.5;
 
 /// What one method says about one point of the path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,6 +77,7 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
     let (what, unit, value) = fixed.words();
     positive(what, unit, value)?;
     let average = Average::of(analysis)?;
+    average.within_reach(fixed)?;
     let (lead, compute) = (&average.lead, &analysis.compute);
     let no_optimum = || lead.no_optimum(fixed);
     let place = |law: &dyn Belief, near: (f64, f64)| {
@@ -89,6 +94,7 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
     let all = average.drawn(|_| Some(())).len();
     let mut warnings = lead.warnings_at(ln_c.exp());
     warnings.extend(out_of_reach(fixed, drawn.len(), all));
+    warnings.extend(never(analysis, fixed));
     let place = |(n, d): (f64, f64)| (compute.log_per_token(n.ln()).0 + d.ln(), n.ln());
     if let Fixed::Loss(_) = fixed {
         // A line knows no loss: it says which size is best at the compute that reaches it.
@@ -113,6 +119,7 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
     let settled = |is: bool, value: f64, estimate: Estimate| {
         if is { Estimate { value, lo: value, hi: value } } else { estimate }
     };
+    let method = average.name_of(&averaged.forms);
     Ok(Inverse {
         fixed,
         flops: settled(matches!(fixed, Fixed::Flops(_)), value, estimate(&|c, _| c.exp())?),
@@ -126,7 +133,7 @@ pub fn optimal_with(analysis: &Analysis, fixed: Fixed) -> Result<Inverse, Predic
         loss: averaged.loss,
         forms: averaged.forms,
         level: lead.level(),
-        method: average.name(),
+        method,
         extrapolation: lead.extrapolation(ln_c.exp()),
         methods,
         cost: None,
@@ -152,6 +159,22 @@ fn by_method(estimator: &Estimator, compute: &Compute, fixed: Fixed) -> Option<M
 }
 
 impl Average<'_> {
+    /// Refuses a loss at or below the E of forms that count for more than half: the average of the losses may get there
+    /// by the others alone, at a compute of theirs that the majority denies.
+    pub(super) fn within_reach(&self, fixed: Fixed) -> Result<(), PredictError> {
+        let Fixed::Loss(loss) = fixed else { return Ok(()) };
+        let above = |m: &&Member| m.floor.is_some_and(|floor| floor >= loss);
+        let share: f64 = self.members.iter().filter(above).map(|m| m.weight).sum();
+        if share <= MAJORITY {
+            return Ok(());
+        }
+        let unit = after_loss(&self.lead.analysis.convention.loss);
+        Err(match self.irreducible() {
+            Some(floor) if floor.e.value >= loss => self.out(fixed),
+            _ => PredictError::Unreached { loss, share, unit },
+        })
+    }
+
     /// Why there is no run of `fixed`: for a loss, that the average never gets there.
     pub(super) fn out(&self, fixed: Fixed) -> PredictError {
         match (fixed, self.irreducible()) {
@@ -164,6 +187,17 @@ impl Average<'_> {
             _ => self.lead.no_optimum(fixed),
         }
     }
+}
+
+/// Names the methods whose law levels off above the loss of `fixed`: they have no row among the answers.
+fn never(analysis: &Analysis, fixed: Fixed) -> Vec<Warning> {
+    let Fixed::Loss(loss) = fixed else { return Vec::new() };
+    let fits = analysis.fits.iter().filter_map(|fit| Some((fit, fit.params.as_ref()?.e)));
+    let never = fits.filter(|(_, e)| *e >= loss).map(|(fit, e)| {
+        let text = format!("{} never reaches a loss of {loss}: its E is {e:.4}", fit.method);
+        Warning::new(Code::LossOutOfReach, text)
+    });
+    never.collect()
 }
 
 /// Says how many draws never reach the loss of `fixed`, when `answered` of all do.
@@ -181,6 +215,7 @@ pub(super) fn out_of_reach(fixed: Fixed, answered: usize, all: usize) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use super::super::average::tests::told;
     use super::super::{at_flops, sample};
     use super::*;
 
@@ -211,6 +246,36 @@ mod tests {
                 _ => assert_eq!(methods, ["lse-huber", "varpro", "isoflop", "envelope"]),
             }
         }
+    }
+
+    /// Kaplan's form has no E and drags the average of the losses below that of any other: its compute is no answer
+    /// where forms of a majority never get so low.
+    #[test]
+    fn a_loss_below_the_e_of_most_forms_is_refused_by_what_they_count() {
+        let of = |chinchilla: f64| {
+            let analysis = told(&[("chinchilla", chinchilla), ("kaplan", 1.0 - chinchilla)]);
+            let e = analysis.fits[0].params.unwrap().e;
+            optimal_with(&analysis, Fixed::Loss(0.99 * e))
+        };
+        let error = of(0.98).unwrap_err();
+        assert!(
+            matches!(error, PredictError::BelowIrreducible { .. })
+                || matches!(error, PredictError::Unreached { .. })
+        );
+        let error = of(0.8).unwrap_err();
+        assert!(error.to_string().contains("count 80% in the average level off"), "{error}");
+        assert!(!matches!(of(0.3), Err(PredictError::Unreached { .. })));
+    }
+
+    #[test]
+    fn a_method_whose_law_levels_off_above_a_loss_is_named() {
+        let mut analysis = sample::analysis(0);
+        let e = analysis.fits[1].params.as_mut().unwrap();
+        e.e = 2.0;
+        let told = never(&analysis, Fixed::Loss(1.9));
+        assert_eq!(told.len(), 1);
+        assert!(told[0].text.starts_with("varpro never reaches a loss of 1.9: its E is 2.0000"));
+        assert!(never(&analysis, Fixed::Loss(2.1)).is_empty());
     }
 
     /// A line knows the compute of a size by its own inverse, and so does each of its draws.

@@ -92,11 +92,13 @@ pub fn limited(
     // Parameters are worth what the average holds, for every form: the value is then that of the plan.
     let fed = corpus.fed(&average, compute, asked).ok_or_else(no_optimum)?;
     let reached = |law: &dyn Belief, draw| Some(corpus.ln_loss(law, run, fed, draw));
-    let averaged = average.loss_by(run.0, run.1, reached).ok_or_else(no_optimum)?;
+    let worth = corpus.worth(run, fed, None);
+    let averaged = average.loss_by(run, worth, reached).ok_or_else(no_optimum)?;
     let mut warnings = lead.warnings_at(flops);
     warnings.extend(lead.implausible(averaged.loss.value));
     warnings.extend(corpus.warnings_at(d / unique));
     warnings.extend(lead.unusual_ratio(d / n));
+    let method = average.name_of(&averaged.forms);
     Ok(Limited {
         flops,
         unique_tokens: unique,
@@ -110,7 +112,7 @@ pub fn limited(
         deadweight: estimate(&|p| p.deadweight)?,
         unlimited: Run { params: best.unlimited.0, tokens: best.unlimited.1, flops },
         level: lead.level(),
-        method: average.name(),
+        method,
         extrapolation: lead.extrapolation(flops),
         cost: None,
         warnings,

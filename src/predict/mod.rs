@@ -156,6 +156,20 @@ pub enum PredictError {
         /// That unit, with a space before it; empty where nobody said.
         unit: String,
     },
+    /// A loss that most of the average never reaches.
+    #[error(
+        "a loss of `{loss}`{unit} is not reached: forms of law that count {:.0}% in the average level off above it\n\
+         hint: `isoflop fit` has the E of each form; ask for a loss above them",
+        100.0 * share
+    )]
+    Unreached {
+        /// What was asked for, in the unit of the fit's losses.
+        loss: f64,
+        /// What the forms count whose E is not below it [0, 1].
+        share: f64,
+        /// That unit, with a space before it; empty where nobody said.
+        unit: String,
+    },
     /// Money to spend on a device without a price.
     #[error(
         "the budget is money, and nothing says what a device costs\n\

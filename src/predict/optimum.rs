@@ -130,6 +130,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     warnings.extend(others.filter_map(silent));
     let repeated = repetition::on_known(&average, (ln_n, ln_d));
     warnings.extend(repeated.as_ref().map(|r| scarce(r, "D*", analysis.convention.loss_unit())));
+    let method = average.name_of(&averaged.forms);
     Ok(Prediction {
         flops,
         params: of(params, &f64::exp)?,
@@ -138,7 +139,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
         loss: averaged.loss,
         forms: averaged.forms,
         level: lead.level(),
-        method: average.name(),
+        method,
         extrapolation: lead.extrapolation(flops),
         regret_half: regret(0.5),
         regret_twice: regret(2.0),

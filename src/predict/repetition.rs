@@ -149,13 +149,17 @@ impl Corpus {
         })
     }
 
-    /// ln N' and ln D' of a run (ln N, ln D). `fed`: U_N.
+    /// ln N' and ln D' of a run (ln N, ln D). `fed`: U_N. A run that repeats nothing is worth what it is, whatever its
+    /// size: the laws of fresh tokens know what too many parameters cost.
     pub(super) fn worth(
         &self,
         (ln_n, ln_d): (f64, f64),
         fed: f64,
         draw: Option<usize>,
     ) -> (f64, f64) {
+        if ln_d <= self.unique.ln() {
+            return (ln_n, ln_d);
+        }
         let (tokens, params) = self.decays(draw);
         (worth(ln_n.exp(), fed, params).ln(), worth(ln_d.exp(), self.unique, tokens).ln())
     }
@@ -272,7 +276,8 @@ pub(super) fn repeated(
     // Parameters are worth what the average holds, for every form: the value is then that of the average.
     let fed = corpus.fed(average, compute, near)?;
     let on = |law: &dyn Belief, draw: Option<usize>| corpus.ln_loss(law, run, fed, draw);
-    let loss = average.loss_by(ln_n, ln_d, |law, draw| Some(on(law, draw)))?;
+    let worth = corpus.worth(run, fed, None);
+    let loss = average.loss_by(run, worth, |law, draw| Some(on(law, draw)))?;
     let fresh = average.loss(ln_n.exp(), ln_d.exp())?.loss;
     let rise = |law: &dyn Belief, draw: usize| {
         let rise = on(law, Some(draw)).exp() - law.ln_loss(ln_n, ln_d).exp();
@@ -347,6 +352,20 @@ mod tests {
             .collect();
         analysis.laws.push(law);
         analysis
+    }
+
+    /// The published decay of excess parameters holds for tokens that repeat: a run that has none pays nothing.
+    #[test]
+    fn a_run_that_repeats_nothing_has_the_loss_of_fresh_tokens() {
+        let analysis = sample::analysis(0);
+        let (n, d) = (8e9, 1e11);
+        for unique in [d, 2.0 * d] {
+            let run = chosen(&analysis, n, d).unwrap();
+            let p = repeating(&analysis, run.clone(), unique, &Repetition::PUBLISHED).unwrap();
+            assert_eq!(p.repeated.unwrap().price.value, 0.0);
+            assert!((p.loss.value / run.loss.value - 1.0).abs() < 1e-12);
+            assert!((p.regret.value - run.regret.value).abs() < 1e-9);
+        }
     }
 
     /// By hand: a model that its distinct tokens feed (N < U_N) on 4 epochs of 10B is worth 37.257B fresh ones.

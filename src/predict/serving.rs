@@ -105,6 +105,7 @@ pub fn serving(
     let (what, unit, value) = fixed.words();
     positive(what, unit, value)?;
     let average = Average::of(analysis)?;
+    average.within_reach(fixed)?;
     let (lead, compute) = (&average.lead, &analysis.compute);
     let near = average.start();
     let best =

@@ -55,7 +55,7 @@ pub(super) fn forms(analysis: &Analysis) -> Markup {
         }
         @if let Some(i) = irreducible(analysis).filter(|_| analysis.pins.e.is_none()) {
             p {
-                "E of the average of the forms, as in every answer: " b { (format!("{:.4}", i.e.value)) } " (" (format!("{:.4}", i.e.lo)) " to "
+                "E averaged over the forms (answers average the losses, each form with its own E): " b { (format!("{:.4}", i.e.value)) } " (" (format!("{:.4}", i.e.lo)) " to "
                 (format!("{:.4}", i.e.hi)) ")"
                 @if let Some(entropy) = analysis.entropy {
                     ", " (percent(i.e.value / entropy - 1.0)) " of the exact entropy " (format!("{entropy:.4}"))
