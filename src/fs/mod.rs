@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 use crate::error::FileError;
 use machine::Machine;
 
+/// Times that a scratch file is made anew that another writer of the same file took for abandoned.
+const TRIES: usize = 50;
+
 /// What a disk can do, and what is built on it.
 pub trait Disk: Sync + Debug {
     /// All bytes of a regular file, an error where it is longer than `most`: what is there to be read counts, not
@@ -132,7 +135,7 @@ pub trait Disk: Sync + Debug {
             match written {
                 Ok(()) => break,
                 // Taken for abandoned in the moment before it was locked.
-                Err(e) if e.kind() == ErrorKind::NotFound && tries < 3 => {}
+                Err(e) if e.kind() == ErrorKind::NotFound && tries < TRIES => {}
                 Err(source) => {
                     // The scratch file is ours alone; failing to remove it must not hide the first error.
                     let _ = self.remove(&scratch);
