@@ -314,6 +314,32 @@ mod tests {
     }
 
     #[test]
+    fn nothing_takes_the_place_of_a_mapped_column() {
+        // An empty or bad cell leaves its row out; a budget may be missing.
+        let text = "N,D,F,C,g,loss\n1e6,1e6,6e12,6e12,6e12,3.0\n1e6,2e6,,12e12,,3.0\n1e6,4e6,24e12,24e12,x,3.0\n";
+        let reasons = |map: &[(&str, &str)]| {
+            let table = read(text, map, &[]).unwrap();
+            table.excluded.iter().map(|e| e.reason.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(reasons(&[]), Vec::<String>::new());
+        assert_eq!(reasons(&[("flops", "F")]), ["flops is empty"]);
+        assert_eq!(reasons(&[("budget", "g")]), ["budget is `x`, want a finite number above 0"]);
+        // A column is one quantity: what the user takes for N is not found for D.
+        let table = read("D,C,loss\n1e6,12e12,3.0\n", &[("params", "D")], &[]).unwrap();
+        assert_eq!((table.points[0].params, table.points[0].tokens), (1e6, 2e6));
+        // Another count than that of the matrices is not told as theirs.
+        let text = "params,params_total,params_non_embedding,params_flops_over_6,tokens,loss\n\
+                    1e6,3e6,5e5,2e6,1e6,3.0\n";
+        for (column, convention, counts) in
+            [("params", "matmul", true), ("params_total", "as given", false)]
+        {
+            let table = read(text, &[("params", column)], &[]).unwrap();
+            let got = (table.convention.params.as_str(), table.points[0].counts.is_some());
+            assert_eq!(got, (convention, counts), "{column}");
+        }
+    }
+
+    #[test]
     fn a_bad_value_excludes_its_row_by_name_and_keeps_the_others() {
         let text = "N,D,loss\n1e6,1e6,3.0\n1e6,1e6,nan\n0,1e6,3\n1e6,,3\n1e6,-5,3\n1e6,2e6,inf\n";
         let table = read(text, &[], &[]).unwrap();
