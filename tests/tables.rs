@@ -203,6 +203,9 @@ fn columns_told(got: &Imported) -> String {
     got.remarks.iter().map(|r| r.text.as_str()).collect::<Vec<_>>().join("\n")
 }
 
+/// A quantity of a run.
+type Of = fn(&isoflop::points::Point) -> f64;
+
 /// nanochat's two counts: 6ND is C with the one, and the user may want the other.
 #[test]
 fn a_mapped_column_is_taken_whatever_the_others_say() {
@@ -234,7 +237,6 @@ fn a_mapped_column_is_taken_whatever_the_others_say() {
             l + 1.0
         )
     });
-    type Of = fn(&isoflop::points::Point) -> f64;
     let roles: [(&str, &str, Of, f64); 5] = [
         ("params", "n", |p| p.params, 40.0 * runs()[0][1]),
         ("tokens", "d", |p| p.tokens, 40.0 * runs()[0][2]),

@@ -279,13 +279,16 @@ impl Doubts<'_> {
         let word = self.columns.confirmed(role)
             || likely.is_none() && any(Columns::confirmed)
             || middle.max(1.0 / middle) < UNIT && any(Columns::mapped);
-        let own: String = ["params", "tokens"]
+        let own = ["params", "tokens"]
             .into_iter()
             .filter(|r| self.columns.mapped(r) && likely.is_none())
-            .map(|r| {
-                format!("; {} takes `{}` as it is", self.as_it_is(r, "1"), self.columns.name(r))
-            })
-            .collect();
+            .fold(String::new(), |out, r| {
+                out + &format!(
+                    "; {} takes `{}` as it is",
+                    self.as_it_is(r, "1"),
+                    self.columns.name(r)
+                )
+            });
         self.object_unless(
             word,
             what + &guess,
