@@ -199,6 +199,192 @@ fn the_right_one_of_several_columns_is_taken_and_said() {
     same(&read_with(placed.as_bytes(), &[("loss", "#4")]).unwrap(), 1e-9);
 }
 
+fn columns_told(got: &Imported) -> String {
+    got.remarks.iter().map(|r| r.text.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+/// A quantity of a run.
+type Of = fn(&isoflop::points::Point) -> f64;
+
+/// nanochat's two counts: 6ND is C with the one, and the user may want the other.
+#[test]
+fn a_mapped_column_is_taken_whatever_the_others_say() {
+    let two = table("num_params,num_scaling_params,D,flops_budget,loss", |[c, n, d, l]| {
+        format!("{},{n},{d},{c},{l}", 40.0 * n)
+    });
+    let unmapped = read(&two);
+    same(&unmapped, 1e-9);
+    for column in ["num_params", "#1", "num_params (1)"] {
+        let got = read_with(two.as_bytes(), &[("params", column)]).unwrap();
+        assert_eq!(got.taken[0].from, "`num_params`", "{column}");
+        for (p, [_, n, ..]) in got.table.points.iter().zip(runs()) {
+            assert!((p.params / (40.0 * n) - 1.0).abs() < 1e-9, "{column}: {p:?}");
+        }
+        let told = columns_told(&got);
+        assert!(
+            told.contains("`flops_budget` is 2.5e-2 of 6ND") && !told.contains("--map"),
+            "{told}"
+        );
+    }
+    // The other quantities, each with a better one beside it.
+    let text = table("N,D,C,budget,loss,n,d,c,b,l", |[c, n, d, l]| {
+        format!(
+            "{n},{d},{c},{c},{l},{},{},{},{},{}",
+            40.0 * n,
+            40.0 * d,
+            40.0 * c,
+            5.0 * c,
+            l + 1.0
+        )
+    });
+    let roles: [(&str, &str, Of, f64); 5] = [
+        ("params", "n", |p| p.params, 40.0 * runs()[0][1]),
+        ("tokens", "d", |p| p.tokens, 40.0 * runs()[0][2]),
+        ("flops", "c", |p| p.flops, 40.0 * runs()[0][0]),
+        ("budget", "b", |p| p.budget.unwrap(), 5.0 * runs()[0][0]),
+        ("loss", "l", |p| p.loss, 1.0 + runs()[0][3]),
+    ];
+    for (role, column, of, want) in roles {
+        for unit in ["", if role == "loss" { " (nats)" } else { " (1)" }] {
+            let got = read_with(text.as_bytes(), &[(role, &format!("{column}{unit}"))]).unwrap();
+            let got = of(&got.table.points[0]);
+            assert!((got / want - 1.0).abs() < 1e-9, "{role}={column}{unit}: {got}, want {want}");
+        }
+    }
+    // A unit of N says nothing of a C in another unit, and a slip of units is refused as before.
+    let zetta = table("N,D,C,loss", |[c, n, d, l]| format!("{n},{d},{},{l}", c / 1e21));
+    let error = read_with(zetta.as_bytes(), &[("params", "N (1)")]).unwrap_err();
+    assert!(error.contains("look like ZFLOP"), "{error}");
+    let thousand = table("N,D,C,loss", |[c, n, d, l]| format!("{},{d},{c},{l}", n / 1e3));
+    read_with(thousand.as_bytes(), &[("params", "N")]).unwrap_err();
+    assert!(read_with(thousand.as_bytes(), &[("params", "N (1)")]).is_ok());
+}
+
+#[test]
+fn what_gives_the_tokens_is_taken_where_it_is_mapped() {
+    let text = table("N,D,C,loss,r,s,b", |[c, n, d, l]| {
+        format!("{n},{d},{c},{l},{},{},1000", 2.0 * d / n, 3.0 * d / 1e3)
+    });
+    let [_, n, d, _] = runs()[0];
+    let first = |map: &[(&str, &str)]| {
+        let got = read_with(text.as_bytes(), map).unwrap();
+        let p = &got.table.points[0];
+        (p.params / n, p.tokens / d, got.taken[0].from.clone(), got.taken[1].from.clone())
+    };
+    let near = |got: f64, want: f64| (got / want - 1.0).abs() < 1e-9;
+    let (n, d, _, from) = first(&[("ratio", "r")]);
+    assert!(near(n, 1.0) && near(d, 2.0) && from == "`r` times N", "{n} {d} {from}");
+    let (n, d, from, _) = first(&[("ratio", "r"), ("tokens", "D")]);
+    assert!(near(n, 0.5) && near(d, 1.0) && from == "D over `r`", "{n} {d} {from}");
+    let (n, d, _, from) = first(&[("steps", "s"), ("batch", "b")]);
+    assert!(near(n, 1.0) && near(d, 3.0) && from == "`s` times `b`", "{n} {d} {from}");
+    for map in [
+        &[("params", "N"), ("tokens", "D"), ("ratio", "r")][..],
+        &[("tokens", "D"), ("steps", "s"), ("batch", "b")],
+        &[("params", "N"), ("ratio", "r"), ("steps", "s"), ("batch", "b")],
+    ] {
+        let error = read_with(text.as_bytes(), map).unwrap_err();
+        assert!(error.contains("--map") && error.contains("leave out"), "{error}");
+    }
+    let error = read_with(text.as_bytes(), &[("steps", "s")]).unwrap_err();
+    assert!(error.contains("--map batch=COLUMN"), "{error}");
+}
+
+/// The losses of a vocabulary cannot exceed its ln, and the user may know better.
+#[test]
+fn losses_above_ln_v_are_kept_where_the_user_says_nats() {
+    let text = table("N,D,vocab,loss", |[_, n, d, _]| format!("{n},{d},256,6.1"));
+    refused(&text, &["ln V"]);
+    let got = read_with(text.as_bytes(), &[("loss", "loss (nats)")]).unwrap();
+    assert_eq!(got.table.points.len(), 25);
+    assert!(columns_told(&got).contains("25 losses are above ln V"), "{}", columns_told(&got));
+}
+
+/// Every option that a remark or a hint gives does what it says.
+#[test]
+fn a_width_is_told_with_an_option_that_works() {
+    let text = table("N,L,d,C,val_loss", |[c, n, _, l]| format!("{n},12,768,{c},{l}"));
+    let told = columns_told(&read(&text));
+    assert!(told.contains("width") && told.contains("--map \"tokens=d (1)\""), "{told}");
+    let got = read_with(text.as_bytes(), &[("tokens", "d (1)")]).unwrap();
+    assert!(got.table.points.iter().all(|p| p.tokens == 768.0));
+    let error = read_with(text.as_bytes(), &[("tokens", "d")]).unwrap_err();
+    assert!(error.contains("width"), "{error}");
+    assert_eq!(error.matches("(M)").count(), 1, "{error}");
+    let logs = table("N,D,loss", |[_, n, d, l]| format!("{},{},{l}", n.log10(), d.log10()));
+    let error = read_with(logs.as_bytes(), &[]).unwrap_err();
+    for unit in ["(log10)", "(ln)", "(M)", "(B)", "(1)"] {
+        assert_eq!(error.matches(unit).count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn only_what_could_be_the_quantity_is_offered_for_it() {
+    let header = "params,param_note,params_rank,tokens,token_multiplier_over20,tokens_x,flops,compute_class,\
+                  loss,loss_ptb,loss_lo95,loss_hi95,loss_ci_upper,loss_min,loss_max,loss_note,loss_rank,loss_hi,params_alt,tokens_alt";
+    let text = table(header, |[c, n, d, l]| {
+        format!(
+            "{n},all,3,{d},0.5,7,{c},big,{l},{},{},{},{},{},{},x,300,{},{},{}",
+            l + 0.1,
+            l - 0.01,
+            l + 0.01,
+            l + 0.02,
+            l - 0.03,
+            l + 0.03,
+            l + 0.3,
+            1.1 * n,
+            1.1 * d
+        )
+    });
+    let got = read(&text);
+    same(&got, 1e-9);
+    let told = columns_told(&got);
+    // A loss of Hindi has no `lo` beside it.
+    for offered in
+        ["`params_alt` is there", "`tokens_alt` is there", "`loss_ptb`, `loss_hi` are there"]
+    {
+        assert!(told.contains(offered), "no {offered}: {told}");
+    }
+    assert!(!told.contains("C is"), "{told}");
+    // Neither a multiple nor an end of an interval is taken where nothing else is there.
+    refused(
+        &table("N,token_multiplier_over20,loss", |[_, n, _, l]| format!("{n},0.5,{l}")),
+        &["no column for tokens"],
+    );
+    refused(
+        &table("N,D,loss_lo95,loss_hi95", |[_, n, d, l]| format!("{n},{d},{l},{l}")),
+        &["no column for loss"],
+    );
+    // A column that has the role's own name is offered also where its numbers want a unit.
+    let small =
+        read(&table("N,num_tokens,tokens,loss", |[_, n, d, l]| format!("{n},{},{d},{l}", d / 1e9)));
+    assert!(columns_told(&small).contains("`num_tokens` is there"), "{}", columns_told(&small));
+}
+
+#[test]
+fn conventions_of_n_are_not_mixed() {
+    let mut text = String::from("param_convention,flops,N,D,loss\n");
+    for (convention, times) in [("all", 1.5), ("matrices", 1.0)] {
+        for [c, n, d, l] in runs() {
+            text += &format!("{convention},{c},{},{d},{l}\n", n * times);
+        }
+    }
+    refused(
+        &text,
+        &[
+            "2 conventions of N in one table",
+            "all, matrices",
+            "--where param_convention=",
+            "--mixed",
+        ],
+    );
+    let filters = vec![("param_convention".to_owned(), "matrices".to_owned())];
+    let one = Options { filters, ..Options::default() };
+    same(&import::parse(text.as_bytes(), "t", &one).unwrap(), 1e-9);
+    let mixed = Options { mixed: true, ..Options::default() };
+    assert_eq!(import::parse(text.as_bytes(), "t", &mixed).unwrap().table.points.len(), 50);
+}
+
 #[test]
 fn what_is_missing_follows_from_the_identity_of_compute() {
     same(

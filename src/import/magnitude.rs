@@ -10,17 +10,19 @@ use crate::points::{Exclusion, Point, Remark, Table, Topic};
 use crate::units::{BITS_PER_BYTE, count, digits3, flops};
 
 /// No language model is smaller [parameters], and no run shorter [tokens].
-const LEAST: (f64, f64) = (100.0, 1000.0);
+pub(super) const LEAST: (f64, f64) = (100.0, 1000.0);
 /// D/N that no study has: from models that hardly train to tiny ones on a million tokens a parameter.
 const RATIOS: (f64, f64) = (1e-2, 1e5);
 /// C is 6ND within this factor under every usual way of counting.
 const COUNTING: f64 = 20.0;
 /// Beyond this factor the counting differs by more than embeddings and attention explain as a rule.
 const WORTH_SAYING: f64 = 3.0;
+/// Below this factor numbers are not off by a unit, whose steps are thousands.
+const UNIT: f64 = 1e3 / WORTH_SAYING;
 /// A row whose C / 6ND is so far from the others' is a slip of the pen.
 const SLIP: f64 = 100.0;
 /// ln of a vocabulary of a million: a guess among so many has this loss [nats/token].
-const GUESS: f64 = 13.9;
+pub(super) const GUESS: f64 = 13.9;
 /// Eight bits a byte: the raw text [bits/byte].
 const RAW: f64 = 8.0;
 
@@ -48,6 +50,19 @@ pub(super) fn check(
     Ok(())
 }
 
+/// Says that losses are worse than guesses among their V token ids, which the user's word keeps.
+pub(super) fn worse_than_guesses(vocabularies: &[f64]) -> Option<Remark> {
+    let least = vocabularies.iter().copied().min_by(f64::total_cmp)?;
+    let n = vocabularies.len();
+    let text = format!(
+        "{n} {} above ln V, {:.3} nats per token of {} token ids, where a guess stands",
+        if n == 1 { "loss is" } else { "losses are" },
+        least.ln(),
+        count(least)
+    );
+    Some(Remark { topic: Topic::Magnitude, text })
+}
+
 /// What is doubted of a table, one quantity after another.
 struct Doubts<'a> {
     points: &'a [Point],
@@ -59,8 +74,17 @@ struct Doubts<'a> {
 impl Doubts<'_> {
     /// Refuses, or remarks where the user said what the numbers of the role's column are.
     fn object(&mut self, role: &str, message: String, hint: String) -> Result<(), InputError> {
-        let confirmed = self.columns.column(role).is_some_and(|c| c.confirmed);
-        if confirmed {
+        self.object_unless(self.columns.confirmed(role), message, hint)
+    }
+
+    /// Refuses, or remarks where the user's word stands.
+    fn object_unless(
+        &mut self,
+        word: bool,
+        message: String,
+        hint: String,
+    ) -> Result<(), InputError> {
+        if word {
             self.remarks.push(Remark { topic: Topic::Magnitude, text: message });
             return Ok(());
         }
@@ -90,7 +114,10 @@ impl Doubts<'_> {
                 "`{name}` is {} in the middle, and raw text has 8 bits a byte",
                 digits3(loss)
             );
-            let hint = "give the column of the loss with --map loss=COLUMN".to_owned();
+            let hint = format!(
+                "give the column of the loss with --map loss=COLUMN; {} takes this one as it is",
+                self.as_it_is("loss", "bits/byte")
+            );
             return self.object("loss", message, hint);
         }
         if loss <= GUESS {
@@ -121,10 +148,24 @@ impl Doubts<'_> {
                 continue;
             }
             let log = low > 3.0 && high < 20.0;
-            let units = if log {
-                "base-10 logarithms, or millions or billions"
+            // The `d` of a model, which only a user takes for tokens.
+            let width = role == "tokens"
+                && self.columns.name(role).eq_ignore_ascii_case("d")
+                && self.points.iter().all(|p| p.tokens.fract() == 0.0);
+            let (units, hint) = if log {
+                let hint =
+                    format!("say the unit: {}, or (ln), (M), (B)", self.as_it_is(role, "log10"));
+                ("base-10 logarithms, or millions or billions", hint)
+            } else if width {
+                let hint = "if they are widths, leave them out of --map; if not, say the unit: "
+                    .to_owned();
+                (
+                    "those of a width, or millions or billions",
+                    hint + &self.as_it_is(role, "M") + ", or (B)",
+                )
             } else {
-                "millions or billions"
+                let hint = format!("say the unit: {}, or (B)", self.as_it_is(role, "M"));
+                ("millions or billions", hint)
             };
             self.object(
                 role,
@@ -134,11 +175,7 @@ impl Doubts<'_> {
                     digits3(low),
                     digits3(high)
                 ),
-                format!(
-                    "say the unit: {}, or (M), (B){}; (1) takes them as they are",
-                    self.as_it_is(role, if log { "log10" } else { "M" }),
-                    if log { ", (ln)" } else { "" }
-                ),
+                format!("{hint}; (1) takes them as they are"),
             )?;
         }
         Ok(())
@@ -161,8 +198,10 @@ impl Doubts<'_> {
         };
         let unit = if role == "params" || role == "tokens" { "M" } else { "ZFLOP" };
         let (sizes, lengths) = (self.range(|p| p.params), self.range(|p| p.tokens));
-        self.object(
-            role,
+        let near = ratio > RATIOS.0 / UNIT && ratio < RATIOS.1 * UNIT;
+        let others = ["params", "tokens"].iter().any(|r| columns.confirmed(r));
+        self.object_unless(
+            columns.confirmed(role) || near && others,
             format!(
                 "D/N is {:.1e} tokens per parameter in the middle (N {} to {}, D {} to {}): the units of `{}` and `{}` do \
                  not go together",
@@ -232,12 +271,30 @@ impl Doubts<'_> {
         let unit = likely.map_or("FLOP", |(unit, _)| unit);
         let guess =
             likely.map_or_else(String::new, |(unit, _)| format!("; its numbers look like {unit}"));
-        self.object(
-            role,
+        // What the user named is taken where no unit explains the difference, and what they gave the unit of where
+        // C does not look like another one.
+        let any = |of: fn(&Columns, &str) -> bool| {
+            [role, "params", "tokens"].into_iter().any(|role| of(self.columns, role))
+        };
+        let word = self.columns.confirmed(role)
+            || likely.is_none() && any(Columns::confirmed)
+            || middle.max(1.0 / middle) < UNIT && any(Columns::mapped);
+        let own = ["params", "tokens"]
+            .into_iter()
+            .filter(|r| self.columns.mapped(r) && likely.is_none())
+            .fold(String::new(), |out, r| {
+                out + &format!(
+                    "; {} takes `{}` as it is",
+                    self.as_it_is(r, "1"),
+                    self.columns.name(r)
+                )
+            });
+        self.object_unless(
+            word,
             what + &guess,
             format!(
                 "say the unit: {}; if C is right and N or D is another column, name it with --map; (FLOP) takes C as \
-                 it is",
+                 it is{own}",
                 self.as_it_is(role, unit)
             ),
         )

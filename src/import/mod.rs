@@ -39,7 +39,7 @@ pub struct Options {
     pub map: Vec<(String, String)>,
     /// (column, value) pairs a row must match, all of them.
     pub filters: Vec<(String, String)>,
-    /// Take runs of several data sets, tokenizers or experiments as one study.
+    /// Take runs of several data sets, tokenizers, experiments or conventions of N as one study.
     pub mixed: bool,
     /// Take every row for a run of its own, also where rows look like checkpoints of one.
     pub separate: bool,
@@ -133,6 +133,7 @@ pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, 
     let mut table = Table::new(source, convention, Vec::new());
     let mut studies: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let mut rows = Vec::new();
+    let mut worse = Vec::new();
     for (i, row) in grid.rows.iter().enumerate() {
         if !columns.keeps(&row.cells) {
             continue;
@@ -143,6 +144,7 @@ pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, 
         let point = unfinished.map_or_else(|| columns.point(&row.cells, &id), Err);
         match point {
             Ok(point) => {
+                worse.extend(columns.below_guess(&row.cells, point.loss));
                 for (column, value) in columns.study(&row.cells) {
                     studies.entry(column).or_default().insert(value.to_owned());
                 }
@@ -164,6 +166,7 @@ pub fn parse(bytes: &[u8], source: &str, options: &Options) -> Result<Imported, 
     tell_apart(&mut table);
     let ids: Vec<(usize, String)> =
         rows.into_iter().zip(table.points.iter().map(|p| p.id.clone())).collect();
+    remarks.extend(magnitude::worse_than_guesses(&worse));
     magnitude::check(&mut table, &columns, source, &mut remarks)?;
     let settings = settings::settings(&grid, &columns, &ids);
     let named = columns.at("id").is_some() || columns.at("cluster").is_some();
@@ -230,14 +233,20 @@ fn one_study(studies: &BTreeMap<&str, BTreeSet<String>>, source: &str) -> Result
     let Some((column, values)) = studies.iter().find(|(_, values)| values.len() > 1) else {
         return Ok(());
     };
-    let named: Vec<&String> = values.iter().collect();
-    Err(InputError::new(
-        format!("{source}: {} values of `{column}` in one table: {}", values.len(), few(&named, 8)),
-        format!(
-            "runs on other data or with another tokenizer follow another law; choose with \
-             --where {column}=VALUE, or say --mixed to fit them as one"
+    let (n, named) = (values.len(), values.iter().collect::<Vec<_>>());
+    let named = few(&named, 8);
+    let (message, why) = match roles::convention(&names::Name::of(column)) {
+        Some(of) => (
+            format!("{source}: {n} conventions of {of} in one table, by `{column}`: {named}"),
+            "what is counted otherwise follows another law",
         ),
-    ))
+        None => (
+            format!("{source}: {n} values of `{column}` in one table: {named}"),
+            "runs on other data or with another tokenizer follow another law",
+        ),
+    };
+    let next = format!("choose with --where {column}=VALUE, or say --mixed to fit them as one");
+    Err(InputError::new(message, format!("{why}; {next}")))
 }
 
 /// Rows of one name are checkpoints or branches of one run: they keep its name as their cluster, and
@@ -302,6 +311,32 @@ mod tests {
         assert_eq!(read(text, &map, &[]).unwrap().points.len(), 2);
         let none = read(text, &map, &[("ok", "7")]).unwrap_err();
         assert!(none.contains("no row is left"), "{none}");
+    }
+
+    #[test]
+    fn nothing_takes_the_place_of_a_mapped_column() {
+        // An empty or bad cell leaves its row out; a budget may be missing.
+        let text = "N,D,F,C,g,loss\n1e6,1e6,6e12,6e12,6e12,3.0\n1e6,2e6,,12e12,,3.0\n1e6,4e6,24e12,24e12,x,3.0\n";
+        let reasons = |map: &[(&str, &str)]| {
+            let table = read(text, map, &[]).unwrap();
+            table.excluded.iter().map(|e| e.reason.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(reasons(&[]), Vec::<String>::new());
+        assert_eq!(reasons(&[("flops", "F")]), ["flops is empty"]);
+        assert_eq!(reasons(&[("budget", "g")]), ["budget is `x`, want a finite number above 0"]);
+        // A column is one quantity: what the user takes for N is not found for D.
+        let table = read("D,C,loss\n1e6,12e12,3.0\n", &[("params", "D")], &[]).unwrap();
+        assert_eq!((table.points[0].params, table.points[0].tokens), (1e6, 2e6));
+        // Another count than that of the matrices is not told as theirs.
+        let text = "params,params_total,params_non_embedding,params_flops_over_6,tokens,loss\n\
+                    1e6,3e6,5e5,2e6,1e6,3.0\n";
+        for (column, convention, counts) in
+            [("params", "matmul", true), ("params_total", "as given", false)]
+        {
+            let table = read(text, &[("params", column)], &[]).unwrap();
+            let got = (table.convention.params.as_str(), table.points[0].counts.is_some());
+            assert_eq!(got, (convention, counts), "{column}");
+        }
     }
 
     #[test]

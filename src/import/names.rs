@@ -37,7 +37,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn words(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.plain.split('_')
     }
 

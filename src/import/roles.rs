@@ -65,7 +65,7 @@ const NO_LOSS: [&str; 22] = [
 
 const PARAM: [&str; 7] =
     ["param", "params", "parameter", "parameters", "nparams", "n", "num_params"];
-const NO_PARAM: [&str; 24] = [
+const NO_PARAM: [&str; 26] = [
     "per",
     "ratio",
     "wte",
@@ -90,12 +90,14 @@ const NO_PARAM: [&str; 24] = [
     "tokens",
     "data",
     "layer",
+    "convention",
+    "multiplier",
 ];
 /// Words of a count that says which matrices are in it.
 const COUNTED: [&str; 7] =
     ["scaling", "matmul", "active", "effective", "nonembedding", "nonembed", "nonemb"];
 
-const NO_TOKENS: [&str; 26] = [
+const NO_TOKENS: [&str; 29] = [
     "per",
     "param",
     "params",
@@ -122,6 +124,9 @@ const NO_TOKENS: [&str; 26] = [
     "hour",
     "day",
     "available",
+    "multiplier",
+    "multiple",
+    "over",
 ];
 
 const NO_FLOPS: [&str; 26] = [
@@ -351,6 +356,32 @@ fn loss(name: &Name) -> Option<u32> {
         return Some(200 + kind);
     }
     Some(100 + kind + u32::from(plain != "loss"))
+}
+
+/// Whether a name is one that the role has of its own, and not only made of words that fit.
+pub(super) fn is_own(role: &str, name: &Name) -> bool {
+    match role {
+        "loss" => ["loss", "val_loss"].contains(&name.plain.as_str()),
+        "params" => rank(role, name).is_some_and(|r| (20..50).contains(&r)),
+        _ => rank(role, name).is_some_and(|r| r < 50),
+    }
+}
+
+/// What is counted or measured by the convention that a column names, such as N by `param_convention`.
+pub(super) fn convention(name: &Name) -> Option<&'static str> {
+    let mut words = name.words();
+    if !["convention", "counting", "definition"].contains(&words.next_back()?) {
+        return None;
+    }
+    let of: Vec<&str> = words.collect();
+    let has = |any: &[&str]| of.iter().any(|w| any.contains(w));
+    match () {
+        () if has(&["param", "params", "parameter", "parameters", "n", "size"]) => Some("N"),
+        () if has(&["token", "tokens", "d"]) => Some("D"),
+        () if has(&["flop", "flops", "compute", "c"]) => Some("C"),
+        () if has(&["loss"]) => Some("the loss"),
+        () => None,
+    }
 }
 
 /// Whether a name says that a loss is of held-out data (`true`), of training data (`false`), or neither.

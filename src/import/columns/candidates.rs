@@ -1,5 +1,6 @@
 //! The columns that may play a role, and the one that is preferred.
 
+use super::plausible::{could_be, interval_end};
 use super::{Column, nothing};
 use crate::import::grid::Grid;
 use crate::import::names::Name;
@@ -22,6 +23,7 @@ pub(super) fn candidates(grid: &Grid, names: &[Name], role: &str) -> Vec<usize> 
         .iter()
         .enumerate()
         .filter_map(|(at, name)| Some((rank(role, name)?, at, filled(at))))
+        .filter(|(_, at, _)| text || !interval_end(grid, names, *at))
         .filter(|(rank, at, _)| {
             // An `L` of whole numbers counts layers.
             let whole = |cell: &str| cell.parse::<u64>().is_ok();
@@ -76,7 +78,8 @@ pub(super) fn a_width(
         remarks.push(Remark {
             topic: Topic::Columns,
             text: format!(
-                "`{}` is not taken for tokens: its numbers are those of a width; --map tokens=\"{}\" says otherwise",
+                "`{}` is not taken for tokens: its numbers are those of a width; if they are tokens, --map \"tokens={} \
+                 (1)\" takes them",
                 grid.header[at], grid.header[at]
             ),
         });
@@ -89,10 +92,11 @@ pub(super) fn others(
     role: &str,
     chosen: usize,
     candidates: &[usize],
-    header: &[String],
+    grid: &Grid,
     names: &[Name],
     remarks: &mut Vec<Remark>,
 ) {
+    let header = &grid.header;
     let symbol = match role {
         "params" => "N",
         "tokens" => "D",
@@ -112,6 +116,7 @@ pub(super) fn others(
     let rest: Vec<String> = candidates
         .iter()
         .filter(|at| **at != chosen && header[**at] != header[chosen])
+        .filter(|at| could_be(grid, &names[**at], **at, role))
         .take(4)
         .map(|at| format!("`{}`", header[*at]))
         .collect();

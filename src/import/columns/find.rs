@@ -1,14 +1,14 @@
 //! Which column is taken for which role: as the user says, else the preferred one.
 
 use super::candidates::{a_width, candidates, others};
-use super::refuse::unequal_twins;
+use super::refuse::{contradictions, unequal_twins};
 use super::{Column, Columns, MATRICES};
 use crate::error::InputError;
 use crate::import::Options;
 use crate::import::grid::Grid;
 use crate::import::names::{self, Name, Unit};
 use crate::import::number::{Evidence, Style};
-use crate::import::roles::{ROLES, rank};
+use crate::import::roles::{ROLES, convention, rank};
 use crate::points::{Remark, Topic};
 
 /// Columns in which rows of one study agree: a law mixes neither data nor tokenizers nor evaluations.
@@ -21,6 +21,9 @@ const ONE_STUDY: [&str; 7] = [
     "eval_set",
     "data_sha256",
 ];
+
+/// Roles that no column can play two of.
+const APART: [&str; 3] = ["params", "tokens", "loss"];
 
 impl Columns {
     /// Finds the columns of `grid`; what a user should know of the choices goes to `remarks`.
@@ -35,17 +38,20 @@ impl Columns {
         let names: Vec<Name> = header.iter().map(|h| Name::of(h)).collect();
         let roles = asked(grid, &names, source, options)?;
         let counts = ["params_total", "params_non_embedding", "params_flops_over_6"].map(position);
+        let given = roles.iter().find(|(r, _)| *r == "params").map(|(_, c)| c.at);
         let counts = match counts {
-            [Some(a), Some(b), Some(c)] => Some([a, b, c]),
+            // Of the matrices, which are N where the user does not name another count.
+            [Some(a), Some(b), Some(c)] if given.is_none_or(|at| names[at].plain == "params") => {
+                Some([a, b, c])
+            }
             _ => None,
         };
-        let given = roles.iter().any(|(r, _)| *r == "params");
         let matrices = match MATRICES.map(position) {
-            [Some(blocks), Some(head)] if !given => Some([blocks, head]),
+            [Some(blocks), Some(head)] if given.is_none() => Some([blocks, head]),
             _ => None,
         };
-        let one_study =
-            ONE_STUDY.iter().filter_map(|name| Some((position(name)?, *name))).collect();
+        let conventions = (0..names.len()).filter(|at| convention(&names[*at]).is_some());
+        let one_study = ONE_STUDY.iter().filter_map(|n| position(n)).chain(conventions).collect();
         let vocab = names.iter().position(|n| {
             ["vocab", "vocab_size", "vocabulary", "vocabulary_size", "n_vocab"].contains(&&*n.plain)
         });
@@ -55,6 +61,7 @@ impl Columns {
         columns.choose(grid, &names, source, remarks)?;
         columns.filters = filters_of(header, source, options)?;
         columns.lacking(grid, source)?;
+        columns.steps_alone(source)?;
         columns.styles(grid);
         columns.units(source)?;
         columns.params_by_compute(grid, &names, remarks);
@@ -70,10 +77,11 @@ impl Columns {
         remarks: &mut Vec<Remark>,
     ) -> Result<(), InputError> {
         for role in ROLES {
-            if self.at(role).is_some() {
+            if self.at(role).is_some() || self.follows(role) {
                 continue;
             }
             let mut candidates = candidates(grid, names, role);
+            candidates.retain(|at| !self.mapped_apart(role, *at));
             if role == "params" && self.counts.is_some() {
                 // Our own ledger: `params` is the count of the matrices.
                 candidates.retain(|at| names[*at].plain == "params");
@@ -95,14 +103,34 @@ impl Columns {
                     at: first,
                     unit: names[first].unit,
                     style: Style::Point,
+                    mapped: false,
                     confirmed: false,
                 },
             ));
             if ["params", "tokens", "loss", "flops", "budget"].contains(&role) {
-                others(role, first, &candidates, &grid.header, names, remarks);
+                others(role, first, &candidates, grid, names, remarks);
             }
         }
         Ok(())
+    }
+
+    /// Whether a role follows from what the user mapped, so that no column is looked for.
+    fn follows(&self, role: &str) -> bool {
+        let stepped = self.mapped("steps") || self.mapped("batch");
+        let ratio = self.mapped("ratio");
+        let sizes = self.at("params").is_some() || self.matrices.is_some();
+        match role {
+            "params" => ratio && (stepped || self.mapped("tokens")),
+            "tokens" => stepped || ratio && sizes,
+            "steps" | "batch" => ratio && sizes && !stepped,
+            _ => false,
+        }
+    }
+
+    /// Whether the user named a column for another quantity, which it cannot be both.
+    fn mapped_apart(&self, role: &str, at: usize) -> bool {
+        let other = |(r, c): &(&str, Column)| c.mapped && c.at == at && APART.contains(r);
+        APART.contains(&role) && self.roles.iter().any(other)
     }
 
     /// What the commas of each column mean.
@@ -121,8 +149,7 @@ impl Columns {
 
     /// Of several counts of N, the one whose 6ND is C, where C and D are both there.
     fn params_by_compute(&mut self, grid: &Grid, names: &[Name], remarks: &mut Vec<Remark>) {
-        let Some(chosen) = self.roles.iter().position(|(r, c)| *r == "params" && !c.confirmed)
-        else {
+        let Some(chosen) = self.roles.iter().position(|(r, c)| *r == "params" && !c.mapped) else {
             return;
         };
         let compute = if self.at("flops").is_some() { "flops" } else { "budget" };
@@ -189,8 +216,6 @@ fn asked(
     source: &str,
     options: &Options,
 ) -> Result<Vec<(&'static str, Column)>, InputError> {
-    /// Roles that no column can play two of.
-    const APART: [&str; 3] = ["params", "tokens", "loss"];
     let mut roles: Vec<(&'static str, Column)> = Vec::new();
     for (role, column) in &options.map {
         let Some(role) = ROLES.iter().find(|r| *r == role) else {
@@ -217,9 +242,16 @@ fn asked(
         let confirmed = unit.is_some();
         roles.push((
             *role,
-            Column { at, unit: unit.or(names[at].unit), style: Style::Point, confirmed },
+            Column {
+                at,
+                unit: unit.or(names[at].unit),
+                style: Style::Point,
+                mapped: true,
+                confirmed,
+            },
         ));
     }
+    contradictions(&roles)?;
     Ok(roles)
 }
 

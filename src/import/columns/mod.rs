@@ -6,6 +6,7 @@
 
 mod candidates;
 mod find;
+mod plausible;
 mod refuse;
 mod told;
 
@@ -23,6 +24,8 @@ pub(super) struct Column {
     pub(super) at: usize,
     pub(super) unit: Option<Unit>,
     style: Style,
+    /// The user named it.
+    pub(super) mapped: bool,
     /// The user said what its numbers are.
     pub(super) confirmed: bool,
 }
@@ -35,7 +38,7 @@ pub(super) struct Columns {
     matrices: Option<[usize; 2]>,
     filters: Vec<(usize, String)>,
     counts: Option<[usize; 3]>,
-    one_study: Vec<(usize, &'static str)>,
+    one_study: Vec<usize>,
     vocab: Option<usize>,
 }
 
@@ -45,10 +48,11 @@ type Numbers = Result<Option<f64>, String>;
 impl Columns {
     /// The columns in which rows of one study agree, with this row's values.
     pub(super) fn study<'r>(
-        &self,
+        &'r self,
         cells: &'r [String],
-    ) -> impl Iterator<Item = (&'static str, &'r str)> {
-        self.one_study.iter().filter_map(|(at, name)| Some((*name, cells.get(*at)?.as_str())))
+    ) -> impl Iterator<Item = (&'r str, &'r str)> {
+        let of = |at: &usize| Some((self.header[*at].as_str(), cells.get(*at)?.as_str()));
+        self.one_study.iter().filter_map(of)
     }
 
     pub(super) fn column(&self, role: &str) -> Option<&Column> {
@@ -57,6 +61,16 @@ impl Columns {
 
     pub(super) fn at(&self, role: &str) -> Option<usize> {
         self.column(role).map(|c| c.at)
+    }
+
+    /// Whether the user named the role's column.
+    pub(super) fn mapped(&self, role: &str) -> bool {
+        self.column(role).is_some_and(|c| c.mapped)
+    }
+
+    /// Whether the user said what the numbers of the role's column are.
+    pub(super) fn confirmed(&self, role: &str) -> bool {
+        self.column(role).is_some_and(|c| c.confirmed)
     }
 
     /// The name of a role's column, for a message.
@@ -85,17 +99,28 @@ impl Columns {
         })
     }
 
-    /// A finite number above zero, nothing where the cell is empty, or why not.
+    /// A finite number above zero, nothing where the cell is empty, or why not. An empty cell of a column that the
+    /// user named for N, D or C is no run of theirs: nothing else is put in its place.
     pub(super) fn number(&self, cells: &[String], role: &str) -> Numbers {
         let Some(column) = self.column(role) else { return Ok(None) };
         let text = cells.get(column.at).map_or("", String::as_str);
         if nothing(text) {
-            return Ok(None);
+            let needed = ["params", "tokens", "flops", "ratio", "steps", "batch"].contains(&role);
+            return if column.mapped && needed {
+                Err(format!("{role} is empty"))
+            } else {
+                Ok(None)
+            };
         }
         match column.value(text) {
             Some(value) if value.is_finite() && value > 0.0 => Ok(Some(value)),
             _ => Err(format!("{role} is `{text}`, want a finite number above 0")),
         }
+    }
+
+    /// The same of a column that only helps out: what is no number is nothing there, unless the user named it.
+    fn helps(&self, cells: &[String], role: &str) -> Numbers {
+        self.number(cells, role).or_else(|e| if self.mapped(role) { Err(e) } else { Ok(None) })
     }
 
     fn params(&self, cells: &[String]) -> Numbers {
@@ -111,6 +136,13 @@ impl Columns {
         Ok(Some(sum))
     }
 
+    /// The V of a row whose loss is worse than a guess among V token ids, where a column gives V.
+    pub(super) fn below_guess(&self, cells: &[String], loss: f64) -> Option<f64> {
+        let vocab = parse_quantity(cells.get(self.vocab?)?)?;
+        let worse = vocab > 1.0 && loss > 1.02 * vocab.ln();
+        (worse && self.loss_unit() != BITS_PER_BYTE).then_some(vocab)
+    }
+
     /// One run.
     ///
     /// # Errors
@@ -124,19 +156,22 @@ impl Columns {
         let params = self.params(cells)?;
         let loss = self.number(cells, "loss")?.ok_or_else(|| empty("loss"))?;
         // A study without a budget for this run is not an error.
-        let budget = self.number(cells, "budget").unwrap_or(None);
+        let budget = self.helps(cells, "budget")?;
         let given = self.number(cells, "flops")?;
         // A budget that a table states is what its runs were trained for, however they count.
         let compute = given.or(budget);
-        let ratio = self.number(cells, "ratio").unwrap_or(None);
-        let stepped = match (self.number(cells, "steps"), self.number(cells, "batch")) {
-            (Ok(Some(steps)), Ok(Some(batch))) => Some(steps * batch),
+        let ratio = self.helps(cells, "ratio")?;
+        let told = self.mapped("ratio");
+        let stepped = match (self.helps(cells, "steps")?, self.helps(cells, "batch")?) {
+            (Some(steps), Some(batch)) => Some(steps * batch),
             _ => None,
         };
         let tokens =
             self.number(cells, "tokens")?.or(stepped.filter(|_| self.at("tokens").is_none()));
         let (params, tokens) = match (params, tokens, compute, ratio) {
             (Some(n), Some(d), ..) => (n, d),
+            (Some(n), None, _, Some(r)) if told => (n, r * n),
+            (None, Some(d), _, Some(r)) if told => (d / r, d),
             (Some(n), None, Some(c), _) => (n, c / (6.0 * n)),
             (Some(n), None, None, Some(r)) => (n, r * n),
             (None, Some(d), Some(c), _) => (c / (6.0 * d), d),
@@ -165,11 +200,9 @@ impl Columns {
             })
         });
         let unique = self.number(cells, "unique_tokens")?;
-        let repeated = self.number(cells, "epochs").unwrap_or(None).map(|e| tokens / e.max(1.0));
-        if let Some(vocab) = self.vocab.and_then(|at| parse_quantity(&cells[at]))
-            && self.loss_unit() != BITS_PER_BYTE
-            && vocab > 1.0
-            && loss > 1.02 * vocab.ln()
+        let repeated = self.helps(cells, "epochs")?.map(|e| tokens / e.max(1.0));
+        if let Some(vocab) = self.below_guess(cells, loss)
+            && !self.confirmed("loss")
         {
             return Err(format!(
                 "loss {loss} is above ln V = {:.3} of its {} token ids, where a guess stands",

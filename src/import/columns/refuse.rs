@@ -1,6 +1,6 @@
 //! Tables whose columns cannot be read as runs: what is lacking, units left open, two columns of one name.
 
-use super::Columns;
+use super::{Column, Columns};
 use crate::error::InputError;
 use crate::import::grid::Grid;
 use crate::import::names::Unit;
@@ -60,6 +60,22 @@ impl Columns {
         ))
     }
 
+    /// Refuses steps without the tokens of one, or the other way, where the user named the one.
+    pub(super) fn steps_alone(&self, source: &str) -> Result<(), InputError> {
+        for (one, other) in [("steps", "batch"), ("batch", "steps")] {
+            if self.mapped(one) && self.at(other).is_none() {
+                return Err(InputError::new(
+                    format!(
+                        "{source}: `{}` gives tokens only together with a column for {other}",
+                        self.name(one)
+                    ),
+                    format!("name it with --map {other}=COLUMN, or leave out {one}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses units that a name leaves open.
     pub(super) fn units(&self, source: &str) -> Result<(), InputError> {
         for (role, column) in &self.roles {
@@ -86,6 +102,20 @@ impl Columns {
         }
         Ok(())
     }
+}
+
+/// Refuses a map that gives one quantity twice: D, or D/N beside N and D.
+pub(super) fn contradictions(roles: &[(&'static str, Column)]) -> Result<(), InputError> {
+    let has = |role: &str| roles.iter().any(|(r, _)| *r == role);
+    let stepped = has("steps") || has("batch");
+    let twice = match () {
+        () if has("tokens") && stepped => "tokens, and steps or batch, which give them too",
+        () if has("params") && has("ratio") && (has("tokens") || stepped) => {
+            "params and tokens, and their ratio too"
+        }
+        () => return Ok(()),
+    };
+    Err(InputError::new(format!("--map names columns for {twice}"), "leave out one of them"))
 }
 
 /// Refuses a column whose name stands over another one too, with other cells.

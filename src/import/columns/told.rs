@@ -49,21 +49,27 @@ impl Columns {
         };
         let compute = of("flops").or_else(|| of("budget"));
         let steps = || Some(format!("{} times {}", of("steps")?, of("batch")?));
+        let told = of("ratio").filter(|_| self.mapped("ratio"));
         let tokens = of("tokens");
         let params = match self.matrices {
             Some([a, b]) => format!("`{}` + `{}`", self.header[a], self.header[b]),
             None => of("params").unwrap_or_else(|| {
+                if let Some(ratio) = &told {
+                    return format!("D over {ratio}");
+                }
                 let by_compute = compute.is_some() && (tokens.is_some() || steps().is_some());
                 if by_compute { "C / 6D" } else { "D over its ratio" }.to_owned()
             }),
         };
         let derived = || {
-            if compute.is_some() {
-                "C / 6N".to_owned()
-            } else if let Some(ratio) = of("ratio") {
+            if let Some(steps) = steps() {
+                steps
+            } else if let Some(ratio) = &told {
                 format!("{ratio} times N")
+            } else if compute.is_some() {
+                "C / 6N".to_owned()
             } else {
-                steps().unwrap_or_default()
+                of("ratio").map_or_else(String::new, |ratio| format!("{ratio} times N"))
             }
         };
         let loss = of("loss").unwrap_or_default();
