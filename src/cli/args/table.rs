@@ -20,7 +20,7 @@ pub struct Columns {
     /// Use only rows with this value in this column; may be given several times.
     #[arg(long = "where", value_parser = pair, value_name = "COLUMN=VALUE")]
     pub filters: Vec<(String, String)>,
-    /// Fit runs of several data sets, tokenizers or experiments as one study.
+    /// Fit runs of several data sets, tokenizers, experiments or conventions of N as one study.
     #[arg(long)]
     pub mixed: bool,
     /// Take every row for a run of its own, also where rows look like checkpoints of one.
