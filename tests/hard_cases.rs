@@ -240,7 +240,9 @@ fn intervals_widen_with_the_distance() {
 fn compute_below_six_n_d_is_fitted_and_read_back() {
     for share in [0.3, 0.9, 0.999] {
         let mut points = study(0.002);
-        points.iter_mut().for_each(|p| p.flops *= share);
+        for point in &mut points {
+            point.flops *= share;
+        }
         let table = table(points);
         let compute = Compute::fit(&table.flops_per_token());
         assert!(matches!(compute, Compute::Attention { k, .. } if k < 0.0), "{compute:?}");
