@@ -104,7 +104,7 @@ fn waiting(dir: &Path, cells: &[Cell]) -> Result<f64, Failure> {
     };
     // At first each reads the whole ledger; then it waits. Until two spans of 10 s read the same.
     let span = 10.0;
-    let (mut last, mut rate) = (all(&runners)?, f64::INFINITY);
+    let (mut last, mut rate) = (all(&runners)?, f64::NAN);
     let measured = loop {
         std::thread::sleep(std::time::Duration::from_secs_f64(span));
         let now = all(&runners)?;
@@ -115,6 +115,9 @@ fn waiting(dir: &Path, cells: &[Cell]) -> Result<f64, Failure> {
         (last, rate) = (now, next);
     };
     for runner in &mut runners {
+        if let Some(status) = runner.try_wait()? {
+            return Err(format!("a runner did not wait: {status}").into());
+        }
         runner.kill()?;
         runner.wait()?;
     }
