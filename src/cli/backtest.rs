@@ -10,7 +10,7 @@ use crate::terminal::note;
 
 pub(super) fn execute(args: &BacktestArgs) -> Result<u8, Failure> {
     let input = Input::of(&args.input, &args.dirs.results)?;
-    let runs = input.runs(&args.dirs.results, &args.columns.options()?)?;
+    let runs = input.runs(&args.columns.options()?)?;
     let place = input.place(&runs.name, &args.dirs.analysis)?;
     let defaults = runs.options();
     let options = Options {

@@ -50,10 +50,10 @@ pub(super) fn run(args: &RunArgs, path: &Path) -> Result<u8, Failure> {
         forecast: path,
         sweep: &args.sweep,
         results: &args.dirs.results,
-        device: args.device,
-        matmul: args.matmul,
+        device: args.training.device,
+        matmul: args.training.matmul,
         every: args.checkpoint,
-        retry: &args.retry,
+        retry: &args.training.retry,
     };
     let Some(forecast) = forecast::run(run, &Stderr)? else { return Ok(exit::AGAIN) };
     let code = score::show(&forecast, path, &args.dirs, false)?;

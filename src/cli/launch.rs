@@ -6,7 +6,7 @@ use super::args::RunArgs;
 use super::watch::Stderr;
 use super::{print, print_as_is};
 use crate::error::InputError;
-use crate::exec::slurm::{self, Job, State, Submitted};
+use crate::exec::slurm::{self, Job, Live, Submitted};
 use crate::ledger::StateName;
 use crate::spec::Spec;
 use crate::study::Failure;
@@ -31,7 +31,7 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec) -> Result<u8, Failure> {
     }
     let Begun { before: ledger, .. } = &Begun::open(&args.sweep, &args.dirs, &Stderr)?;
     let left = ledger.count(StateName::Missing) + ledger.count(StateName::Running);
-    if left == 0 && args.retry.is_empty() {
+    if left == 0 && args.training.retry.is_empty() {
         print(&format!(
             "Nothing is left to train. `isoflop report {}` fits and reports.\n",
             args.sweep.display()
@@ -40,21 +40,15 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec) -> Result<u8, Failure> {
     }
     let name = job.name();
     let told = match slurm::submit(&job)? {
-        Submitted::Now(state) => format!("Submitted {name}: {}.", said(&state)),
-        Submitted::Before(State::Queued(tasks)) => {
-            format!(
-                "{name} is in the queue already: {}. Nothing submitted.",
-                slurm::summary(&tasks)
-            )
+        Submitted::Now(live) => format!("Submitted {name}: {}.", said(&live)),
+        Submitted::Before(live @ Live::Queued(_)) => {
+            format!("{name} is in the queue already: {}. Nothing submitted.", said(&live))
         }
-        Submitted::Before(state) => {
-            let ago = match &state {
-                State::Unlisted(submission) => submission.ago(),
-                _ => "before".to_owned(),
-            };
+        Submitted::Before(Live::Unlisted(submission)) => {
+            let ago = submission.ago();
             format!(
                 "{name} was submitted {ago}: {}. Nothing submitted; if that job was cancelled, remove `{}` first.",
-                said(&state),
+                said(&Live::Unlisted(submission)),
                 slurm::submission_path(&results).display()
             )
         }
@@ -68,13 +62,12 @@ pub(super) fn execute(args: &RunArgs, spec: &Spec) -> Result<u8, Failure> {
 }
 
 /// What Slurm has of a results directory, in words.
-pub(super) fn said(state: &State) -> String {
-    match state {
-        State::Queued(tasks) => slurm::summary(tasks),
-        State::Unlisted(submission) => {
+pub(super) fn said(live: &Live) -> String {
+    match live {
+        Live::Queued(tasks) => slurm::summary(tasks),
+        Live::Unlisted(submission) => {
             format!("{}, not listed by `squeue` yet", submission.name())
         }
-        State::Idle => "no task in the queue".to_owned(),
     }
 }
 
@@ -89,19 +82,19 @@ fn command(args: &RunArgs) -> Result<Vec<String>, Failure> {
     let mut words = vec![whole(&program), "run".to_owned(), whole(&args.sweep)];
     words.extend(["--train-only".to_owned(), "--results".to_owned(), whole(&args.dirs.results)]);
     words.extend(["--analysis".to_owned(), whole(&args.dirs.analysis)]);
-    if let Some(device) = args.device {
+    if let Some(device) = args.training.device {
         let name = device.to_possible_value().map(|v| v.get_name().to_owned());
         words.extend(["--device".to_owned(), name.unwrap_or_default()]);
     }
-    if let Some(matmul) = args.matmul {
+    if let Some(matmul) = args.training.matmul {
         let name = matmul.to_possible_value().map(|v| v.get_name().to_owned());
         words.extend(["--matmul".to_owned(), name.unwrap_or_default()]);
     }
-    if let Some(workers) = args.workers {
+    if let Some(workers) = args.training.workers {
         words.extend(["--workers".to_owned(), workers.to_string()]);
     }
-    if !args.retry.is_empty() {
-        let states: Vec<&str> = args.retry.iter().map(|state| state.word()).collect();
+    if !args.training.retry.is_empty() {
+        let states: Vec<&str> = args.training.retry.iter().map(|state| state.word()).collect();
         words.extend(["--retry".to_owned(), states.join(",")]);
     }
     words.extend(["--checkpoint".to_owned(), args.checkpoint.to_string()]);

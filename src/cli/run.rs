@@ -11,9 +11,9 @@ use crate::error::exit;
 use crate::fit::Pins;
 use crate::ledger::{Ledger, StateName};
 use crate::study::input::{self, Input};
-use crate::study::run::{self, Begun, Conduct, Report};
+use crate::study::run::{self, Begun, Report};
 use crate::study::sweep::read_spec;
-use crate::study::training::stop_on_signals;
+use crate::study::training::{Setup, stop_on_signals};
 use crate::study::{Failure, Results, Sweep};
 use crate::terminal::note;
 use crate::units::{count, duration, flops, several};
@@ -28,7 +28,8 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     if args.launcher == Launcher::Slurm {
         return launch::execute(args, &spec);
     }
-    let device = device::choose(&Wanted::of(&spec.device, args.device, args.matmul))?;
+    let device =
+        device::choose(&Wanted::of(&spec.device, args.training.device, args.training.matmul))?;
     if args.dry_run {
         let sweep = Sweep::open(&args.sweep, &args.dirs.results, false)?;
         let ledger = Ledger::read(&args.dirs.results.join(&sweep.plan.name), &sweep.plan.cells)?;
@@ -44,14 +45,14 @@ pub(super) fn execute(args: &RunArgs) -> Result<u8, Failure> {
     note!("{}{}", summary(&begun.sweep, &begun.before), show::warnings(&begun.sweep.plan.warnings));
     note!("{}", show::warnings(&begun.before.notes));
     let stop = stop_on_signals()?;
-    let conduct = Conduct {
+    let setup = Setup {
         device: &device,
-        workers: args.workers,
+        workers: args.training.workers,
         every: args.checkpoint,
-        retry: &args.retry,
+        retry: &args.training.retry,
         stop: &stop,
     };
-    let Some(results) = begun.train(conduct, &Stderr)? else { return Ok(exit::AGAIN) };
+    let Some(results) = begun.train(setup, &Stderr)? else { return Ok(exit::AGAIN) };
     if args.train_only {
         note!("{}", summary(&begun.sweep, &results.ledger));
         return Ok(u8::from(results.ledger.has_failures()));
@@ -64,7 +65,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {
     let pins = args.pinned.pins()?;
     match Input::of(&args.input, &args.dirs.results)? {
         Input::Results(dir) => {
-            let results = Results::open(&dir, &args.dirs.results)?;
+            let results = Results::open(&dir)?;
             let out = input::of_sweep(&results.name, &args.dirs.analysis)?;
             finish(results, &input::pinned(out, &pins), pins, started)
         }
@@ -74,7 +75,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, Failure> {
 
 /// The figures and the report of a fit that was written, or of a table, which is fitted first.
 fn of_runs(input: &Input, args: &ReportArgs, pins: Pins, started: Instant) -> Result<u8, Failure> {
-    let runs = input.runs(&args.dirs.results, &args.columns.options()?)?;
+    let runs = input.runs(&args.columns.options()?)?;
     let out = input::pinned(input.place(&runs.name, &args.dirs.analysis)?, &pins);
     let fit = match input {
         Input::Fit(path) => {

@@ -26,7 +26,7 @@ struct OutputCell<'a> {
 }
 
 pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
-    let recorded = Results::open(&args.sweep, &args.dirs.results)?;
+    let recorded = Results::open(&Results::dir(&args.sweep, &args.dirs.results)?)?;
     let ledger = &recorded.ledger;
     if args.json {
         let cells: Vec<OutputCell<'_>> = ledger
@@ -82,8 +82,9 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
     }
     if slurm::script_path(&recorded.dir).exists() && slurm::is_here() {
         let name = slurm::job_name(&recorded.name, &recorded.dir);
-        match slurm::state(&name, &recorded.dir, None) {
-            Ok(state) => print(&format!("\nSlurm: {}.\n", launch::said(&state))),
+        match slurm::state(&name, &recorded.dir) {
+            Ok(Some(live)) => print(&format!("\nSlurm: {}.\n", launch::said(&live))),
+            Ok(None) => print("\nSlurm: no task in the queue.\n"),
             Err(error) => print(&format!("\nSlurm: {error}\n")),
         }
     }

@@ -12,8 +12,8 @@ use crate::ledger::{Ledger, StateName};
 use crate::plan::Cell;
 use crate::spec::OptimSpec;
 use crate::study::sweep::{TUNE, read_spec};
-use crate::study::training::stop_on_signals;
-use crate::study::tuning::{self, Trial, Tuner};
+use crate::study::training::{Setup, stop_on_signals};
+use crate::study::tuning::{self, Tuner};
 use crate::study::{Failure, Sweep, hold};
 use crate::terminal::note;
 use crate::tune::{FittedRule, Transfer, Tuning, Vertex, VertexState};
@@ -23,7 +23,8 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
     let (spec, text) = read_spec(&args.sweep)?;
     let name = spec.name.get_ref();
     tuning::block(&spec)?;
-    let device = device::choose(&Wanted::of(&spec.device, args.device, args.matmul))?;
+    let device =
+        device::choose(&Wanted::of(&spec.device, args.training.device, args.training.matmul))?;
     if args.dry_run {
         let sweep = Sweep::open(&args.sweep, &args.dirs.results, false)?;
         let mut tuner = Tuner::new(&sweep)?;
@@ -45,14 +46,14 @@ pub(super) fn execute(args: &TuneArgs) -> Result<u8, Failure> {
     let sweep = Sweep::open(&args.sweep, &args.dirs.results, true)?;
     Os.create_dirs(&out)?;
     let stop = stop_on_signals()?;
-    let trial = Trial {
+    let setup = Setup {
         device: &device,
-        workers: args.workers,
+        workers: args.training.workers,
         every: args.checkpoint,
-        retry: &args.retry,
+        retry: &args.training.retry,
         stop: &stop,
     };
-    let Some((tuning, ledger)) = Tuner::new(&sweep)?.search(&results, trial, &Stderr)? else {
+    let Some((tuning, ledger)) = Tuner::new(&sweep)?.search(&results, setup, &Stderr)? else {
         return Ok(exit::AGAIN);
     };
     stop.at_once();

@@ -23,6 +23,17 @@ pub trait Watch: Sync {
     fn note(&self, text: &str);
 }
 
+/// Watches and says nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Quiet;
+
+impl Watch for Quiet {
+    fn started(&self, _: usize, _: &Cell) {}
+    fn progress(&self, _: usize, _: &Cell, _: Progress) {}
+    fn ended(&self, _: usize, _: &Cell, _: &Event) {}
+    fn note(&self, _: &str) {}
+}
+
 /// How often the state of a cell is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Every {

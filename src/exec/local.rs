@@ -137,6 +137,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::path::Path;
 
+    use super::super::job::Quiet;
     use super::*;
     use crate::data::Dataset;
     use crate::device::{self, Chosen, Wanted};
@@ -144,15 +145,6 @@ mod tests {
     use crate::plan::Plan;
     use crate::spec::{DeviceKind, Keep, Matmul, Spec};
     use crate::train::Progress;
-
-    struct Silent;
-
-    impl Watch for Silent {
-        fn started(&self, _: usize, _: &Cell) {}
-        fn progress(&self, _: usize, _: &Cell, _: Progress) {}
-        fn ended(&self, _: usize, _: &Cell, _: &Event) {}
-        fn note(&self, _: &str) {}
-    }
 
     /// Panics in the cells of one size, as a fault in their training would.
     struct Faulty<'a> {
@@ -225,7 +217,7 @@ mod tests {
             let (_, state) = ledger::look(&cell_dir(results, &cell.id)).unwrap();
             assert!(!ledger::StateName::FAILURES.contains(&state.name()), "{state:?}");
         }
-        run(job, conduct, &cells, &Silent).unwrap();
+        run(job, conduct, &cells, &Quiet).unwrap();
         for cell in &cells {
             let (_, state) = ledger::look(&cell_dir(results, &cell.id)).unwrap();
             assert_eq!(state.name().word(), "completed");

@@ -181,39 +181,34 @@ impl Open<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::job::Quiet;
     use super::*;
     use crate::ledger::event::Event;
     use crate::ledger::log::{AttemptLog, History, read_attempts};
     use crate::plan::{Plan, tests::SWEEP, tests::facts};
     use crate::spec::Spec;
-    use crate::train::Progress;
 
-    struct Silent;
-
-    impl Watch for Silent {
-        fn started(&self, _: usize, _: &Cell) {}
-        fn progress(&self, _: usize, _: &Cell, _: Progress) {}
-        fn ended(&self, _: usize, _: &Cell, _: &Event) {}
-        fn note(&self, _: &str) {}
+    /// The log of an attempt that begins.
+    fn begin(cell: &Cell, lease: &Lease) -> AttemptLog {
+        let started = crate::ledger::event::tests::started(cell.clone(), None);
+        let clock = || "now".to_owned();
+        AttemptLog::start(&Os, &lease.dir, started, &History::default(), &clock).unwrap()
     }
 
     /// What a runner does, with training that takes no time.
     fn runner(results: &Path, cells: &[&Cell]) {
         let mut queue = Queue::new(cells);
         loop {
-            match queue.next(results, &|_| false, &Silent).unwrap() {
+            match queue.next(results, &|_| false, &Quiet).unwrap() {
                 Next::Done => return,
                 Next::Wait => std::thread::yield_now(),
                 Next::Take(cell, lease, _) => {
-                    let started = crate::ledger::event::tests::started(cell.clone(), None);
-                    let clock = || "now".to_owned();
-                    let history = History::default();
-                    let log = AttemptLog::start(&Os, &lease.dir, started, &history, &clock);
+                    let mut log = begin(cell, &lease);
                     let (loss, loss_se, seconds, tokens_per_second) = (1.0, 0.0, 1.0, 1.0);
                     let steps_crc = Some(crc32fast::hash(&[]));
                     let event =
                         Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc };
-                    log.unwrap().event(event.clone(), clock()).unwrap();
+                    log.event(event.clone(), "now".to_owned()).unwrap();
                     queue.ended(cell, &Ended::Event(event));
                 }
             }
@@ -251,23 +246,26 @@ mod tests {
         println!("100 rounds of 16 runners on 20 cells: each completed exactly once");
     }
 
+    /// A cell that another runner has begun.
+    fn held(results: &Path) -> (Cell, Lease, AttemptLog) {
+        let cell = Plan::new(&Spec::parse(SWEEP).unwrap(), &facts()).cells.remove(0);
+        let lease = Lease::claim(&cell_dir(results, &cell.id), 1).unwrap().unwrap();
+        let log = begin(&cell, &lease);
+        (cell, lease, log)
+    }
+
     #[test]
     fn what_another_runner_trains_is_read_again_only_when_its_record_has_grown() {
         let results = tempfile::tempdir().unwrap();
-        let cell = Plan::new(&Spec::parse(SWEEP).unwrap(), &facts()).cells.remove(0);
+        let (cell, _lease, mut log) = held(results.path());
         let dir = cell_dir(results.path(), &cell.id);
-        let lease = Lease::claim(&dir, 1).unwrap().unwrap();
-        let started = crate::ledger::event::tests::started(cell.clone(), None);
-        let clock = || "now".to_owned();
-        let history = History::default();
-        let mut log = AttemptLog::start(&Os, &lease.dir, started, &history, &clock).unwrap();
         let mut queue = Queue::new(&[&cell]);
         let look = |queue: &mut Queue<'_>| {
-            matches!(queue.next(results.path(), &|_| false, &Silent).unwrap(), Next::Wait)
+            matches!(queue.next(results.path(), &|_| false, &Quiet).unwrap(), Next::Wait)
         };
         assert!(!queue.open[0].goes_on(&dir), "never read");
         assert!(look(&mut queue) && queue.open[0].goes_on(&dir));
-        log.event(Event::Paused { step: 0, why: "a test".into() }, clock()).unwrap();
+        log.event(Event::Paused { step: 0, why: "a test".into() }, "now".to_owned()).unwrap();
         assert!(!queue.open[0].goes_on(&dir), "it has grown");
         assert!(!look(&mut queue), "paused, so it is taken");
     }
@@ -275,14 +273,9 @@ mod tests {
     #[test]
     fn a_cell_whose_runner_is_gone_is_read_again_and_taken() {
         let results = tempfile::tempdir().unwrap();
-        let cell = Plan::new(&Spec::parse(SWEEP).unwrap(), &facts()).cells.remove(0);
-        let dir = cell_dir(results.path(), &cell.id);
-        let lease = Lease::claim(&dir, 1).unwrap().unwrap();
-        let started = crate::ledger::event::tests::started(cell.clone(), None);
-        let clock = || "now".to_owned();
-        AttemptLog::start(&Os, &lease.dir, started, &History::default(), &clock).unwrap();
+        let (cell, lease, _log) = held(results.path());
         let mut queue = Queue::new(&[&cell]);
-        let mut next = || queue.next(results.path(), &|_| false, &Silent).unwrap();
+        let mut next = || queue.next(results.path(), &|_| false, &Quiet).unwrap();
         assert!(matches!(next(), Next::Wait) && matches!(next(), Next::Wait));
         drop(lease);
         assert!(matches!(next(), Next::Take(..)));

@@ -7,7 +7,7 @@ use super::input::read_fit;
 use super::results::planned;
 use super::score::{self, FORECASTS};
 use super::sweep::{SWEEP, read_spec};
-use super::training::{Training, stop_on_signals};
+use super::training::{Setup, Training, stop_on_signals};
 use super::{Dirs, Failure, Observer, Sweep};
 use crate::device::{self, Wanted};
 use crate::error::InputError;
@@ -15,7 +15,7 @@ use crate::exec::job::Every;
 use crate::fit::Analysis;
 use crate::forecast::{self, Basis, Forecast};
 use crate::fs::{Disk as _, Os, read_file};
-use crate::ledger::{State, StateName, cell_dir, check, log};
+use crate::ledger::{StateName, cell_dir, check, log};
 use crate::plan::FILE as PLAN;
 use crate::plan::{self, Cell, Plan, Recipe};
 use crate::predict::at_flops;
@@ -297,8 +297,7 @@ pub fn run(run: Run<'_>, observer: &dyn Observer) -> Result<Option<Forecast>, Fa
     }
     // A run that was begun without the forecast is refused before more is spent on it.
     let state = score::look(&forecast, &results)?;
-    let again = |state: &State| run.retry.contains(&state.name());
-    if state.is_open() || again(&state) {
+    if state.is_open() || run.retry.contains(&state.name()) {
         let todo = [&forecast.cell];
         // Relatives too: under a trunk schedule the run may go on from a state that one of them passed.
         let relatives = if results.join(PLAN).exists() { planned(&results)? } else { Vec::new() };
@@ -310,18 +309,23 @@ pub fn run(run: Run<'_>, observer: &dyn Observer) -> Result<Option<Forecast>, Fa
             count(forecast.params),
             count(forecast.tokens)
         ));
+        let stop = stop_on_signals()?;
+        let setup = Setup {
+            device: &device,
+            workers: Some(1),
+            every: run.every,
+            retry: run.retry,
+            stop: &stop,
+        };
         let training = Training {
             sweep: &sweep,
             results: &results,
-            device: &device,
+            setup,
             planned: &all,
-            workers: Some(1),
-            every: run.every,
             forecast: Some(&forecast.sha256),
             before: None,
         };
-        let stop = stop_on_signals()?;
-        if !training.train(&todo, &stop, &again, observer)? {
+        if !training.train(&todo, observer)? {
             return Ok(None);
         }
         stop.at_once();

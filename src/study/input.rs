@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::results::recorded;
 use super::{Failure, Observer, Results, Runs, analysis};
 use crate::error::InputError;
 use crate::fit::{Analysis, Options, Pins, ReadError};
@@ -84,9 +85,9 @@ impl Input {
     /// # Errors
     ///
     /// [`Failure`] where they cannot be read.
-    pub fn runs(&self, results: &Path, options: &import::Options) -> Result<Runs, Failure> {
+    pub fn runs(&self, options: &import::Options) -> Result<Runs, Failure> {
         match self {
-            Self::Results(dir) => Ok(Runs::recorded(Results::open(dir, results)?)),
+            Self::Results(dir) => Ok(Runs::recorded(Results::open(dir)?)),
             Self::Fit(path) => Ok(Runs::fitted(name_of(path), read_fit(path)?)),
             Self::Table(path) => Ok(Runs::imported(name_of(path), import::read(path, options)?)),
         }
@@ -114,7 +115,7 @@ impl Input {
 pub fn open(path: &Path, options: &import::Options) -> Result<(Runs, PathBuf), Failure> {
     let results = PathBuf::from("results");
     let input = Input::of(path, &results)?;
-    let runs = input.runs(&results, options)?;
+    let runs = input.runs(options)?;
     let place = input.place(&runs.name, Path::new(ANALYSIS))?;
     Ok((runs, place))
 }
@@ -136,7 +137,7 @@ pub fn analysis(
         unpinned(&fit, &pins)?;
         return read_fit(&fit);
     }
-    let runs = Input::of(path, results)?.runs(results, options)?;
+    let runs = Input::of(path, results)?.runs(options)?;
     let analysis = analysis::analyse(&runs, &Options { pins, ..runs.options() }, observer)?;
     observer.note(&format!("fitted the {} runs of {}", runs.table.points.len(), path.display()));
     // The others stand beside the answers.
@@ -201,8 +202,8 @@ pub fn fit_file(path: &Path, results: &Path, analysis: &Path) -> Result<PathBuf,
     }
     match Input::of(path, results)? {
         Input::Results(dir) => {
-            let name = Results::open(&dir, results)?.name;
-            Ok(analysis.join(name).join(FIT))
+            let (_, spec, _) = recorded(&dir)?;
+            Ok(analysis.join(spec.name.get_ref()).join(FIT))
         }
         Input::Fit(path) | Input::Table(path) => Ok(path),
     }

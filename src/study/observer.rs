@@ -1,10 +1,8 @@
 //! Who is told what happens while a study works.
 
+pub use crate::exec::job::Quiet;
 use crate::exec::job::Watch;
-use crate::ledger::event::Event;
-use crate::plan::Cell;
 use crate::plan::cost::{Left, Price};
-use crate::train::Progress;
 
 /// Is told what happens meanwhile. A terminal shows it; a program may leave it be ([`Quiet`]).
 pub trait Observer: Sync {
@@ -24,23 +22,12 @@ pub trait Observer: Sync {
     ) -> Box<dyn Watch + 'a>;
 }
 
-/// Says nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct Quiet;
-
 impl Observer for Quiet {
     fn note(&self, _: &str) {}
 
     fn warn(&self, _: &str) {}
 
     fn training<'a>(&self, _: usize, _: &[Left<'a>], _: Option<&Price>) -> Box<dyn Watch + 'a> {
-        Box::new(Self)
+        Box::new(*self)
     }
-}
-
-impl Watch for Quiet {
-    fn started(&self, _: usize, _: &Cell) {}
-    fn progress(&self, _: usize, _: &Cell, _: Progress) {}
-    fn ended(&self, _: usize, _: &Cell, _: &Event) {}
-    fn note(&self, _: &str) {}
 }

@@ -42,17 +42,15 @@ impl Results {
         Ok(results.join(read_spec(path)?.0.name.get_ref()))
     }
 
-    /// Opens `results/<name>`, given that directory or the sweep file.
+    /// Opens `results/<name>`.
     ///
     /// # Errors
     ///
     /// [`Failure`] where there are none, or the plan is not as it was written.
-    pub fn open(path: &Path, results: &Path) -> Result<Self, Failure> {
-        let dir = Self::dir(path, results)?;
-        let cells = planned(&dir)?;
-        let (spec, text) = read_spec(&dir.join(SWEEP))?;
-        let ledger = Ledger::read(&dir, &cells)?;
-        Ok(Self { name: spec.name.get_ref().clone(), dir, spec, text, ledger })
+    pub fn open(dir: &Path) -> Result<Self, Failure> {
+        let (cells, spec, text) = recorded(dir)?;
+        let ledger = Ledger::read(dir, &cells)?;
+        Ok(Self { name: spec.name.get_ref().clone(), dir: dir.to_owned(), spec, text, ledger })
     }
 }
 
@@ -62,6 +60,11 @@ impl Results {
 ///
 /// [`Failure`] where it cannot be read (exit code 2) or is not as it was written (3).
 pub fn planned(dir: &Path) -> Result<Vec<Cell>, Failure> {
+    Ok(recorded(dir)?.0)
+}
+
+/// The same, with the sweep file that they were planned from and its text.
+pub(super) fn recorded(dir: &Path) -> Result<(Vec<Cell>, Spec, String), Failure> {
     let plan = dir.join(PLAN);
     let json = Os.read(&plan, MAX_PLAN).map_err(|source| {
         let hint = "`isoflop run SWEEP` makes it";
@@ -77,6 +80,7 @@ pub fn planned(dir: &Path) -> Result<Vec<Cell>, Failure> {
         InputError::new(message, "`isoflop run SWEEP` writes it again").with_code(exit::DAMAGED)
     };
     let seal = Os.read(&dir.join(SEAL), MAX_SEAL).ok();
-    let spec = read_spec(&dir.join(SWEEP))?.0;
-    Ok(plan::read(&json, seal.as_deref(), &spec).map_err(damaged)?)
+    let (spec, text) = read_spec(&dir.join(SWEEP))?;
+    let cells = plan::read(&json, seal.as_deref(), &spec).map_err(damaged)?;
+    Ok((cells, spec, text))
 }

@@ -5,16 +5,13 @@ use std::path::{Path, PathBuf};
 use super::hold::{hold, write_plan};
 use super::input::of_sweep;
 use super::sweep::read_spec;
-use super::training::Training;
+use super::training::{Setup, Training};
 use super::{Dirs, Failure, Observer, Results, Runs, Sweep, analysis, backtest, pages};
-use crate::device::Chosen;
 use crate::error::{InputError, exit};
-use crate::exec::job::Every;
-use crate::exec::stop::Stop;
 use crate::fit::{self, Analysis, Options, Pins};
 use crate::fs::{Disk as _, Os};
 use crate::ledger::hold::Hold;
-use crate::ledger::{self, Ledger, State, StateName, forks};
+use crate::ledger::{self, Ledger, State, forks};
 use crate::plan::Cell;
 use crate::predict::Prediction;
 
@@ -30,21 +27,6 @@ pub struct Begun {
     /// What was there before.
     pub before: Ledger,
     _hold: Hold,
-}
-
-/// Where cells are trained, and how they are kept.
-#[derive(Debug, Clone, Copy)]
-pub struct Conduct<'a> {
-    /// The device.
-    pub device: &'a Chosen,
-    /// Cells side by side, instead of the sweep's.
-    pub workers: Option<usize>,
-    /// Between two checkpoints of a cell.
-    pub every: Every,
-    /// States of which cells are tried once more.
-    pub retry: &'a [StateName],
-    /// Asked to end.
-    pub stop: &'a Stop,
 }
 
 impl Begun {
@@ -75,31 +57,27 @@ impl Begun {
     /// what was acknowledged is kept.
     pub fn train(
         &self,
-        conduct: Conduct<'_>,
+        setup: Setup<'_>,
         observer: &dyn Observer,
     ) -> Result<Option<Results>, Failure> {
-        let Conduct { device, workers, every, retry, stop } = conduct;
-        let again = |state: &State| retry.contains(&state.name());
         let left = self.before.cells.iter().filter(|(_, state)| match state {
             State::Missing { .. } | State::Running { .. } => true,
-            state => again(state),
+            state => setup.again(state),
         });
         let todo: Vec<&Cell> = left.map(|(cell, _)| cell).collect();
         let training = Training {
             sweep: &self.sweep,
             results: &self.results,
-            device,
+            setup,
             planned: &self.sweep.plan.cells,
-            workers,
-            every,
             forecast: None,
             before: Some(&self.before),
         };
-        if !training.train(&todo, stop, &again, observer)? {
+        if !training.train(&todo, observer)? {
             return Ok(None);
         }
-        stop.at_once();
-        let results = Results::open(&self.results, &self.results)?;
+        setup.stop.at_once();
+        let results = Results::open(&self.results)?;
         if results.ledger.cells.iter().map(|(cell, _)| cell).ne(&self.sweep.plan.cells) {
             let message = format!("the plan in `{}` was replaced meanwhile", results.dir.display());
             let hint =

@@ -20,21 +20,39 @@ use crate::plan::cost::Left;
 use crate::train::Progress;
 use crate::units::{duration, several};
 
-/// Of which cells, where, and how kept.
+/// Where cells are trained, and how they are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// The device.
+    pub device: &'a Chosen,
+    /// Cells side by side, instead of the sweep's.
+    pub workers: Option<usize>,
+    /// Between two checkpoints of a cell.
+    pub every: Every,
+    /// States of which cells are tried once more.
+    pub retry: &'a [StateName],
+    /// Asked to end.
+    pub stop: &'a Stop,
+}
+
+impl Setup<'_> {
+    /// Whether a cell in this state is tried once more.
+    pub fn again(&self, state: &State) -> bool {
+        self.retry.contains(&state.name())
+    }
+}
+
+/// Of which cells, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Training<'a> {
     /// What is trained.
     pub sweep: &'a Sweep,
     /// `results/<sweep>`.
     pub results: &'a Path,
-    /// Where it is trained.
-    pub device: &'a Chosen,
+    /// Where and how.
+    pub setup: Setup<'a>,
     /// Cells whose trunks are shared.
     pub planned: &'a [Cell],
-    /// Cells side by side, instead of the sweep's.
-    pub workers: Option<usize>,
-    /// Between two checkpoints of a cell.
-    pub every: Every,
     /// SHA-256 of the forecast that the runs are held against.
     pub forecast: Option<&'a str>,
     /// The sweep before this run, where what it takes is to be predicted and kept.
@@ -45,18 +63,13 @@ pub struct Training<'a> {
 const WORTH: f64 = 2.0;
 
 impl Training<'_> {
-    /// Trains `todo`; `false` when a signal ended it. `again`: states that are tried once more.
+    /// Trains `todo`; `false` when a signal ended it.
     ///
     /// # Errors
     ///
     /// [`Failure`] where a record cannot be written or the device is lost; what was acknowledged is kept.
-    pub fn train(
-        &self,
-        todo: &[&Cell],
-        stop: &Stop,
-        again: &(dyn Fn(&State) -> bool + Sync),
-        observer: &dyn Observer,
-    ) -> Result<bool, Failure> {
+    pub fn train(&self, todo: &[&Cell], observer: &dyn Observer) -> Result<bool, Failure> {
+        let Setup { device, workers, every, stop, .. } = self.setup;
         if todo.is_empty() {
             return Ok(true);
         }
@@ -65,7 +78,7 @@ impl Training<'_> {
             data: &self.sweep.data,
             planned: self.planned,
             eval_times: *self.sweep.spec.eval.times.get_ref(),
-            device: self.device,
+            device,
             workers: 1,
             keep: self.sweep.spec.keep,
             forecast: self.forecast,
@@ -73,14 +86,14 @@ impl Training<'_> {
         let left = price::left(todo, self.before);
         // Another runner takes some of these: what it leaves to this one cannot be said.
         let alone = self.before.is_some_and(|ledger| ledger.count(StateName::Running) == 0);
-        let asked = asked(self.sweep, self.workers);
+        let asked = asked(self.sweep, workers);
         let ask = Ask { workers: asked, worth: WORTH, least: 0.0 };
         let wanted = alone || asked.is_none();
         let found = wanted.then(|| probe::price(job, &left, ask, &|| stop.asked())).flatten();
-        let most = asked.unwrap_or(self.device.most_workers);
+        let most = asked.unwrap_or(device.most_workers);
         let workers = found.as_ref().map_or(most, |f| f.price.workers).clamp(1, todo.len());
         let priced = found.filter(|_| alone);
-        let name = &self.device.name;
+        let name = &device.name;
         observer.note(&match &priced {
             Some(found) => format!(
                 "Training on {name}: about {} for {}, {}.",
@@ -90,12 +103,16 @@ impl Training<'_> {
             ),
             None => format!("Training on {name}, {}.", side_by_side(workers)),
         });
-        let quote =
-            priced.as_ref().map(|f| Quote::open(self.results, self.device, &left, f, observer));
+        let quote = priced.as_ref().map(|f| Quote::open(self.results, device, &left, f, observer));
         let watch = observer.training(workers, &left, priced.as_ref().map(|f| &f.price));
         let clocked = Clocked::new(&*watch, workers, &left);
         let job = Job { workers, ..job };
-        let trained = local::run(job, Conduct { every: self.every, stop, again }, todo, &clocked);
+        let trained = local::run(
+            job,
+            Conduct { every, stop, again: &|state| self.setup.again(state) },
+            todo,
+            &clocked,
+        );
         let taken = clocked.taken();
         drop(watch);
         if let Some(said) = quote.and_then(|q| q.close(&taken, observer)) {

@@ -5,15 +5,12 @@ use std::path::Path;
 
 use super::failure::json;
 use super::sweep::TUNE;
-use super::training::Training;
+use super::training::{Setup, Training};
 use super::{Failure, Observer, Sweep, figures};
-use crate::device::Chosen;
 use crate::error::InputError;
-use crate::exec::job::Every;
-use crate::exec::stop::Stop;
 use crate::figure;
 use crate::fs::{Disk as _, Os};
-use crate::ledger::{Ledger, State, StateName};
+use crate::ledger::{Ledger, State};
 use crate::plan::{Cell, Given, Plan, trunk};
 use crate::spec::{Spec, TuneSpec};
 use crate::tune::design::{Config, Design, Tried};
@@ -29,21 +26,6 @@ pub struct Tuner<'a> {
     tune: &'a TuneSpec,
     searches: Vec<Search>,
     cells: Vec<Cell>,
-}
-
-/// Where runs of a search are trained, and how they are kept.
-#[derive(Debug, Clone, Copy)]
-pub struct Trial<'a> {
-    /// The device.
-    pub device: &'a Chosen,
-    /// Runs side by side, instead of the sweep's.
-    pub workers: Option<usize>,
-    /// Between two checkpoints of a run.
-    pub every: Every,
-    /// States of which runs are tried once more, once a search.
-    pub retry: &'a [StateName],
-    /// Asked to end.
-    pub stop: &'a Stop,
 }
 
 /// One tuning cell while it is searched.
@@ -85,11 +67,10 @@ impl<'a> Tuner<'a> {
     pub fn search(
         &mut self,
         results: &Path,
-        trial: Trial<'_>,
+        setup: Setup<'_>,
         observer: &dyn Observer,
     ) -> Result<Option<(Tuning, Ledger)>, Failure> {
         let name = self.sweep.spec.name.get_ref();
-        let again = |state: &State| trial.retry.contains(&state.name());
         // A run is tried again once, and not in every round.
         let mut begun: BTreeSet<String> = BTreeSet::new();
         loop {
@@ -103,7 +84,7 @@ impl<'a> Tuner<'a> {
             Os.write_atomic(&results.join(TUNE), &json)?;
             let ledger = Ledger::read(results, &self.cells)?;
             let wanted = |(cell, state): &&(Cell, State)| {
-                state.is_open() || again(state) && !begun.contains(&cell.id)
+                state.is_open() || setup.again(state) && !begun.contains(&cell.id)
             };
             let todo: Vec<&Cell> =
                 ledger.cells.iter().filter(wanted).map(|(cell, _)| cell).collect();
@@ -115,14 +96,12 @@ impl<'a> Tuner<'a> {
             let training = Training {
                 sweep: self.sweep,
                 results,
-                device: trial.device,
+                setup,
                 planned: &self.cells,
-                workers: trial.workers,
-                every: trial.every,
                 forecast: None,
                 before: None,
             };
-            if !training.train(&todo, trial.stop, &again, observer)? {
+            if !training.train(&todo, observer)? {
                 return Ok(None);
             }
             begun.extend(todo.into_iter().map(|cell| cell.id.clone()));

@@ -10,7 +10,9 @@ use clap::{Parser, Subcommand};
 
 pub use device::{DeviceArgs, DeviceBenchArgs, DeviceCheckArgs, DeviceVerb, Which};
 pub use laws::{BacktestArgs, ExportArgs, FitArgs, PredictArgs, ReportArgs, SelftestArgs};
-pub use sweep::{CheckArgs, Launcher, PlanArgs, RunArgs, ScoreArgs, StatusArgs, TuneArgs};
+pub use sweep::{
+    CheckArgs, Launcher, PlanArgs, RunArgs, ScoreArgs, StatusArgs, TrainingArgs, TuneArgs,
+};
 pub use table::{Columns, Pinned};
 
 /// Scaling-law experiments: train a grid, fit the law, predict the larger run.

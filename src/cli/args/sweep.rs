@@ -50,14 +50,9 @@ pub enum Launcher {
     Slurm,
 }
 
-/// `run`.
+/// Where cells are trained, and which again: of every verb that trains.
 #[derive(Debug, Args)]
-pub struct RunArgs {
-    /// Sweep file.
-    pub sweep: PathBuf,
-    /// Show the plan and stop.
-    #[arg(long)]
-    pub dry_run: bool,
+pub struct TrainingArgs {
     /// Instead of the sweep's device.
     #[arg(long)]
     pub device: Option<DeviceKind>,
@@ -75,6 +70,19 @@ pub struct RunArgs {
         value_name = "STATE"
     )]
     pub retry: Vec<StateName>,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Sweep file.
+    pub sweep: PathBuf,
+    /// Show the plan and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where cells are trained, and which again.
+    #[command(flatten)]
+    pub training: TrainingArgs,
     /// Train here, or in a job array on a Slurm cluster.
     #[arg(long, default_value = "local")]
     pub launcher: Launcher,
@@ -106,23 +114,9 @@ pub struct TuneArgs {
     /// Print tune.json.
     #[arg(long)]
     pub json: bool,
-    /// Instead of the sweep's device.
-    #[arg(long)]
-    pub device: Option<DeviceKind>,
-    /// Instead of the sweep's choice of kernels for matrix products on a GPU.
-    #[arg(long)]
-    pub matmul: Option<Matmul>,
-    /// Cells side by side, instead of the sweep's.
-    #[arg(long, value_name = "N")]
-    pub workers: Option<usize>,
-    /// Train runs in these states again: failed, damaged, stuck, disputed, diverged.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_parser = failures(),
-        value_name = "STATE"
-    )]
-    pub retry: Vec<StateName>,
+    /// Where cells are trained, and which again.
+    #[command(flatten)]
+    pub training: TrainingArgs,
     /// How often the state of a cell is kept: 300s, 5m, 500steps.
     #[arg(long, default_value = "5m", value_name = "INTERVAL")]
     pub checkpoint: Every,

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 pub use environment::Environment;
 pub use queue::{Task, summary};
-pub use submit::{State, Submission, SubmitError, Submitted, state, submission_path, submit};
+pub use submit::{Live, Submission, SubmitError, Submitted, state, submission_path, submit};
 
 use crate::error::{InputError, exit};
 use crate::plan::hex;

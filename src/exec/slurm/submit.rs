@@ -99,49 +99,55 @@ fn unreadable(path: &Path, why: &str) -> InputError {
 }
 
 fn write(results: &Path, submission: &Submission) -> Result<(), SubmitError> {
-    let mut text = serde_json::to_string(submission).map_err(std::io::Error::from);
     let path = submission_path(results);
-    if let Ok(text) = &mut text {
-        text.push('\n');
-    }
-    let text = text.map_err(FileError::new("write", &path))?;
-    Ok(Os.write_atomic(&path, text.as_bytes())?)
+    let text =
+        serde_json::to_string(submission).map_err(|e| FileError::new("write", &path)(e.into()))?;
+    Ok(Os.write_atomic(&path, (text + "\n").as_bytes())?)
 }
 
 /// What Slurm has of a results directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum Live {
     /// These tasks wait or run.
     Queued(Vec<Task>),
     /// A job was submitted that the queue has not listed so far.
     Unlisted(Submission),
-    /// Nothing.
-    Idle,
 }
 
 /// What became of a submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Submitted {
     /// There it is.
-    Now(State),
+    Now(Live),
     /// It was there before; nothing was submitted.
-    Before(State),
+    Before(Live),
 }
 
-/// Asks the queue of the cluster that the sweep's job is on.
+/// Asks the queue of the cluster that the sweep's job is on; nothing where it has none.
 ///
 /// # Errors
 ///
 /// [`InputError`] when the queue does not answer, or the record of the submission cannot be read.
-pub fn state(name: &str, results: &Path, cluster: Option<&str>) -> Result<State, InputError> {
+pub fn state(name: &str, results: &Path) -> Result<Option<Live>, InputError> {
+    Ok(live(name, results, None)?.0)
+}
+
+/// The same with what was submitted last. `cluster`: the one to ask where no submission named one.
+fn live(
+    name: &str,
+    results: &Path,
+    cluster: Option<&str>,
+) -> Result<(Option<Live>, Option<Submission>), InputError> {
     let last = read(results)?;
     let on = last.as_ref().and_then(|last| last.cluster.as_deref()).or(cluster);
     let tasks = queue(name, on)?;
-    Ok(match last {
-        _ if !tasks.is_empty() => State::Queued(tasks),
-        Some(last) if last.may_come(&results.join(DIR)) => State::Unlisted(last),
-        _ => State::Idle,
-    })
+    let live = if tasks.is_empty() {
+        let comes = last.clone().filter(|last| last.may_come(&results.join(DIR)));
+        comes.map(Live::Unlisted)
+    } else {
+        Some(Live::Queued(tasks))
+    };
+    Ok((live, last))
 }
 
 /// Writes the script and submits it, unless tasks of this name are in the queue or will be. One submission at a
@@ -158,19 +164,19 @@ pub fn submit(job: &Job) -> Result<Submitted, SubmitError> {
     let path = dir.join("lock");
     let lock = File::create(&path).map_err(FileError::new("create", &path))?;
     lock.lock().map_err(FileError::new("lock", &path))?;
-    let before = state(&job.name, results, job.cluster())?;
-    if let State::Queued(_) = before
-        && let Some(last) = read(results)?.filter(|last| !last.listed)
-    {
-        write(results, &Submission { listed: true, ..last })?;
-    }
+    let (before, last) = live(&job.name, results, job.cluster())?;
     match before {
-        State::Idle => {}
-        State::Unlisted(last) if last.job.is_none() => {
+        None => {}
+        Some(Live::Unlisted(last)) if last.job.is_none() => {
             let what = format!("was called {} and gave no number of a job", last.ago());
             return Err(unknown(job, &what).into());
         }
-        before => return Ok(Submitted::Before(before)),
+        Some(before) => {
+            if let (Live::Queued(_), Some(last)) = (&before, last.filter(|last| !last.listed)) {
+                write(results, &Submission { listed: true, ..last })?;
+            }
+            return Ok(Submitted::Before(before));
+        }
     }
     let file = script_path(results);
     Os.write_atomic(&file, job.script().as_bytes())?;
@@ -188,9 +194,9 @@ pub fn submit(job: &Job) -> Result<Submitted, SubmitError> {
     match (queue(&job.name, cluster), said) {
         (Ok(tasks), _) if !tasks.is_empty() => {
             write(results, &Submission { listed: true, ..submission })?;
-            Ok(Submitted::Now(State::Queued(tasks)))
+            Ok(Submitted::Now(Live::Queued(tasks)))
         }
-        (_, Ok(_)) if submission.job.is_some() => Ok(Submitted::Now(State::Unlisted(submission))),
+        (_, Ok(_)) if submission.job.is_some() => Ok(Submitted::Now(Live::Unlisted(submission))),
         (_, Ok(said)) => {
             let said: String = said.trim().chars().take(200).collect();
             Err(unknown(job, &format!("gave no number of a job: `{said}`")).into())
