@@ -16,7 +16,7 @@
 //! sweeps    spec shape plan data
 //! training  ops model train ledger device exec
 //! laws      import fit export predict forecast backtest selftest tune
-//! pages     figure report
+//! pages     describe figure report
 //! studies   study
 //! commands  cli lib main
 //! ```
@@ -43,6 +43,7 @@ pub mod cli;
 mod columnar;
 pub mod covariates;
 pub mod data;
+pub mod describe;
 pub mod device;
 pub mod error;
 pub mod exec;

@@ -2,7 +2,7 @@
 
 use super::args::FitArgs;
 use super::watch::Stderr;
-use super::{fits, losses, print, print_json, show};
+use super::{answer, losses, print, print_json, show};
 use crate::ledger::Ledger;
 use crate::study::{Failure, analysis, input, pages};
 use crate::terminal::note;
@@ -21,7 +21,7 @@ pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
     if args.json {
         print_json(&analysis);
     } else {
-        print(&(runs.read_as() + &fits::text(&analysis, &predictions)));
+        print(&(runs.read_as() + &answer::fit(&analysis, &predictions)));
         note!("{}", show::warnings(&analysis.warnings));
     }
     note!("wrote {}", out.join("report.html").display());

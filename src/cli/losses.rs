@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::answer::estimate;
 use super::args::FitArgs;
-use super::show::{table, with_interval};
+use super::show::table;
 use super::watch::Stderr;
 use super::{print, print_json, show};
+use crate::describe::{estimate, loss, number};
 use crate::error::exit;
 use crate::import;
 use crate::points::AHEAD;
@@ -71,20 +71,21 @@ fn told(losses: &[OfLoss]) -> Vec<String> {
 /// One line for each loss.
 fn text(source: &str, losses: &[OfLoss]) -> String {
     let dash = || "-".to_owned();
-    let exponent =
-        |of: &OfLoss, name: &str| of.fit.parameter(of.fit.fits.first()?, name).map(with_interval);
-    let loss = |value: f64| format!("{value:.4}");
+    let exponent = |of: &OfLoss, name: &str| {
+        let (value, interval) = of.fit.parameter(of.fit.fits.first()?, name)?;
+        Some(number(value, interval).line())
+    };
     let row = |l: &OfLoss| {
         let ahead = l.ahead.as_ref();
         vec![
             l.loss.clone(),
             l.fit.points.len().to_string(),
-            l.irreducible.as_ref().map_or_else(dash, |i| estimate(i.e, loss)),
+            l.irreducible.as_ref().map_or_else(dash, |i| estimate(&i.e, loss).line()),
             exponent(l, "a").unwrap_or_else(dash),
             exponent(l, "b").unwrap_or_else(dash),
-            ahead.map_or_else(dash, |p| estimate(p.params, count)),
-            ahead.map_or_else(dash, |p| estimate(p.tokens_per_param, digits3)),
-            ahead.map_or_else(dash, |p| estimate(p.loss, loss)),
+            ahead.map_or_else(dash, |p| estimate(&p.params, count).line()),
+            ahead.map_or_else(dash, |p| estimate(&p.tokens_per_param, digits3).line()),
+            ahead.map_or_else(dash, |p| estimate(&p.loss, loss).line()),
             l.loss_unit.clone(),
         ]
     };

@@ -9,7 +9,6 @@ mod check;
 mod device;
 mod export;
 mod fit;
-mod fits;
 mod forecast;
 mod launch;
 mod layout;

@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use super::watch::Stderr;
 use super::{answer, args::PredictArgs, print, print_json};
+use crate::describe::Scale;
 use crate::error::InputError;
 use crate::fit::{Analysis, Pins, Warning};
 use crate::predict::hardware::{self, Hardware};
 use crate::predict::{Demand, PredictError};
 use crate::study::question::{Answer, Question};
 use crate::study::{Failure, input};
-use crate::units::after_loss;
 
 /// An answer as JSON, with the unit of its losses.
 #[derive(Serialize)]
@@ -69,8 +69,9 @@ pub(super) fn execute(args: &PredictArgs) -> Result<u8, Failure> {
             all => print_json(&all),
         }
     } else {
+        let scale = Scale::of(&analysis);
         for answer in &answers {
-            print(&(text(answer, &after_loss(unit)) + "\n"));
+            print(&(answer::text(&answer.described(&scale)) + "\n"));
         }
         print(&answer::of_the_fit(&doubts));
     }
@@ -117,15 +118,5 @@ fn budgets(args: &PredictArgs, hardware: Option<&Hardware>) -> Result<Vec<f64>, 
         (Some(h), Some(hours), _) => Ok(vec![h.flops_in(hours)?]),
         (Some(h), None, Some(usd)) => Ok(vec![h.flops_for(usd)?]),
         _ => Ok(args.flops.clone()),
-    }
-}
-
-fn text(answer: &Answer, unit: &str) -> String {
-    match answer {
-        Answer::Optimal(p) => answer::prediction(p, unit),
-        Answer::Inverse(p) => answer::inverse(p, unit),
-        Answer::Chosen(p) => answer::chosen(p, unit),
-        Answer::Serving(p) => answer::serving(p, unit),
-        Answer::Limited(p) => answer::limited(p, unit),
     }
 }

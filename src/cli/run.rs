@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::args::{Launcher, ReportArgs, RunArgs};
 use super::watch::Stderr;
-use super::{fits, forecast, launch, print, show};
+use super::{answer, forecast, launch, print, show};
 use crate::device::{self, Wanted};
 use crate::error::exit;
 use crate::fit::Pins;
@@ -85,7 +85,7 @@ fn of_runs(input: &Input, args: &ReportArgs, pins: Pins, started: Instant) -> Re
         _ => None,
     };
     let report = run::report_of(&runs, fit, &out, pins, &Stderr)?;
-    print(&(runs.read_as() + &fits::text(&report.analysis, &report.predictions)));
+    print(&(runs.read_as() + &answer::fit(&report.analysis, &report.predictions)));
     warn(&report);
     print(&format!(
         "\nDone in {}.\n  report   {}\n",
@@ -106,7 +106,7 @@ fn finish(results: Results, out: &Path, pins: Pins, started: Instant) -> Result<
     };
     let report = run::report(results, out, pins, &Stderr)?;
     match &report.refusal {
-        None => print(&format!("\nFits\n{}", fits::text(&report.analysis, &report.predictions))),
+        None => print(&format!("\nFits\n{}", answer::fit(&report.analysis, &report.predictions))),
         Some(why) => {
             let health = report.analysis.health.as_ref();
             let curves = health.map_or_else(String::new, |h| h.line() + "\n");

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::ScoreArgs;
 use super::{print, print_json};
 use crate::error::exit;
-use crate::forecast::{Forecast, Said, Score};
+use crate::forecast::{Claim, Forecast, Score};
 use crate::ledger::{State, StateName};
 use crate::plan::short;
 use crate::predict::FormShare;
@@ -90,8 +90,8 @@ fn by(f: &Forecast) -> String {
     }
     let one = |s: &FormShare| format!("{} {:.0}%", s.law, 100.0 * s.weight);
     // What rounds to 0% is not named.
-    let heard = f.forms.iter().filter(|s| s.weight >= 0.005);
-    format!("averaged over {}", heard.map(one).collect::<Vec<_>>().join(", "))
+    let named = f.forms.iter().filter(|s| s.weight >= 0.005);
+    format!("averaged over {}", named.map(one).collect::<Vec<_>>().join(", "))
 }
 
 fn beside(f: &Forecast, score: &Score) -> String {
@@ -107,7 +107,7 @@ fn beside(f: &Forecast, score: &Score) -> String {
     );
     // A form that a method speaks for has a fit of its own too, which is not in the average.
     let spoken: Vec<&str> = score.methods.iter().filter_map(|s| s.speaks_for.as_deref()).collect();
-    let name = |kind: &str, s: &Said| match &s.speaks_for {
+    let name = |kind: &str, s: &Claim| match &s.speaks_for {
         Some(form) if kind == "method" => format!("{}, as {form}", s.by),
         None if kind == "law" && spoken.contains(&s.by.as_str()) => format!("{}, own fit", s.by),
         _ => s.by.clone(),

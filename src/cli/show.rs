@@ -7,7 +7,6 @@ use super::layout::wrapped;
 use crate::ledger::{Ledger, State};
 use crate::plan::memory::Room;
 use crate::plan::{Cell, Recipe};
-use crate::predict::FormShare;
 use crate::units::{NATS_PER_TOKEN, bytes, count, digits3, duration, flops};
 
 /// Warnings, one a line.
@@ -190,14 +189,6 @@ fn loss(state: &State) -> Option<f64> {
     }
 }
 
-/// A parameter and, where it has one, its interval.
-pub(super) fn with_interval((value, interval): (f64, Option<[f64; 2]>)) -> String {
-    match interval {
-        Some([lo, hi]) => format!("{} ({}..{})", short(value), short(lo), short(hi)),
-        None => short(value),
-    }
-}
-
 /// A difference with its sign and `places` digits after the point; never `-0.0`.
 pub(super) fn signed(value: f64, places: usize) -> String {
     let text = format!("{value:+.places$}");
@@ -213,10 +204,4 @@ pub(super) fn short(value: f64) -> String {
         v if v >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.3}"),
     }
-}
-
-/// The forms of law behind an average: `interaction 87% 1.2668, coupled 12% 1.2575`.
-pub(super) fn shares(forms: &[FormShare]) -> String {
-    let one = |f: &FormShare| format!("{} {:.0}% {:.4}", f.law, 100.0 * f.weight, f.loss);
-    forms.iter().map(one).collect::<Vec<_>>().join(", ")
 }

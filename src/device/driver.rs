@@ -1,6 +1,6 @@
 //! Asks the NVIDIA driver itself, by loading its library: its version, the cards, their memory.
 //!
-//! cubecl panics in a worker thread where the driver is missing; here a person hears what is missing and
+//! cubecl panics in a worker thread where the driver is missing; here a person is told what is missing and
 //! what mends it.
 
 #![expect(unsafe_code, reason = "the CUDA driver is a C library, opened at run time")]

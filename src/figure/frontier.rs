@@ -5,7 +5,8 @@ use super::label::{Labels, in_margin};
 use super::palette::{self, ACCENT, Colour, DIM, SOFT};
 use super::panel::{Axis, Panel, SMALL};
 use super::scale::{Label, Scale, between};
-use super::{Figure, law, method_name, reach};
+use super::{Figure, law, reach};
+use crate::describe::method_title;
 use crate::fit::Analysis;
 use crate::predict::Prediction;
 
@@ -68,7 +69,7 @@ pub(super) fn draw(analysis: &Analysis, predictions: &[Prediction]) -> Option<Fi
         notes.push(format!(
             "Band: the middle {:.0}% of the bootstrap draws of the leading fit ({}).",
             100.0 * fit.level,
-            method_name(&fit.method)
+            method_title(&fit.method)
         ));
     }
     if analysis.isoflop.iter().any(|b| b.params.is_some()) {
@@ -191,7 +192,7 @@ fn methods(
         if let Some(&(c, v)) = line.last() {
             let letter = half.of(("a", "b"));
             let exponent = analysis.parameter(fit, letter).map_or(f64::NAN, |p| p.0);
-            let text = format!("{}, {letter} = {exponent:.3}", method_name(&fit.method));
+            let text = format!("{}, {letter} = {exponent:.3}", method_title(&fit.method));
             names.push((panel.at(c, v), text, colour));
         }
         for piece in panel.visible(line) {

@@ -80,17 +80,6 @@ pub fn tuning(tuning: &crate::tune::Tuning) -> Vec<Figure> {
     tuning::draw(tuning)
 }
 
-/// A method as a person calls it: `lse-huber` is `surface, LSE-Huber`.
-pub fn method_name(method: &str) -> &str {
-    match method {
-        "lse-huber" => "surface (Huber)",
-        "varpro" => "surface (varpro)",
-        "isoflop" => "IsoFLOP minima",
-        "envelope" => "envelope",
-        other => other,
-    }
-}
-
 /// The embedded fonts as (CSS weight, bytes of an OpenType font), so that a page can carry them. The
 /// SVG asks for the family `Inter` first.
 pub fn fonts() -> [(u32, &'static [u8]); 2] {

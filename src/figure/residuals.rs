@@ -4,7 +4,8 @@ use super::canvas::{Anchor, Canvas, Rect, Stroke, Type};
 use super::palette::{ACCENT, Colour, INK, SOFT, ramp};
 use super::panel::{Axis, Panel, SMALL};
 use super::scale::{Label, Scale, power};
-use super::{Figure, law, method_name};
+use super::{Figure, law};
+use crate::describe::method_title;
 use crate::fit::Analysis;
 
 /// One run under the law.
@@ -35,7 +36,7 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Figure> {
         "Left: every run against the leading fit, {}; dashes where they agree; right: the \
          relative error of the prediction against compute. Dots, coloured by compute: runs under the fit to all of \
          them.",
-        method_name(&fit.method)
+        method_title(&fit.method)
     )];
     if let Some(holdout) = &analysis.holdout {
         notes.push(format!(

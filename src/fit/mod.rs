@@ -59,7 +59,7 @@ pub use surface::lse::objective;
 pub use warning::{Code, Warning};
 
 pub(crate) use numeric::stats;
-pub(crate) use select::forms::HEARD;
+pub(crate) use select::forms::LEAST_WEIGHT;
 pub(crate) use select::repeats::{ONCE, PUBLISHED, epochs, worth};
 pub(crate) use surface::law::bisect;
 

@@ -24,7 +24,7 @@ use crate::sound::{Refused, above, level, not_negative};
 
 use seal::seal;
 
-pub use score::{Entry, Outcome, Said, Score};
+pub use score::{Claim, Entry, Outcome, Score};
 pub use seal::sha256;
 
 /// Version of the file. Raised when a field changes its meaning.

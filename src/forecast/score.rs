@@ -22,14 +22,14 @@ pub struct Score {
     /// Whether the interval holds what came.
     pub inside: bool,
     /// Every method with a loss surface.
-    pub methods: Vec<Said>,
+    pub methods: Vec<Claim>,
     /// Every other form of law.
-    pub laws: Vec<Said>,
+    pub laws: Vec<Claim>,
 }
 
 /// One more prediction of the same run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Said {
+pub struct Claim {
     /// Method or law.
     pub by: String,
     /// Loss [nats/token].
@@ -60,7 +60,7 @@ impl Forecast {
     /// Holds the forecast against what was measured [nats/token].
     pub fn score(&self, measured: f64, measured_se: f64) -> Score {
         let error = |predicted: f64| predicted / measured - 1.0;
-        let by = |name: &str, predicted: f64, speaks_for: Option<&FormShare>| Said {
+        let by = |name: &str, predicted: f64, speaks_for: Option<&FormShare>| Claim {
             by: name.to_owned(),
             predicted,
             error: error(predicted),
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::predict::LawLoss;
 
-    /// As the published forecast: Chinchilla's form is heard with the surface of lse-huber, and was fitted for itself too.
+    /// As the published forecast: Chinchilla's form answers with the surface of lse-huber, and was fitted for itself too.
     #[test]
     fn what_a_form_counts_stands_with_the_prediction_that_is_in_the_average() {
         let share = |law: &str, weight, loss| FormShare { law: law.into(), weight, loss };
@@ -150,7 +150,7 @@ mod tests {
             ]
         );
         assert!(f.weighed_by_evidence());
-        // Since then the law is heard with that surface among the laws too, and the average has a name.
+        // Since then the law answers with that surface among the laws too, and the average has a name.
         f.laws[1].loss = 2.0;
         f.method = "average of 2 forms".into();
         assert_eq!(told(&f)[0], said("lse-huber", "", None));

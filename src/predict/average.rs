@@ -4,7 +4,7 @@
 //! of that. So every answer is that of their average, the weighted mean of ln L: its loss, its compute-optimal
 //! run, the compute that reaches a loss. How much a form counts, and how far all of them may miss, was measured
 //! when the runs were fitted ([`Averaging`](crate::fit::Averaging)). A form whose loss rises with N or D where
-//! it is asked, or is no number, is not heard there.
+//! it is asked, or is no number, does not count there.
 //!
 //! The interval of a run's loss is the exact quantiles of the mixture of the forms' own predictive
 //! distributions: draws, a run's scatter, and the discrepancy that grows with ln(C / C_max). The interval of
@@ -52,7 +52,7 @@ pub(super) struct Averaged {
     pub(super) loss: Estimate,
     /// Standard deviation of ln L of the mixture [-].
     pub(super) sd: f64,
-    /// Who was heard, the weightiest first.
+    /// The forms that answered, the weightiest first.
     pub(super) forms: Vec<FormShare>,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Average<'a> {
 impl Belief for Average<'_> {
     fn ln_loss(&self, ln_n: f64, ln_d: f64) -> f64 {
         let (mut sum, mut total) = (0.0, 0.0);
-        for m in self.heard(ln_n, ln_d) {
+        for m in self.answering(ln_n, ln_d) {
             sum += m.weight * m.best.ln_loss(ln_n, ln_d);
             total += m.weight;
         }
@@ -127,7 +127,7 @@ impl<'a> Average<'a> {
     }
 
     /// Forms that say something of a run.
-    fn heard(&self, ln_n: f64, ln_d: f64) -> Vec<&Member> {
+    fn answering(&self, ln_n: f64, ln_d: f64) -> Vec<&Member> {
         self.members.iter().filter(|m| m.best.falls(ln_n, ln_d)).collect()
     }
 
@@ -273,12 +273,12 @@ impl<'a> Average<'a> {
         asked @ (ln_n, ln_d): (f64, f64),
         of: impl Fn(&dyn Belief, Option<usize>) -> Option<f64> + Sync,
     ) -> Option<Averaged> {
-        let heard = self.heard(asked.0, asked.1);
+        let members = self.answering(asked.0, asked.1);
         let ln_c = self.compute().log_per_token(run.0).0 + run.1;
         let reach = self.discrepancy * (ln_c - self.ln_most).max(0.0);
         let mut parts = Vec::new();
         let mut said: Vec<(f64, FormShare)> = Vec::new();
-        for m in heard {
+        for m in members {
             let Some(value) = of(m.best.as_ref(), None).filter(|v| v.is_finite()) else { continue };
             let mut centres: Vec<f64> = m
                 .draws
@@ -367,7 +367,7 @@ pub(super) mod tests {
 
     /// Kaplan's exponents below zero: a loss that rises with N. It has all but no say, and the answer says so.
     #[test]
-    fn a_form_that_rises_is_not_heard_and_is_named() {
+    fn a_form_that_rises_does_not_count_and_is_named() {
         let mut analysis = told(&[("chinchilla", 0.5), ("kaplan", 0.5)]);
         for form in analysis.laws.iter_mut().filter(|f| f.law == "kaplan") {
             form.params[2].value = -0.1;

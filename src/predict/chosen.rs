@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::average::Average;
 use super::belief::Belief;
-use super::optimum::{scarce, unheard, wasted};
+use super::optimum::{no_form, scarce, wasted};
 use super::repetition::{self, Corpus, Repeated, Repetition};
 use super::{Cost, Estimate, Fixed, FormShare, PredictError, Run, not_below_zero, positive};
 use crate::fit::{Analysis, Code, Compute, Warning, bisect};
@@ -81,7 +81,7 @@ pub fn chosen(analysis: &Analysis, params: f64, tokens: f64) -> Result<Chosen, P
         Some(not_below_zero((law.ln_loss(ln_n, ln_d) - least).exp_m1()))
     };
     let mut warnings = lead.warnings_at(flops);
-    warnings.extend(unheard(&average, params, tokens));
+    warnings.extend(no_form(&average, params, tokens));
     warnings.extend(lead.unusual_ratio(tokens / params));
     let repeated = repetition::on_known(&average, (ln_n, ln_d));
     warnings.extend(repeated.map(|r| scarce(&r, "D", analysis.convention.loss_unit())));
@@ -221,7 +221,7 @@ mod tests {
 
     /// Half of N* at the same compute: the same numbers as beside the recommendation.
     #[test]
-    fn half_the_size_costs_what_the_valley_says() {
+    fn half_the_size_costs_what_the_curve_says() {
         let analysis = sample::analysis(60);
         let p = at_flops(&analysis, 1e21).unwrap();
         let c = chosen_params(&analysis, 1e21, 0.5 * p.params.value).unwrap();

@@ -62,15 +62,15 @@ pub fn untried(analysis: &Analysis) -> Option<String> {
     })
 }
 
-/// The surface with which a form is heard, where it is not its own: the leading one speaks for Chinchilla's.
-fn spokesman(analysis: &Analysis, form: &LawFit) -> Option<Surface> {
+/// The surface with which a form answers, where it is not its own: the leading one speaks for Chinchilla's.
+fn substitute(analysis: &Analysis, form: &LawFit) -> Option<Surface> {
     (form.law == LEAD).then(|| Leading::of(analysis).ok())?.map(|lead| lead.surface)
 }
 
-/// What a form says of the compute-optimal run at ten times the largest compute, as every answer hears it.
+/// What a form says of the compute-optimal run at ten times the largest compute, as every answer takes it.
 pub fn ahead(analysis: &Analysis, form: &LawFit) -> Option<Ahead> {
     let own = form.ahead.as_ref()?;
-    let Some(surface) = spokesman(analysis, form) else { return Some(own.clone()) };
+    let Some(surface) = substitute(analysis, form) else { return Some(own.clone()) };
     // Half-width in ln C of the chord that gives the local exponent.
     let h = 0.05_f64;
     let at = |flops: f64| surface.optimum(&analysis.compute, flops);
@@ -111,7 +111,7 @@ pub fn by_method(
     Ok(all)
 }
 
-/// The same run by every form of law that was fitted to the runs, as every answer hears it, where it gives a number. `unique` are the
+/// The same run by every form of law that was fitted to the runs, as every answer takes it, where it gives a number. `unique` are the
 /// distinct tokens it draws on [tokens], `flops` its compute [FLOP]. A law of C alone speaks of the best run
 /// of C and of no other: it is asked where the run is `optimal`.
 pub fn by_law(
@@ -124,7 +124,7 @@ pub fn by_law(
     let run = unique.map_or(run, |unique| run.unique(unique));
     let of = |form: &LawFit| {
         form.form().filter(|law| law.surface || optimal)?;
-        let loss = match spokesman(analysis, form) {
+        let loss = match substitute(analysis, form) {
             Some(surface) => surface.loss(params, tokens),
             None => form.loss(&run)?,
         };

@@ -1,11 +1,11 @@
-//! One form of law as it is heard in the average: its weight, its draws and its scatter.
+//! One form of law as it counts in the average: its weight, its draws and its scatter.
 
 use super::belief::{Belief, Formed};
 use super::estimator::Leading;
 use crate::fit::law::Curve;
-use crate::fit::{Analysis, Draws, HEARD, LawFit};
+use crate::fit::{Analysis, Draws, LEAST_WEIGHT, LawFit};
 
-/// The form whose surface leads the methods, and which is heard with that surface.
+/// The form whose surface leads the methods, and which answers with that surface.
 pub(super) const LEAD: &str = "chinchilla";
 
 /// One form with what the bootstrap made of it.
@@ -29,12 +29,12 @@ pub fn counts(analysis: &Analysis, law: &str) -> Option<f64> {
     }
 }
 
-/// The same; nothing for a form that is too light to be heard.
+/// The same; nothing for a form that is too light to count.
 pub(super) fn weight(analysis: &Analysis, form: &LawFit) -> Option<f64> {
-    counts(analysis, &form.law).filter(|weight| *weight >= HEARD)
+    counts(analysis, &form.law).filter(|weight| *weight >= LEAST_WEIGHT)
 }
 
-/// A form as it is heard; Chinchilla's speaks with the leading surface.
+/// A form as it answers; Chinchilla's with the leading surface.
 pub(super) fn member(lead: &Leading<'_>, form: &LawFit, weight: f64, seeds: f64) -> Option<Member> {
     if form.law == LEAD {
         return Some(alone(lead, weight, form.residual_sd.max(seeds)));

@@ -49,7 +49,7 @@ pub struct Prediction {
     pub method: String,
     /// C over the largest compute that was fitted [-].
     pub extrapolation: f64,
-    /// Loss at half and at twice N* for the same compute, over the loss at N*, minus one; nothing where no form is heard
+    /// Loss at half and at twice N* for the same compute, over the loss at N*, minus one; nothing where no form answers
     /// there [-].
     pub regret_half: Option<f64>,
     /// See [`Prediction::regret_half`].
@@ -124,7 +124,7 @@ pub fn at_flops(analysis: &Analysis, flops: f64) -> Result<Prediction, PredictEr
     let methods = method::all(&average, flops);
     let mut warnings = lead.warnings_at(flops);
     warnings.extend(lead.implausible(averaged.loss.value));
-    warnings.extend(unheard(&average, params, tokens));
+    warnings.extend(no_form(&average, params, tokens));
     disagreement(&methods, &mut warnings);
     let others = analysis.fits.iter().filter(|f| f.method != lead.method());
     warnings.extend(others.filter_map(silent));
@@ -160,7 +160,7 @@ pub(super) fn wasted(ln_equivalent: f64, ln_c: f64) -> f64 {
 }
 
 /// The forms that say nothing of a run, by name.
-pub(super) fn unheard(average: &Average<'_>, params: f64, tokens: f64) -> Option<Warning> {
+pub(super) fn no_form(average: &Average<'_>, params: f64, tokens: f64) -> Option<Warning> {
     let names = average.silent(params, tokens);
     (!names.is_empty()).then(|| {
         let text = format!(
@@ -238,7 +238,7 @@ mod tests {
     }
 
     /// Epoch's point implies 72.36B parameters and 1.327T tokens at Chinchilla's compute (18.3 a parameter).
-    /// A table that a fuzzer made: the one form that is heard falls silent at twice N*.
+    /// A table that a fuzzer made: the one form that counts has no number at twice N*.
     #[test]
     fn a_size_of_which_no_form_speaks_has_no_regret_and_wastes_nothing_known() {
         let csv = "params,tokens,flops,loss\n8.53815e+06,1.95202e+09,1e+17,4.50743\n\

@@ -5,11 +5,12 @@ use std::f64::consts::LN_2;
 use maud::{Markup, html};
 
 use super::Input;
-use super::number::{ends, percent, share, spoken, told};
-use crate::figure::{method_name, power};
+use super::number::percent;
+use crate::describe::{self, Scale, loss, method_title};
+use crate::figure::power;
 use crate::fit::{Analysis, Fit};
 use crate::forecast::{Entry, Forecast, Score};
-use crate::predict::{Estimate, Prediction};
+use crate::predict::Prediction;
 use crate::units::{after_loss, count, digits3, several};
 
 /// The answer, or the reason why there is none.
@@ -40,8 +41,8 @@ fn came(forecasts: &[Entry], unit: &str) -> Markup {
     html! {
         @if let Some((f, score)) = scored.last() {
             p.answer {
-                "A forecast locked before its run said " b { (format!("{:.3}", f.loss.value)) " " (unit) } " for "
-                (power(f.flops)) " FLOP, and " b { (format!("{:.3}", score.measured)) } " came: " (percent(score.error))
+                "A forecast locked before its run said " b { (loss(f.loss.value)) " " (unit) } " for "
+                (power(f.flops)) " FLOP, and " b { (loss(score.measured)) } " came: " (percent(score.error))
                 ", " @if score.inside { "inside" } @else { "outside" } " its interval."
                 @if scored.len() > 1 { " " (held) " of " (scored.len()) " forecasts held." }
             }
@@ -77,8 +78,8 @@ fn best_run(analysis: &Analysis, p: &Prediction) -> Markup {
         p.answer {
             "For " b { (power(p.flops)) " FLOP" } ", train " b { (count(p.params.value)) " parameters" } " on "
             b { (count(p.tokens.value)) " tokens" } ": " (digits3(p.tokens_per_param.value))
-            " tokens per parameter. The predicted loss is " b { (format!("{:.3}", p.loss.value)) (in_unit(analysis)) }
-            @if let Some(bits) = bits { ", " (format!("{bits:.3}")) " bits/byte" }
+            " tokens per parameter. The predicted loss is " b { (loss(p.loss.value)) (in_unit(analysis)) }
+            @if let Some(bits) = bits { ", " (loss(bits)) " bits/byte" }
             ". " (reach(p.extrapolation))
         }
     }
@@ -98,8 +99,7 @@ fn reach(extrapolation: f64) -> String {
 fn exponents(analysis: &Analysis) -> Markup {
     let a = |fit: &Fit| {
         let (value, interval) = analysis.parameter(fit, "a")?;
-        let [lo, hi] = interval.unwrap_or([value; 2]);
-        Some(Estimate { value, lo, hi })
+        Some(describe::number(value, interval).line())
     };
     let disagree = analysis.disagreement.as_ref().is_some_and(|d| !d.beyond_intervals.is_empty());
     html! {
@@ -108,7 +108,7 @@ fn exponents(analysis: &Analysis) -> Markup {
             @for (i, fit) in analysis.fits.iter().enumerate() {
                 @if i > 0 { ", " }
                 @if i == 0 { "a = " }
-                @if let Some(a) = a(fit) { (spoken(&a)) " by " (method_name(&fit.method)) }
+                @if let Some(a) = a(fit) { (a) " by " (method_title(&fit.method)) }
             }
             ". "
             @if analysis.fits.len() == 1 {
@@ -122,39 +122,22 @@ fn exponents(analysis: &Analysis) -> Markup {
     }
 }
 
+/// The first lines of the answer, large.
 fn tiles(analysis: &Analysis, p: &Prediction) -> Markup {
-    let tile = |name: &str, value: String, ends: Option<[String; 2]>| {
-        html! {
-            div {
-                dt { (name) }
-                dd { (value) @if let Some([lo, hi]) = ends { small { (lo) " – " (hi) } } }
-            }
-        }
-    };
-    let number = |v: f64| if v >= 100.0 { format!("{v:.0}") } else { format!("{v:.1}") };
-    let loss = |v: f64| format!("{v:.3}");
+    let answer = describe::optimal(p, &Scale::of(analysis));
     html! {
         dl.tiles {
-            (tile("N* [parameters]", count(p.params.value), ends(&p.params).map(|e| e.map(count))))
-            (tile("D* [tokens]", count(p.tokens.value), ends(&p.tokens).map(|e| e.map(count))))
-            (tile("D*/N* [tokens/parameter]", number(p.tokens_per_param.value), ends(&p.tokens_per_param).map(|e| e.map(number))))
-            (tile(&format!("loss [{}]", analysis.convention.loss_unit()), loss(p.loss.value), ends(&p.loss).map(|e| e.map(loss))))
+            @for line in &answer.lines[..4] {
+                div {
+                    dt { (line.name) " [" (line.unit) "]" }
+                    dd { (line.value.text) @if let Some([lo, hi]) = &line.value.interval { small { (lo) " – " (hi) } } }
+                }
+            }
         }
         p.note {
-            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval, of the parameter; for the loss a prediction interval of one run (form of law, parameters, scatter and seed); by " (method_name(&p.method)) ". Half or twice this size at the same compute costs "
-            (told(p.regret_half, percent)) " or " (told(p.regret_twice, percent)) " in loss, which wastes "
-            (told(p.deadweight_half.map(|e| e.value), share)) " or " (told(p.deadweight_twice.map(|e| e.value), share)) " of the compute. "
-            @if let Some(d) = &p.deadweight {
-                "If a bootstrap draw of the law is the truth, this run wastes " (share(d.median))
-                " in the median and under " (share(d.upper)) " in " (format!("{:.0}%", 100.0 * p.level)) " of the draws. "
-            }
-            @if !p.forms.is_empty() {
-                "The answer is averaged over the forms of law, each by how well it predicted the larger runs from the smaller: "
-                @for (i, f) in p.forms.iter().enumerate() {
-                    @if i > 0 { ", " } (f.law) " " (format!("{:.0}%", 100.0 * f.weight)) " (" (loss(f.loss)) ")"
-                } ". "
-            }
-            "N counts " (params_in_words(&analysis.convention.params)) "."
+            "Below each value its " (format!("{:.0}%", 100.0 * p.level)) " interval, of the parameter; for the loss a "
+            "prediction interval of one run. What follows from a wrong size, and what each form of law says, stands under "
+            a href="#predictions" { "Predictions" } ". N counts " (params_in_words(&analysis.convention.params)) "."
         }
     }
 }
@@ -215,7 +198,7 @@ mod tests {
         let page = |entries: &[Entry]| came(entries, "nats/token").into_string();
         assert_eq!(page(&[entry(Outcome::Open("not yet".into()))]), "");
         let one = page(&[scored(2.5)]);
-        assert!(one.contains("<b>2.000 nats/token</b>") && one.contains("<b>2.500</b>"), "{one}");
+        assert!(one.contains("<b>2.0000 nats/token</b>") && one.contains("<b>2.5000</b>"), "{one}");
         assert!(one.contains("−20.00%, outside its interval.") && !one.contains("held"), "{one}");
         let two = page(&[scored(2.5), scored(1.95)]);
         assert!(two.contains("+2.56%, inside its interval. 1 of 2 forecasts held."), "{two}");

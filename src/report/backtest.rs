@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::tables::table;
+use super::grid::table;
 use crate::backtest::{Backtest, EPOCHS_HEADER, HEADER, LEGEND};
 
 /// The last backtest of these runs, or how to make one.

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
+use super::grid::table;
 use super::number::{loss, percent};
-use super::tables::table;
 use crate::figure::power;
 use crate::forecast::{Entry, Outcome, Score};
 use crate::units::count;

@@ -2,74 +2,24 @@
 
 use maud::{Markup, html};
 
-use super::number::{
-    count_with_interval, difference, ends, loss, percent, share, told, with_interval,
-};
+use super::described::{self, sentences};
+use super::grid::table;
+use super::number::{count_with_interval, loss, percent, with_interval};
 use super::{CellRow, Input};
-use crate::figure::{method_name, power};
-use crate::fit::{Analysis, Compute, Fit, Holdout, Noise, SensitivityRow};
-use crate::predict::{Estimate, Prediction};
+use crate::describe::{self, Scale, method_title};
+use crate::figure::power;
+use crate::fit::{Analysis, Compute, Fit, Holdout};
+use crate::predict::Prediction;
 use crate::units::{BITS_PER_BYTE, NATS_PER_TOKEN, count, digits3};
-
-/// One head cell: name and unit, right-aligned when it heads numbers.
-fn head(name: &str, unit: &str, numeric: bool) -> Markup {
-    html! { th.n[numeric] { (name) @if !unit.is_empty() { small { (unit) } } } }
-}
-
-pub(super) fn table(heads: &[(&str, &str, bool)], rows: &Markup) -> Markup {
-    html! {
-        div.scroll tabindex="0" {
-            table {
-                thead { tr { @for (name, unit, numeric) in heads { (head(name, unit, *numeric)) } } }
-                tbody { (rows) }
-            }
-        }
-    }
-}
 
 /// Every fit with its coefficients, objective and certificate.
 pub(super) fn fits(analysis: &Analysis) -> Markup {
-    let unit = analysis.convention.loss_unit();
-    let rows = html! {
-        @for (i, fit) in analysis.fits.iter().enumerate() {
-            tr.lead[i == 0] {
-                td { b { (method_name(&fit.method)) } small { code { (fit.method) } ", n = " (fit.n) } }
-                @for name in ["E", "A", "B", "alpha", "beta", "a", "b"] {
-                    td.n { @match analysis.parameter(fit, name) {
-                        Some((value, _)) if analysis.pins.get(name).is_some() => { (value) small { "pinned" } }
-                        Some((value, interval)) => (with_interval(value, interval)),
-                        None => "–",
-                    } }
-                }
-                td.n { @match fit.residual_sd { Some(sd) => (percent(sd).trim_start_matches('+')), None => "–" } }
-                td.n { @match fit.objective {
-                    Some(value) => span title=(value) { (format!("{value:.6e}")) },
-                    None => "–",
-                } }
-                td.wrap { (certificate(fit)) }
-                td.n { (fit.draws.len()) @if fit.draws_failed > 0 { small { (fit.draws_failed) " failed" } } }
-            }
-        }
-    };
     html! {
-        div.wide { (table(
-            &[
-                ("Method", "", false), ("E", unit, true), ("A", "", true), ("B", "", true),
-                ("α", "", true), ("β", "", true), ("a", "N* ∼ Cᵃ", true), ("b", "D* ∼ Cᵇ", true),
-                ("Scatter", "sd of ln L", true), ("Objective", "", true), ("Certificate", "", false),
-                ("Draws", "", true),
-            ],
-            &rows,
-        )) }
-        p.note {
-            "Chinchilla's form alone, L(N, D) = E + A N" sup { "−α" } " + B D" sup { "−β" } "; answers have the E of the average of "
-            "the forms. Second line: interval at "
-            @if let Some(fit) = analysis.fits.first() { (format!("{:.0}%", 100.0 * fit.level)) }
-            ", of the parameter, which is no prediction interval of one run. The shaded fit leads. What each method minimised:"
-        }
-        ul.note { @for fit in &analysis.fits { li { (method_name(&fit.method)) ": " (fit.objective_is) } } }
+        (sentences(describe::disagreement(analysis).as_slice()))
+        (described::table(&describe::methods(analysis)))
+        ul.note { @for fit in &analysis.fits { li { (fit.method) " minimised: " (fit.objective_is) } } }
         @if !analysis.profile.is_empty() { (profile(analysis)) }
-        @if let Some(n) = &analysis.noise { (noise(n)) }
+        @if let Some(n) = &analysis.noise { (sentences(&[describe::noise(n)])) }
     }
 }
 
@@ -100,7 +50,7 @@ fn profile(analysis: &Analysis) -> Markup {
         ("Least squares", "of ln L", true),
         ("Profile", "likelihood", true),
     ];
-    heads.extend(surfaces.iter().map(|f| ("Bootstrap", method_name(&f.method), true)));
+    heads.extend(surfaces.iter().map(|f| ("Bootstrap", method_title(&f.method), true)));
     heads.push(("", "", false));
     html! {
         (table(&heads, &rows))
@@ -118,110 +68,14 @@ fn between(lo: Option<f64>, hi: Option<f64>) -> Markup {
     html! { (end(lo)) " – " (end(hi)) }
 }
 
-/// What runs of equal N and D say of the scatter, and of the law.
-fn noise(noise: &Noise) -> Markup {
-    html! {
-        p.note {
-            "Seeds: " (noise.replicates) " runs share N and D with another; the standard deviation of their ln L about the mean "
-            "of their N and D is " (percent(noise.sd).trim_start_matches('+')) " (" (noise.dof) " degrees of freedom)."
-            @if let Some(test) = &noise.lack_of_fit {
-                " Against that the law's own misses have F = " (format!("{:.2}", test.f)) " with " (test.dof) " and "
-                (noise.dof) " degrees of freedom, p = " (format!("{:.2e}", test.p)) "."
-            }
-            @if noise.by_size.len() > 1 {
-                " By size:"
-                @for (i, s) in noise.by_size.iter().enumerate() {
-                    @if i > 0 { "," }
-                    " " (percent(s.sd).trim_start_matches('+')) " at N = " (count(s.params)) " (" (s.dof) ")"
-                }
-                ", with the degrees of freedom in brackets."
-            }
-        }
-    }
-}
-
-fn certificate(fit: &Fit) -> Markup {
-    let c = &fit.certificate;
-    let numbers = format!("gradient {:.0e}, condition {:.1e}", c.gradient, c.condition);
-    html! {
-        @if c.iterations == 0 {
-            "least squares in closed form"
-            small { (numbers) }
-        } @else {
-            (c.starts_at_best) " of " (c.starts) " starts agree"
-            small { (numbers) ", " (c.iterations) " iterations" }
-        }
-        @if !c.at_bound.is_empty() { small { b { "not determined: " (c.at_bound.join(", ")) } } }
-    }
-}
-
 /// Every prediction, by every method.
 pub(super) fn predictions(analysis: &Analysis, predictions: &[Prediction]) -> Markup {
-    let unit = analysis.convention.loss_unit();
-    let bits = |e: &Estimate| {
-        let unit = analysis.bytes_per_token? * std::f64::consts::LN_2;
-        Some(with_interval(e.value / unit, ends(e).map(|i| i.map(|v| v / unit))))
-    };
-    let counted = |e: &Estimate| count_with_interval(e.value, ends(e));
-    let number = |e: &Estimate| with_interval(e.value, ends(e));
-    let rows = html! {
-        @for p in predictions {
-            tr.lead.group {
-                td.n { b { (power(p.flops)) } small { (digits3(p.extrapolation)) "× the runs" } }
-                td {
-                    b { (method_name(&p.method)) }
-                    small { "the answer" }
-                }
-                td.n { (counted(&p.params)) }
-                td.n { (counted(&p.tokens)) }
-                td.n { (number(&p.tokens_per_param)) }
-                td.n { (number(&p.loss)) }
-                @if analysis.bytes_per_token.is_some() { td.n { (bits(&p.loss).unwrap_or_default()) } }
-                td.n { (told(p.regret_half, percent)) small { (told(p.deadweight_half.map(|e| e.value), share)) " of C" } }
-                td.n { (told(p.regret_twice, percent)) small { (told(p.deadweight_twice.map(|e| e.value), share)) " of C" } }
-            }
-            @for m in p.methods.iter().filter(|m| m.method != p.method) {
-                tr {
-                    td {}
-                    td { (method_name(&m.method)) @if m.corrected { small { "bias taken off" } } }
-                    td.n { (counted(&m.params)) }
-                    td.n { (counted(&m.tokens)) }
-                    td.n { (number(&m.tokens_per_param)) }
-                    td.n { @match &m.loss { Some(e) => (number(e)), None => "–" } }
-                    @if analysis.bytes_per_token.is_some() {
-                        td.n { (m.loss.as_ref().and_then(bits).unwrap_or_else(|| html! { "–" })) }
-                    }
-                    td.n {}
-                    td.n {}
-                }
-            }
-        }
-    };
-    let mut heads = vec![
-        ("C", "FLOP", true),
-        ("Method", "", false),
-        ("N*", "parameters", true),
-        ("D*", "tokens", true),
-        ("D*/N*", "tokens/parameter", true),
-        ("Loss", unit, true),
-    ];
-    if analysis.bytes_per_token.is_some() {
-        heads.push(("Loss", "bits/byte", true));
-    }
-    heads.extend([("At ½ N*", "loss, waste", true), ("At 2 N*", "loss, waste", true)]);
-    html! {
-        (table(&heads, &rows))
-        p.note {
-            "Second line: for N*, D* and D*/N* the interval of the parameter, for the loss a prediction interval "
-            "of one run. The first row is the answer, by all forms of law: its intervals hold their spread. The others hold for one form: "
-            "compare them. Waste: the compute-optimal run reaches the same loss with that much less (deadweight compute "
-            "loss)."
-        }
-    }
+    let scale = Scale::of(analysis);
+    html! { @for p in predictions { (described::answer(&describe::optimal(p, &scale))) } }
 }
 
 /// The largest budget, predicted by a fit that did not see it.
-pub(super) fn holdout(h: &Holdout, unit: &str) -> Markup {
+pub(super) fn holdout(h: &Holdout, level: f64, unit: &str) -> Markup {
     let rows = html! {
         @for run in &h.runs {
             @let inside = (run.interval[0]..=run.interval[1]).contains(&run.measured);
@@ -238,12 +92,7 @@ pub(super) fn holdout(h: &Holdout, unit: &str) -> Markup {
         }
     };
     html! {
-        p {
-            "From " (power(h.from_flops)) " FLOP on " (h.kept_out()) " were kept out; " (method_name(&h.method))
-            " alone (not the average of the forms, which answers and which the backtest tests) was fitted to " (h.rest()) ", up to " (power(h.fitted_to)) " FLOP. Mean error " b { (percent(h.mean_error)) }
-            ", largest " b { (percent(h.max_error).trim_start_matches('+')) } "; " (h.covered) " of " (h.runs.len())
-            " runs lie inside their prediction interval."
-        }
+        (sentences(&[describe::holdout(h, level)]))
         (table(
             &[
                 ("Run", "", false), ("N", "parameters", true), ("D", "tokens", true),
@@ -291,16 +140,7 @@ pub(super) fn isoflop(analysis: &Analysis) -> Markup {
             "Off centre: log₂ of N* over the middle of the sampled sizes. A parabola of an off-centre budget is "
             "biased; sample the next study around N*."
         }
-        @if let Some(bias) = &analysis.isoflop_bias {
-            p.note {
-                "Bias of this design: a parabola is not the shape of a slice of the surface. Without noise, on the "
-                "surface of " (method_name(&bias.surface_method)) ", the same runs and budgets are off by "
-                b { (difference(bias.a)) } " in a and by " b { (percent(bias.params_ahead)) }
-                " in N* at ten times the largest compute (" (percent(bias.params_at_largest))
-                " at the largest). That is taken off in every other table and answer, where a is "
-                span title=(bias.corrected.a) { b { (format!("{:.3}", bias.corrected.a).replace('-', "−")) } } "."
-            }
-        }
+        (sentences(&describe::budgets(analysis)))
     }
 }
 
@@ -368,20 +208,8 @@ pub(super) fn choices(analysis: &Analysis) -> Markup {
             }
         }
     };
-    let most = analysis.points.iter().map(|p| p.flops).fold(0.0, f64::max);
-    let range = |of: fn(&SensitivityRow) -> f64| {
-        all.iter().map(of).fold([f64::MAX, f64::MIN], |[l, h], v| [l.min(v), h.max(v)])
-    };
-    let (a, ratio, ahead) =
-        (range(|r| r.exponents.a), range(|r| r.tokens_per_param), range(|r| r.loss_ahead));
     html! {
-        p {
-            "Over these " (all.len()) " answers a lies between " b { (format!("{:.3}", a[0])) } " and "
-            b { (format!("{:.3}", a[1])) } ", D*/N* at " (power(most)) " FLOP between " b { (digits3(ratio[0])) }
-            " and " b { (digits3(ratio[1])) } ", and the compute-optimal loss at ten times that compute between "
-            b { (loss(Some(ahead[0]))) } " and " b { (loss(Some(ahead[1]))) } " [" (unit) "]."
-            @if let Some(widest) = analysis.widest_choice() { " Farthest from the fit: " (widest.choice) "." }
-        }
+        (sentences(describe::choices(analysis).as_slice()))
         (table(
             &[
                 ("", "", false), ("Choice", "", false), ("Runs", "", true), ("a", "N* ∼ Cᵃ", true),

@@ -2,8 +2,8 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use super::grid::table;
 use super::number::percent;
-use super::tables::table;
 use crate::figure::tuning as figures;
 use crate::tune::{Agreement, FittedRule, Tuning, Vertex, VertexState};
 use crate::units::{count, plain3};

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Failure;
+use crate::describe::{self, Scale};
 use crate::error::InputError;
 use crate::fit::Analysis;
 use crate::predict::hardware::Hardware;
@@ -129,6 +130,17 @@ impl Question {
 }
 
 impl Answer {
+    /// What a screen says of it.
+    pub fn described(&self, scale: &Scale) -> describe::Answer {
+        match self {
+            Self::Optimal(p) => describe::optimal(p, scale),
+            Self::Inverse(p) => describe::inverse(p, scale),
+            Self::Chosen(p) => describe::chosen(p, scale),
+            Self::Serving(p) => describe::serving(p, scale),
+            Self::Limited(p) => describe::limited(p, scale),
+        }
+    }
+
     /// Adds the time and money of the training.
     pub fn price(&mut self, hardware: &Hardware) {
         let (cost, flops) = match self {

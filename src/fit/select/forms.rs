@@ -33,8 +33,8 @@ use crate::fit::validate::holdout::{self, Split};
 use crate::fit::validate::replicates;
 use crate::points::{Point, pick};
 
-/// A form that counts for less than this is not heard, nor drawn.
-pub(crate) const HEARD: f64 = 0.01;
+/// A form that counts for less than this is in no answer, and is not drawn.
+pub(crate) const LEAST_WEIGHT: f64 = 0.01;
 
 impl LawFit {
     /// Its law; nothing for a name that this isoflop does not know.
@@ -143,7 +143,7 @@ pub(in crate::fit) fn compare(
         fit.weight = fit.delta_aicc.map(|delta| evidence(delta) / total);
         let counts = averaging.forms.iter().find(|f| f.law == fit.law).map(|f| f.weight);
         // Chinchilla's form has the draws of the leading fit.
-        if counts.is_some_and(|w| w >= HEARD) && fit.law != "chinchilla" {
+        if counts.is_some_and(|w| w >= LEAST_WEIGHT) && fit.law != "chinchilla" {
             fit.draws = draw(form, clusters, options);
         } else if form.repeats() {
             fit.draws = draw(form, &clusters_of(form), options);

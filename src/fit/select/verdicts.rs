@@ -3,7 +3,7 @@
 
 use crate::fit::numeric::stats;
 use crate::fit::result::{Ahead, Averaging, Compute, Draws, LawFit};
-use crate::fit::select::forms::HEARD;
+use crate::fit::select::forms::LEAST_WEIGHT;
 use crate::fit::{Code, Fit, Warning};
 use crate::units::count;
 
@@ -44,7 +44,7 @@ pub(in crate::fit) fn warn(
             .iter()
             .filter(|l| l.law != "chinchilla")
             .filter_map(|l| Some((l, l.ahead.as_ref().and_then(of_law)?, counts(l)?)))
-            .filter(|(_, value, counts)| *counts >= HEARD && !(low..=high).contains(value))
+            .filter(|(_, value, counts)| *counts >= LEAST_WEIGHT && !(low..=high).contains(value))
             .map(|(l, value, counts)| {
                 format!("{} {} (counts {:.0}%)", l.law, told(value), 100.0 * counts)
             })
@@ -125,7 +125,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let kaplan = averaging.forms.iter().position(|f| f.law == "kaplan").unwrap();
-        averaging.forms[kaplan].weight = 0.5 * HEARD;
+        averaging.forms[kaplan].weight = 0.5 * LEAST_WEIGHT;
         let before = told(&averaging);
         assert!(!before.iter().any(|t| t.contains("kaplan")), "{before:?}");
         averaging.forms[kaplan].weight = 0.22;

@@ -161,14 +161,14 @@ fn trial(rival: &Rival<'_>, cut: &Cut) -> Option<Trial> {
 
 /// The square of the slope of the average's discrepancy at one cut.
 fn slope(cut: &Cut, tried: &[Option<Trial>], weights: &[f64], points: &[Point]) -> Option<f64> {
-    let heard: Vec<(f64, &Trial)> =
+    let tried: Vec<(f64, &Trial)> =
         weights.iter().zip(tried).filter_map(|(w, t)| Some((*w, t.as_ref()?))).collect();
-    let total: f64 = heard.iter().map(|(w, _)| w).sum();
+    let total: f64 = tried.iter().map(|(w, _)| w).sum();
     if total <= 0.0 {
         return None;
     }
     let mean =
-        |of: &dyn Fn(&Trial) -> f64| heard.iter().map(|(w, t)| w * of(t)).sum::<f64>() / total;
+        |of: &dyn Fn(&Trial) -> f64| tried.iter().map(|(w, t)| w * of(t)).sum::<f64>() / total;
     let n = cut.beyond.len() as f64;
     let error = (0..cut.beyond.len()).map(|i| mean(&|t| t.errors[i]).powi(2)).sum::<f64>() / n;
     let reach = cut.beyond.iter().map(|i| (points[*i].flops.ln() - cut.ln_flops).max(NEAR).powi(2));
