@@ -14,7 +14,7 @@ use crate::plan::Cell;
 use crate::plan::cost::{self, Left, Price, Probe, Timing};
 use crate::train::{self, Timed};
 
-/// Longest that a probe takes, but for a single step that takes longer [s].
+/// Longest that the probe of a run takes [s].
 pub const LONGEST: f64 = 60.0;
 /// Share of what is to be done that a probe may take.
 const SHARE: f64 = 0.1;
@@ -41,6 +41,8 @@ pub struct Ask {
     pub worth: f64,
     /// Time that the probe may take in any case [s].
     pub least: f64,
+    /// Longest that it takes, but for a single step that takes longer [s].
+    pub most: f64,
 }
 
 /// What a probe found out.
@@ -90,7 +92,7 @@ pub fn price(
     if rough < ask.worth {
         return None;
     }
-    let allowed = (SHARE * rough).max(ask.least).min(LONGEST);
+    let allowed = (SHARE * rough).max(ask.least).min(ask.most);
     let spent = || begin.elapsed().as_secs_f64();
 
     // One cell on all cores, or on each card, then twice as many side by side each time.
@@ -286,7 +288,7 @@ mod tests {
             forecast: None,
         };
         let left: Vec<Left<'_>> = plan.cells.iter().map(Left::all).collect();
-        let ask = Ask { workers: None, worth: 0.0, least: 0.0 };
+        let ask = Ask { workers: None, worth: 0.0, least: 0.0, most: LONGEST };
         let looks = std::sync::atomic::AtomicUsize::new(0);
         let after = |most: usize| {
             looks.store(0, std::sync::atomic::Ordering::Relaxed);

@@ -20,6 +20,8 @@ use crate::spec::{DeviceKind, Matmul};
 
 /// Time that a probe may take even where a tenth of the study is less [s].
 const LEAST: f64 = 4.0;
+/// Longest that a plan times cells: somebody waits [s].
+const MOST: f64 = 6.0;
 
 /// What is to be priced, and how.
 #[derive(Debug, Clone)]
@@ -87,7 +89,7 @@ impl Priced {
             forecast: None,
         };
         let all: Vec<Left<'_>> = cells.iter().map(Left::all).collect();
-        let ask = Ask { workers: asked, worth: 0.0, least: LEAST };
+        let ask = Ask { workers: asked, worth: 0.0, least: LEAST, most: MOST };
         let found = request.probe.then(|| probe::price(job, &all, ask, &|| false)).flatten();
         let workers = found.as_ref().map_or(job.workers, |f| f.price.workers);
         let ledger = Ledger::read(job.results, cells)?;

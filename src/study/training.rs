@@ -87,7 +87,7 @@ impl Training<'_> {
         // Another runner takes some of these: what it leaves to this one cannot be said.
         let alone = self.before.is_some_and(|ledger| ledger.count(StateName::Running) == 0);
         let asked = asked(self.sweep, workers);
-        let ask = Ask { workers: asked, worth: WORTH, least: 0.0 };
+        let ask = Ask { workers: asked, worth: WORTH, least: 0.0, most: probe::LONGEST };
         let wanted = alone || asked.is_none();
         let found = wanted.then(|| probe::price(job, &left, ask, &|| stop.asked())).flatten();
         let most = asked.unwrap_or(device.most_workers);

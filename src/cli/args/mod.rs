@@ -38,25 +38,25 @@ pub enum Verb {
     Run(RunArgs),
     /// Search learning rate, batch and weight decay at the sweep's [tune] cells; fit rules in N and D.
     Tune(TuneArgs),
-    /// Every cell of a sweep by state.
+    /// List every cell of a sweep by state.
     Status(StatusArgs),
     /// Fit scaling laws to a results directory or to any CSV of runs.
     Fit(FitArgs),
-    /// The run worth buying, for a budget, a size, a demand or a corpus, with intervals.
+    /// Predict the run worth buying, for a budget, a size, a demand or a corpus, with intervals.
     Predict(PredictArgs),
-    /// Do the intervals hold the truth? Measured on synthetic studies of the shape of yours.
+    /// Measure how often the intervals hold the truth, on synthetic studies of the shape of yours.
     Selftest(SelftestArgs),
-    /// How well the larger runs are predicted from the smaller ones, cut by cut.
+    /// Predict the larger runs from the smaller ones, cut by cut, and measure the errors.
     Backtest(BacktestArgs),
-    /// A locked forecast beside the run that it foretold.
+    /// Compare a locked forecast with its run.
     Score(ScoreArgs),
     /// Write figures and the report again from what is recorded.
     Report(ReportArgs),
-    /// The runs of a results directory or a CSV in a format that other tools read.
+    /// Write the runs of a results directory or a CSV in a format that other tools read.
     Export(ExportArgs),
-    /// Is every record as it was written? Verifies all logs, steps, checkpoints and weights.
+    /// Verify every record: logs, steps, checkpoints and weights.
     Check(CheckArgs),
-    /// What can train here; whether it computes right; how fast it is.
+    /// Show what can train here, whether it computes correctly, and how fast it is.
     Device(DeviceArgs),
 }
 
