@@ -159,6 +159,7 @@ fn begun(results: &Path, cell: &Cell) -> Result<(Lease, AttemptLog), Failure> {
         entropy: None,
         bytes_per_token: None,
         train_tokens: None,
+        unique_tokens: None,
         machine: "bench".into(),
         resumed: None,
         forecast: None,

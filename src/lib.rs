@@ -12,9 +12,10 @@
 //! Data flows one way: a module reads only what stands before it here (`tests/layering.rs` reads this list).
 //!
 //! ```text
-//! basics    error terminal units sound random points covariates health fs columnar
-//! sweeps    spec shape plan data
+//! basics    error terminal units sound random points covariates health seal fs columnar
+//! sweeps    spec shape plan documents corpus data
 //! training  ops model train ledger device exec
+//! texts     prepare
 //! laws      import fit export predict forecast backtest selftest tune
 //! pages     describe figure report
 //! studies   study
@@ -41,10 +42,12 @@
 pub mod backtest;
 pub mod cli;
 mod columnar;
+pub mod corpus;
 pub mod covariates;
 pub mod data;
 pub mod describe;
 pub mod device;
+pub mod documents;
 pub mod error;
 pub mod exec;
 pub mod export;
@@ -60,8 +63,10 @@ pub mod ops;
 pub mod plan;
 pub mod points;
 pub mod predict;
+pub mod prepare;
 pub mod random;
 pub mod report;
+pub mod seal;
 pub mod selftest;
 pub mod shape;
 mod sound;

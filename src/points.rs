@@ -157,6 +157,8 @@ pub enum Topic {
     Checkpoints,
     /// Numbers of an unlikely size.
     Magnitude,
+    /// How well the held-out text tells the loss.
+    HeldOut,
 }
 
 /// The loss of one run on its way, for the figure of loss against compute.

@@ -121,7 +121,11 @@ tokenizer = { bpe = { vocab = 512 } }"#;
     };
     let (code, out, err) = plan("300000");
     assert!(code == Some(0) && out.contains("1 cell"), "{out}{err}");
+    // A line alone is cut at its spaces.
     fs::write(place.path("lines.txt"), "").unwrap();
+    let (code, out, err) = plan("300000");
+    assert!(code == Some(0) && out.contains("1 cell"), "{out}{err}");
+    fs::write(place.path("line.txt"), "the whale rolled on ".repeat(100)).unwrap();
     let (code, _, err) = plan("300000");
     assert!(code == Some(2) && err.contains("is one document"), "{err}");
 }

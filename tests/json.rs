@@ -185,6 +185,17 @@ fn outputs() -> Vec<(&'static str, Value)> {
     fs::write(place.path("tune.toml"), format!("{tuned}{tuning}")).unwrap();
 
     call("plan", &["plan", "sweep.toml", "--usd-per-hour", "2", "--fit-in", "1s"]);
+    let lines = |n: u32| {
+        (0..40).map(|i| format!("line {} of {n}\n", i * n % 977)).collect::<Vec<_>>().concat()
+    };
+    fs::create_dir(place.path("texts")).unwrap();
+    for n in 0..600 {
+        fs::write(place.path(&format!("texts/{n}.txt")), lines(n)).unwrap();
+    }
+    let files =
+        "extends = \"sweep.toml\"\nname = \"files\"\ndata.source = { files = [\"texts\"] }\n";
+    fs::write(place.path("files.toml"), files).unwrap();
+    call("plan", &["plan", "files.toml", "--no-probe"]);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let [prose, quickstart, results] =
         ["sweeps/prose.toml", "sweeps/quickstart.toml", "results/prose"].map(|p| root.join(p));

@@ -4,12 +4,13 @@ use serde::Serialize;
 
 use super::args::CheckArgs;
 use super::{print, print_json};
+use crate::data::dataset::Verified as Dataset;
 use crate::error::exit;
 use crate::ledger::check::{Checked, Kind};
 use crate::study::check::{Verified, check};
-use crate::study::{Failure, Results};
+use crate::study::{Failure, Results, datasets};
 use crate::terminal::note;
-use crate::units::several;
+use crate::units::{bytes, several};
 
 /// As JSON.
 #[derive(Serialize)]
@@ -32,6 +33,9 @@ struct OutputFinding {
 }
 
 pub(super) fn execute(args: &CheckArgs) -> Result<u8, Failure> {
+    if let Some(verified) = datasets::verify(&args.sweep)? {
+        return Ok(dataset(&verified, args.json));
+    }
     let dir = Results::dir(&args.sweep, &args.dirs.results)?;
     let Verified { checked, findings } = check(&dir, args.repair)?;
     let findings: Vec<OutputFinding> = findings
@@ -74,4 +78,40 @@ pub(super) fn execute(args: &CheckArgs) -> Result<u8, Failure> {
         }
     }
     Ok(if left > 0 { exit::DAMAGED } else { 0 })
+}
+
+/// What was found in a dataset.
+fn dataset(verified: &Dataset, json: bool) -> u8 {
+    #[derive(Serialize)]
+    struct Found {
+        path: String,
+        what: String,
+    }
+    #[derive(Serialize)]
+    struct Output {
+        files: usize,
+        bytes: u64,
+        damaged: Vec<Found>,
+    }
+    let Dataset { files, bytes: length, damages } = verified;
+    let damaged: Vec<Found> = damages
+        .iter()
+        .map(|d| Found { path: d.path.display().to_string(), what: d.what.clone() })
+        .collect();
+    let code = if damaged.is_empty() { 0 } else { exit::DAMAGED };
+    if json {
+        print_json(&Output { files: *files, bytes: *length, damaged });
+        return code;
+    }
+    for found in &damaged {
+        print(&format!("damaged: {}\n  {}\n", found.path, found.what));
+    }
+    let read = (several(*files, "file"), bytes(*length as f64));
+    print(&format!("{}, {} verified; {} damaged.\n", read.0, read.1, damaged.len()));
+    if code != 0 {
+        note!(
+            "hint: restore these files, or prepare the dataset anew; a run stops before it would use them"
+        );
+    }
+    code
 }

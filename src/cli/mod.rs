@@ -6,6 +6,7 @@ mod answer;
 pub mod args;
 mod backtest;
 mod check;
+mod data;
 mod device;
 mod export;
 mod fit;
@@ -15,6 +16,7 @@ mod layout;
 mod losses;
 mod plan;
 mod predict;
+mod prepare;
 mod run;
 mod score;
 mod selftest;
@@ -45,6 +47,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Tune(args) => tune::execute(&args),
         Verb::Report(args) => run::report(&args),
         Verb::Export(args) => export::execute(&args),
+        Verb::Data(args) => data::execute(&args),
         Verb::Check(args) => check::execute(&args),
         Verb::Device(args) => device::execute(&args),
     }

@@ -8,7 +8,8 @@ use crate::ledger::StateName;
 use crate::plan::cost::Price;
 use crate::plan::fit_in::Proposal;
 use crate::plan::memory::Room;
-use crate::plan::{Cell, Plan};
+use crate::plan::mixture::Portion;
+use crate::plan::{Cell, Corpus, Plan};
 use crate::points::Counts;
 use crate::shape::FlopsPerToken;
 use crate::study::pricing::{Priced, Request};
@@ -41,8 +42,14 @@ struct Output<'a> {
     /// Price of the whole grid, where that of an hour is given [$].
     #[serde(skip_serializing_if = "Option::is_none")]
     usd: Option<f64>,
+    /// Domains of a dataset, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    domains: Vec<OutputDomain<'a>>,
     train_tokens: Option<u64>,
     entropy: Option<f64>,
+    /// Files that were read, and what of them is held out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corpus: Option<&'a Corpus>,
     /// Compute with shared trunks over compute without.
     #[serde(skip_serializing_if = "Option::is_none")]
     trunk_share: Option<f64>,
@@ -50,6 +57,18 @@ struct Output<'a> {
     fit_in: Option<&'a Proposal>,
     warnings: &'a [String],
     cells: Vec<OutputCell<'a>>,
+}
+
+/// One domain of the mixture.
+#[derive(Serialize)]
+struct OutputDomain<'a> {
+    name: &'a str,
+    /// Realised (0, 1].
+    weight: f64,
+    /// Tokens that there are.
+    tokens: u64,
+    /// The fewest and the most of a cell.
+    epochs: [f64; 2],
 }
 
 /// One cell with everything derived from it.
@@ -69,6 +88,9 @@ struct OutputCell<'a> {
     batch_tokens: u64,
     learning_rate: f64,
     memory_bytes: f64,
+    /// Distinct tokens that it sees, where it is trained on a dataset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_tokens: Option<u64>,
     seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usd: Option<f64>,
@@ -107,7 +129,16 @@ fn text(priced: &Priced, usd: Option<f64>) -> String {
     if let Some(tokens) = sweep.data.facts.train_tokens {
         out += &format!("; the corpus has {} training tokens", count(tokens as f64));
     }
-    out += ".\n\n";
+    out += ".\n";
+    if let Some(corpus) = &sweep.data.corpus {
+        out += &format!("\n{}", corpus.told());
+    }
+    out += "\n";
+    let domains = domains(sweep);
+    if !domains.is_empty() {
+        out += &show::domains(&domains);
+        out.push('\n');
+    }
     let cost_of = |seconds: f64| cell_usd(priced, usd, seconds).unwrap_or(f64::NAN);
     out += &show::plan(
         cells,
@@ -163,7 +194,10 @@ fn output(priced: &Priced, usd: Option<f64>) -> Output<'_> {
     let (whole, room) = (priced.whole(), priced.device.room(priced.workers));
     let of_cell = |cell| {
         let seconds = priced.seconds(cell);
-        output_cell(cell, room, seconds, seconds.and_then(|s| cell_usd(priced, usd, s)))
+        let usd = seconds.and_then(|s| cell_usd(priced, usd, s));
+        let facts = &data.facts;
+        let unique_tokens = facts.mixture.as_ref().and(facts.unique_tokens(&cell.recipe));
+        OutputCell { unique_tokens, seconds, usd, ..output_cell(cell, room) }
     };
     Output {
         sweep: &plan.name,
@@ -176,13 +210,39 @@ fn output(priced: &Priced, usd: Option<f64>) -> Output<'_> {
         seconds_left: priced.left.as_ref().map(|p| p.seconds),
         probe_seconds: priced.found.as_ref().map(|f| f.took),
         usd: usd.and_then(|usd| Some(whole?.usd(usd))),
+        domains: domains(&priced.sweep)
+            .into_iter()
+            .map(|(p, tokens, epochs)| OutputDomain {
+                name: &p.name,
+                weight: p.weight(),
+                tokens,
+                epochs,
+            })
+            .collect(),
         train_tokens: data.facts.train_tokens,
         entropy: data.facts.entropy,
+        corpus: data.corpus.as_ref(),
         trunk_share: plan.trunk_share(),
         fit_in: priced.proposal.as_ref(),
         warnings: &plan.warnings,
         cells: plan.cells.iter().map(of_cell).collect(),
     }
+}
+
+/// Each domain of a dataset, the tokens that there are of it, and the fewest and most epochs of a cell.
+fn domains(sweep: &Sweep) -> Vec<(&Portion, u64, [f64; 2])> {
+    let Some(mixture) = &sweep.data.facts.mixture else { return Vec::new() };
+    let of = |cell: &Cell| mixture.epochs(cell.recipe.tokens(), cell.recipe.unique_tokens);
+    let epochs: Vec<Vec<f64>> = sweep.plan.cells.iter().map(of).collect();
+    let domains = mixture.domains.iter().zip(mixture.available(None)).enumerate();
+    domains
+        .map(|(i, (portion, tokens))| {
+            let of_cells = epochs.iter().map(|e| e[i]);
+            let (least, most) =
+                (of_cells.clone().fold(f64::INFINITY, f64::min), of_cells.fold(0.0, f64::max));
+            (portion, tokens, [least, most])
+        })
+        .collect()
 }
 
 /// A proposal as a person reads it.
@@ -244,7 +304,7 @@ fn others(slower: &[(usize, f64)]) -> String {
     if rest.is_empty() { String::new() } else { format!("Also tried: {}.\n", rest.join("; ")) }
 }
 
-fn output_cell(cell: &Cell, room: Room, seconds: Option<f64>, usd: Option<f64>) -> OutputCell<'_> {
+fn output_cell(cell: &Cell, room: Room) -> OutputCell<'_> {
     let (recipe, n) = (&cell.recipe, cell.recipe.shape.counts());
     let tokens = recipe.tokens();
     OutputCell {
@@ -260,7 +320,8 @@ fn output_cell(cell: &Cell, room: Room, seconds: Option<f64>, usd: Option<f64>) 
         batch_tokens: recipe.batch_tokens(),
         learning_rate: recipe.learning_rate,
         memory_bytes: room.of(cell),
-        seconds,
-        usd,
+        unique_tokens: None,
+        seconds: None,
+        usd: None,
     }
 }

@@ -6,12 +6,27 @@ pub(super) use super::layout::table;
 use super::layout::wrapped;
 use crate::ledger::{Ledger, State};
 use crate::plan::memory::Room;
+use crate::plan::mixture::{BLOCK, Portion};
 use crate::plan::{Cell, Recipe};
 use crate::units::{NATS_PER_TOKEN, bytes, count, digits3, duration, flops};
 
 /// Warnings, one a line.
 pub(super) fn warnings<T: std::fmt::Display>(warnings: &[T]) -> String {
     warnings.iter().fold(String::new(), |out, w| out + &wrapped(&format!("warning: {w}\n")))
+}
+
+/// Each domain of a dataset: its realised weight, the tokens that there are, the fewest and most epochs of a cell.
+pub(super) fn domains(domains: &[(&Portion, u64, [f64; 2])]) -> String {
+    let rows = domains.iter().map(|(portion, tokens, [least, most])| {
+        let epochs = [least, most].map(|e| digits3(*e));
+        vec![
+            portion.name.clone(),
+            format!("{}/{BLOCK} = {:.2}%", portion.share, 100.0 * portion.weight()),
+            count(*tokens as f64),
+            if epochs[0] == epochs[1] { epochs[0].clone() } else { epochs.join(" to ") },
+        ]
+    });
+    table(&["domain", "weight", "tokens", "epochs"], 1, &rows.collect::<Vec<_>>())
 }
 
 /// Every planned cell, smallest budget first, with times if they are known, and costs if seconds have some.

@@ -1,10 +1,12 @@
-//! The columns of a Parquet file: numbers, truth values and text, one value a row.
+//! The columns of a Parquet file: numbers, truth values and text, one value a row; all of a column, or row by row in the
+//! memory of a page.
 //!
 //! Knows nothing of what columns mean. What a file declares is bounded by a budget before room is made for it
 //! (`footer`, `pages`), and what the format's reader does to a damaged file (it may panic) ends here as an error.
 
 mod footer;
 mod pages;
+mod rows;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,16 +15,13 @@ use std::sync::{Arc, Once};
 pub(crate) use pages::Budget;
 use pages::{Codec, Pages};
 use parquet::basic::{Compression, ConvertedType, LogicalType, Type};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
-use parquet::data_type::{ByteArray, DataType};
+use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescriptor;
-
-/// Rows that are decoded at a time.
-const BATCH: usize = 1024;
+pub(crate) use rows::Rows;
 
 /// Why a file or a column is not read.
 #[derive(Debug)]
@@ -104,6 +103,16 @@ impl<R: ChunkReader + 'static> Parquet<R> {
         self.metadata.num_row_groups()
     }
 
+    /// Bytes of a row group when unpacked, as the file says: to be believed for no allocation.
+    pub(crate) fn unpacked(&self, group: usize) -> u64 {
+        u64::try_from(self.metadata.row_group(group).total_byte_size()).unwrap_or(0)
+    }
+
+    /// Bytes of a row group as it lies in the file, as the file says.
+    pub(crate) fn packed(&self, group: usize) -> u64 {
+        u64::try_from(self.metadata.row_group(group).compressed_size()).unwrap_or(0)
+    }
+
     /// Hands one column of one row group to `each`, a value or a null for each row.
     ///
     /// # Errors
@@ -114,26 +123,28 @@ impl<R: ChunkReader + 'static> Parquet<R> {
         group: usize,
         column: &Column,
         budget: &Budget,
-        each: impl FnMut(Option<Value<'_>>) -> Result<(), Unread>,
+        mut each: impl FnMut(Option<Value<'_>>) -> Result<(), Unread>,
     ) -> Result<(), Unread> {
-        let named = |e: Unread| match e {
-            _ if budget.over() => Unread::TooLarge,
-            Unread::Damaged(why) => Unread::Damaged(format!("column `{}`: {why}", column.name)),
-            Unread::Unsupported(what) => {
-                Unread::Unsupported(format!("column `{}`: {what}", column.name))
-            }
-            other => other,
-        };
-        self.chunk(group, column, budget, each).map_err(named)
+        let mut rows = self.rows(group, column, budget)?;
+        while rows.next(&mut each)?.transpose()?.is_some() {}
+        Ok(())
     }
 
-    fn chunk(
+    /// One column of one row group, to be read row by row.
+    ///
+    /// # Errors
+    ///
+    /// [`Unread`].
+    pub(crate) fn rows(
         &self,
         group: usize,
         column: &Column,
         budget: &Budget,
-        each: impl FnMut(Option<Value<'_>>) -> Result<(), Unread>,
-    ) -> Result<(), Unread> {
+    ) -> Result<Rows, Unread> {
+        self.chunk(group, column, budget).map_err(|e| rows::named(e, &column.name, budget))
+    }
+
+    fn chunk(&self, group: usize, column: &Column, budget: &Budget) -> Result<Rows, Unread> {
         let damaged = |why: &str| Unread::Damaged(why.to_owned());
         let group = self.metadata.row_group(group);
         let rows = usize::try_from(group.num_rows()).map_err(|_| damaged("a negative size"))?;
@@ -159,37 +170,33 @@ impl<R: ChunkReader + 'static> Parquet<R> {
         let packed = contained(|| Ok(SerializedPageReader::new(reader, &chunk, rows, None)?))?;
         let pages = Pages { packed, codec, width, budget: budget.clone() };
         let optional = leaf.max_def_level() > 0;
-        let unsigned = column.unsigned;
-        match get_column_reader(leaf, Box::new(pages)) {
+        let cells: Box<dyn rows::Cells> = match get_column_reader(leaf, Box::new(pages)) {
             ColumnReader::BoolColumnReader(r) => {
-                drain(r, optional, rows, |v| Ok(Value::Bool(*v)), each)
+                rows::typed(r, optional, rows, |v| Ok(Value::Bool(*v)))
             }
-            ColumnReader::Int32ColumnReader(r) if unsigned => {
-                drain(r, optional, rows, |v| Ok(Value::Unsigned(v.cast_unsigned().into())), each)
+            ColumnReader::Int32ColumnReader(r) if column.unsigned => {
+                rows::typed(r, optional, rows, |v| Ok(Value::Unsigned(v.cast_unsigned().into())))
             }
             ColumnReader::Int32ColumnReader(r) => {
-                drain(r, optional, rows, |v| Ok(Value::Int((*v).into())), each)
+                rows::typed(r, optional, rows, |v| Ok(Value::Int((*v).into())))
             }
-            ColumnReader::Int64ColumnReader(r) if unsigned => {
-                drain(r, optional, rows, |v| Ok(Value::Unsigned(v.cast_unsigned())), each)
+            ColumnReader::Int64ColumnReader(r) if column.unsigned => {
+                rows::typed(r, optional, rows, |v| Ok(Value::Unsigned(v.cast_unsigned())))
             }
             ColumnReader::Int64ColumnReader(r) => {
-                drain(r, optional, rows, |v| Ok(Value::Int(*v)), each)
+                rows::typed(r, optional, rows, |v| Ok(Value::Int(*v)))
             }
             ColumnReader::FloatColumnReader(r) => {
-                drain(r, optional, rows, |v| Ok(Value::Float(*v)), each)
+                rows::typed(r, optional, rows, |v| Ok(Value::Float(*v)))
             }
             ColumnReader::DoubleColumnReader(r) => {
-                drain(r, optional, rows, |v| Ok(Value::Double(*v)), each)
+                rows::typed(r, optional, rows, |v| Ok(Value::Double(*v)))
             }
-            ColumnReader::ByteArrayColumnReader(r) => drain(r, optional, rows, text, each),
-            _ => Err(Unread::Unsupported("values of its type".to_owned())),
-        }
+            ColumnReader::ByteArrayColumnReader(r) => rows::text(r, optional, rows),
+            _ => return Err(Unread::Unsupported("values of its type".to_owned())),
+        };
+        Ok(Rows { cells, name: column.name.clone(), budget: budget.clone() })
     }
-}
-
-fn text(value: &ByteArray) -> Result<Value<'_>, Unread> {
-    std::str::from_utf8(value.data()).map(Value::Text).map_err(|_| Unread::NoText)
 }
 
 /// Whether the integers of a leaf have no sign; `Err` says what it holds where that is no plain value.
@@ -227,39 +234,6 @@ fn unsigned(leaf: &ColumnDescriptor) -> Result<bool, &'static str> {
         }
         _ => Err("bytes of a fixed length"),
     }
-}
-
-/// Hands the values of a column to `each`, in batches.
-fn drain<T: DataType>(
-    mut reader: ColumnReaderImpl<T>,
-    optional: bool,
-    rows: usize,
-    value: for<'v> fn(&'v T::T) -> Result<Value<'v>, Unread>,
-    mut each: impl FnMut(Option<Value<'_>>) -> Result<(), Unread>,
-) -> Result<(), Unread> {
-    let (mut levels, mut values) = (Vec::new(), Vec::new());
-    let mut done = 0;
-    while done < rows {
-        levels.clear();
-        values.clear();
-        let want = BATCH.min(rows - done);
-        let (records, ..) =
-            contained(|| Ok(reader.read_records(want, Some(&mut levels), None, &mut values)?))?;
-        if records == 0 {
-            return Err(Unread::Damaged(format!("it ends after {done} of {rows} rows")));
-        }
-        let mut given = values.iter();
-        for row in 0..records {
-            let null = optional && levels.get(row) != Some(&1);
-            let cell = if null { None } else { given.next() };
-            if cell.is_none() && !null {
-                return Err(Unread::Damaged(format!("it lacks values after row {}", done + row)));
-            }
-            each(cell.map(value).transpose()?)?;
-        }
-        done += records;
-    }
-    Ok(())
 }
 
 thread_local! {

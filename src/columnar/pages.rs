@@ -36,6 +36,13 @@ impl Budget {
         enough
     }
 
+    /// Makes it one of so many bytes again, unless more was asked than there was.
+    pub(crate) fn refill(&self, bytes: u64) {
+        if !self.over() {
+            self.0.store(bytes, Ordering::Relaxed);
+        }
+    }
+
     /// Whether more was asked than there was.
     pub(super) fn over(&self) -> bool {
         self.0.load(Ordering::Relaxed) == OVER

@@ -1,19 +1,11 @@
-//! Documents: reading them from files, and setting some aside before anything is trained.
-
-use std::path::Path;
+//! Setting some documents of the embedded prose aside before anything is trained.
 
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{FileError, InputError};
-use crate::fs::{Disk as _, Os};
 use crate::plan::hex;
 
 /// One document in this many is held out, by its hash.
 const HELD_OUT_EVERY: u64 = 50;
-/// A long file is cut into documents of about this size, so that a single file can be split too [bytes].
-const DOCUMENT: usize = 32 * 1024;
-/// Largest total of files read into memory [bytes].
-const MAX_TEXT: u64 = 4 << 30;
 
 /// Documents for training and documents never trained on.
 pub(super) struct Split<'a> {
@@ -46,48 +38,6 @@ pub(super) fn split(documents: &[Vec<u8>]) -> Split<'_> {
     split
 }
 
-/// Reads UTF-8 text files; files longer than 32 kB are cut into documents at line ends.
-pub(super) fn read_files(paths: &[String]) -> Result<Vec<Vec<u8>>, super::DataError> {
-    let mut documents = Vec::new();
-    let mut total = 0;
-    for path in paths {
-        let bytes = match Os.read(Path::new(path), MAX_TEXT - total) {
-            Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
-                return Err(InputError::new(
-                    format!("`{path}` brings the text to more than {MAX_TEXT} bytes, which are the most that are read"),
-                    "name fewer files",
-                )
-                .into());
-            }
-            bytes => bytes.map_err(FileError::new("read", path))?,
-        };
-        total += bytes.len() as u64;
-        if let Err(e) = std::str::from_utf8(&bytes) {
-            return Err(InputError::new(
-                format!("`{path}` is not UTF-8 text: byte {} is invalid", e.valid_up_to()),
-                "convert it, for example with `iconv -t UTF-8`",
-            )
-            .into());
-        }
-        documents.extend(cut(&bytes));
-    }
-    Ok(documents)
-}
-
-/// Cuts at the first line end after every 32 kB. Zero bytes separate documents, so they are dropped.
-fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let from = DOCUMENT.min(rest.len());
-        let end =
-            rest[from..].iter().position(|b| *b == b'\n').map_or(rest.len(), |i| from + i + 1);
-        out.push(rest[..end].iter().copied().filter(|b| *b != 0).collect());
-        rest = &rest[end..];
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,14 +68,5 @@ mod tests {
         for n in 2..20 {
             assert!(!split(&documents(n)).held_out.is_empty(), "{n} documents");
         }
-    }
-
-    #[test]
-    fn a_long_file_is_cut_at_line_ends_and_loses_nothing() {
-        let text: Vec<u8> = (0..20_000).flat_map(|i| format!("line {i}\n").into_bytes()).collect();
-        let cut = cut(&text);
-        assert!(cut.len() > 3);
-        assert!(cut.iter().all(|d| d.ends_with(b"\n")));
-        assert_eq!(cut.concat(), text);
     }
 }

@@ -238,9 +238,10 @@ pub fn disagreement(analysis: &Analysis) -> Option<String> {
     let factor = |ends: &[MethodValue; 2]| digits3(ends[1].value / ends[0].value);
     let pairs: Vec<String> =
         spread.beyond_intervals.iter().map(|[one, two]| format!("{one} and {two}")).collect();
-    let beyond = match pairs.is_empty() {
-        true => "no two of them exclude each other's value of a".to_owned(),
-        false => format!("intervals of a that exclude each other: {}", pairs.join(", ")),
+    let beyond = if pairs.is_empty() {
+        "no two of them exclude each other's value of a".to_owned()
+    } else {
+        format!("intervals of a that exclude each other: {}", pairs.join(", "))
     };
     Some(format!(
         "Methods: a {:.3} ({}) to {:.3} ({}); their N* differ by a factor {} at the largest compute, {} at 10x; {beyond}.",

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::job::{Every, Job, Watch};
+use crate::data::DataError;
 use crate::device::memory;
 use crate::error::{FileError, is_of_one_file, panic_text};
 use crate::fs::Os;
@@ -28,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// How an attempt left its cell.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one a cell")]
 pub(super) enum Ended {
     /// With this event.
     Event(Event),
@@ -35,6 +37,21 @@ pub(super) enum Ended {
     Lost,
     /// As if this process had been cut off: the device is gone for it, and why. Nothing more was written.
     Adrift(String),
+}
+
+/// Why an attempt could not go on; the same command goes on from what was kept.
+#[derive(Debug)]
+pub(super) enum Stuck {
+    /// A record could not be written.
+    Record(FileError),
+    /// The data cannot be read, or are damaged.
+    Data(DataError),
+}
+
+impl From<FileError> for Stuck {
+    fn from(error: FileError) -> Self {
+        Self::Record(error)
+    }
 }
 
 /// What is asked on the way.
@@ -63,7 +80,7 @@ pub(super) struct Told<'a> {
 ///
 /// # Errors
 ///
-/// [`FileError`]: a record could not be written.
+/// [`Stuck`]: a record could not be written, or the data not be read.
 pub(super) fn run(
     job: Job<'_>,
     cell: &Cell,
@@ -71,22 +88,10 @@ pub(super) fn run(
     before: &[Attempt],
     asks: Asks<'_>,
     told: Told<'_>,
-) -> Result<Ended, FileError> {
+) -> Result<Ended, Stuck> {
     let clock = || jiff::Timestamp::now().to_string();
-    let facts = &job.data.facts;
     let Origin { from, resumed, history } = origin(job, cell, before, told.watch)?;
-    let started = Event::Started {
-        cell: Box::new(cell.clone()),
-        isoflop: env!("CARGO_PKG_VERSION").to_owned(),
-        device: job.device.name.clone(),
-        numerics: job.device.numerics.clone(),
-        entropy: facts.entropy,
-        bytes_per_token: facts.bytes_per_token,
-        train_tokens: facts.train_tokens,
-        machine: Machine::this().name.clone(),
-        resumed,
-        forecast: job.forecast.map(str::to_owned),
-    };
+    let started = started(job, cell, resumed);
     let mut log = AttemptLog::start(&Os, dir, started, &history, &clock)?;
     if let Some(why) = memory::lacking(&cell.recipe, job.device.memory) {
         let event = Event::Failed { why };
@@ -124,7 +129,8 @@ pub(super) fn run(
             Event::Completed { loss, loss_se, seconds, tokens_per_second, steps_crc }
         }
         Ok(Ok(Outcome::Diverged { step, why })) => Event::Diverged { step, why },
-        Ok(Err(Cut::Record(error))) => return Err(error),
+        Ok(Err(Cut::Record(error))) => return Err(error.into()),
+        Ok(Err(Cut::Data(error))) => return Err(Stuck::Data(error)),
         Ok(Err(Cut::Lost)) => {
             told.watch.note(&format!("cell {} was taken over by another runner", cell.id));
             return Ok(Ended::Lost);
@@ -143,6 +149,24 @@ pub(super) fn run(
         told.watch.note(&format!("{e}; what an attempt before this one has left stays there"));
     }
     Ok(Ended::Event(event))
+}
+
+/// The first line of its log.
+fn started(job: Job<'_>, cell: &Cell, resumed: Option<Resumed>) -> Event {
+    let facts = &job.data.facts;
+    Event::Started {
+        cell: Box::new(cell.clone()),
+        isoflop: env!("CARGO_PKG_VERSION").to_owned(),
+        device: job.device.name.clone(),
+        numerics: job.device.numerics.clone(),
+        entropy: facts.entropy,
+        bytes_per_token: facts.bytes_per_token,
+        train_tokens: facts.train_tokens,
+        unique_tokens: facts.mixture.as_ref().and(facts.unique_tokens(&cell.recipe)),
+        machine: Machine::this().name.clone(),
+        resumed,
+        forecast: job.forecast.map(str::to_owned),
+    }
 }
 
 /// Where an attempt begins.
@@ -217,8 +241,15 @@ fn origin(
 /// Why training ended early.
 enum Cut {
     Record(FileError),
+    Data(DataError),
     Stopped(u64),
     Lost,
+}
+
+impl From<DataError> for Cut {
+    fn from(error: DataError) -> Self {
+        Self::Data(error)
+    }
 }
 
 /// Writes what happens into an attempt's directory.

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use super::attempt::{self, Ended};
+use super::attempt::{self, Ended, Stuck};
 use super::job::{Every, Job, Watch};
 use super::queue::{Next, Queue};
 use super::stop::Stop;
+use crate::data::DataError;
 use crate::device::in_parallel;
 use crate::error::FileError;
 use crate::ledger::event::Event;
@@ -39,18 +40,30 @@ pub enum Broken {
     /// A record could not be written.
     #[error(transparent)]
     Record(#[from] FileError),
+    /// The data cannot be read, or are damaged.
+    #[error(transparent)]
+    Data(DataError),
     /// The device does nothing more for this process.
     #[error("{0} was lost: {1}")]
     Device(String, String),
 }
 
+impl From<Stuck> for Broken {
+    fn from(stuck: Stuck) -> Self {
+        match stuck {
+            Stuck::Record(error) => Self::Record(error),
+            Stuck::Data(error) => Self::Data(error),
+        }
+    }
+}
+
 /// Trains all `cells` that are to be trained. A cell that fails is recorded and the others go on; a record
-/// that cannot be written, or a device that is lost, stops the run. Returns when every cell has ended, by this
+/// that cannot be written, data that cannot be read, or a device that is lost, stops the run. Returns when every cell has ended, by this
 /// runner or another, or when it was asked to stop.
 ///
 /// # Errors
 ///
-/// [`Broken`]: the first record that could not be written, or how the device was lost.
+/// [`Broken`]: the first record that could not be written or data that could not be read, or how the device was lost.
 pub fn run(
     job: Job<'_>,
     conduct: Conduct<'_>,

@@ -209,7 +209,7 @@ fn sample(
                 let recipe = &cells[at].recipe;
                 let place = job.device.place(worker, workers);
                 let time = || train::time_cell(recipe, job.data, &place, slice, eval, halt);
-                if let Ok(timed) = catch_unwind(AssertUnwindSafe(time)) {
+                if let Ok(Ok(timed)) = catch_unwind(AssertUnwindSafe(time)) {
                     found.lock().unwrap_or_else(PoisonError::into_inner).push((at, timed));
                 }
             }

@@ -46,6 +46,8 @@ pub enum Code {
     IntervalsDiffer,
     /// An end of a profile interval that the runs do not set.
     OpenInterval,
+    /// Held-out text that tells the loss less well than is wanted.
+    HeldOutNoise,
     /// Rows that repeat another's N, D and loss to the digit.
     Copies,
     /// The law misses by more than seeds scatter.

@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(crate) mod doubles;
 pub mod machine;
+mod places;
 
 use std::collections::hash_map::RandomState;
 use std::fmt::Debug;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::FileError;
 use machine::Machine;
+pub use places::{Placed, Scratch, length};
 
 /// Times that a scratch file is made anew that another writer of the same file took for abandoned.
 const TRIES: usize = 50;
@@ -245,7 +247,11 @@ pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
 }
 
 /// Opens a regular file. A pipe is not waited for.
-fn open_regular(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+///
+/// The system's; `InvalidInput` where it is no regular file.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]

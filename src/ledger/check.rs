@@ -16,8 +16,9 @@ const ASIDE: &str = "damaged";
 /// Where a sweep keeps what an earlier plan of the same name ended with.
 pub const EARLIER: &str = "earlier";
 /// What else lies in a results directory.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "sweep.toml",
+    crate::plan::CORPUS,
     "plan.json",
     "plan.json.sha256",
     "cells",

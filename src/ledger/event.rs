@@ -29,6 +29,9 @@ pub enum Event {
         /// Distinct training tokens, where the text has an end [tokens].
         #[serde(default)]
         train_tokens: Option<u64>,
+        /// Distinct training tokens that this cell sees, for a dataset; else it is D or all there are [tokens].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unique_tokens: Option<u64>,
         /// Which running system, so that another runner on it knows whether this one lives.
         #[serde(default)]
         machine: String,
@@ -145,6 +148,7 @@ pub(crate) mod tests {
             entropy: None,
             bytes_per_token: None,
             train_tokens: None,
+            unique_tokens: None,
             machine: "test".into(),
             resumed,
             forecast: None,

@@ -19,6 +19,7 @@ mod survival;
 mod table;
 pub mod weights;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{FileError, is_of_one_file};
@@ -54,6 +55,8 @@ pub struct Ledger {
     pub cells: Vec<(Cell, State)>,
     /// From any started cell.
     pub truth: DataTruth,
+    /// Distinct training tokens of each cell that was started on a dataset, by its id [tokens].
+    pub distinct: HashMap<String, u64>,
     /// Torn tails that were dropped: worth a line, not an error.
     pub notes: Vec<String>,
 }
@@ -82,7 +85,12 @@ impl Ledger {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read(results: &Path, cells: &[Cell]) -> Result<Self, FileError> {
-        let mut ledger = Self { cells: Vec::new(), truth: DataTruth::default(), notes: Vec::new() };
+        let mut ledger = Self {
+            cells: Vec::new(),
+            truth: DataTruth::default(),
+            distinct: HashMap::new(),
+            notes: Vec::new(),
+        };
         let mut kinds: Vec<String> = Vec::new();
         for cell in cells {
             let dir = cell_dir(results, &cell.id);
@@ -98,12 +106,16 @@ impl Ledger {
                         entropy,
                         bytes_per_token,
                         train_tokens,
+                        unique_tokens,
                         numerics,
                         ..
                     }) = attempt.events.first()
                 {
                     if !kinds.contains(numerics) {
                         kinds.push(numerics.clone());
+                    }
+                    if let Some(unique) = unique_tokens {
+                        ledger.distinct.insert(cell.id.clone(), *unique);
                     }
                     ledger.truth = DataTruth {
                         entropy: *entropy,
@@ -128,6 +140,12 @@ impl Ledger {
             }
         }
         Ok(ledger)
+    }
+
+    /// Distinct training tokens that a cell sees, where the source has an end [tokens].
+    pub fn unique_tokens(&self, cell: &Cell) -> Option<u64> {
+        let all = || Some(cell.recipe.tokens().min(self.truth.train_tokens?));
+        self.distinct.get(&cell.id).copied().or_else(all)
     }
 
     /// Whether a cell ended without a loss.
@@ -361,6 +379,7 @@ mod tests {
                     entropy: None,
                     bytes_per_token: None,
                     train_tokens: None,
+                    unique_tokens: None,
                     machine: machines[i].into(),
                     resumed: None,
                     forecast: None,

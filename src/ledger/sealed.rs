@@ -10,10 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use super::log::{seal, unseal};
 use crate::error::FileError;
 use crate::fs::Disk;
 use crate::plan::hex;
+use crate::seal::{seal, unseal};
 
 /// What is written last and removed first.
 pub(super) const MANIFEST: &str = "manifest.json";

@@ -53,6 +53,15 @@ pub struct Row {
     /// Identity of the steps that cells of one trunk share.
     trunk: Option<String>,
     note: String,
+    /// Distinct training tokens. A column of studies on a dataset alone, as is the next; no value for a cell that was
+    /// not begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[expect(clippy::option_option, reason = "no column, or a column without a value")]
+    unique_tokens: Option<Option<u64>>,
+    /// D over those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[expect(clippy::option_option, reason = "no column, or a column without a value")]
+    epochs: Option<Option<f64>>,
 }
 
 /// Bits per byte of a loss [bits/byte].
@@ -60,7 +69,10 @@ fn bits_per_byte(loss: f64, bytes_per_token: Option<f64>) -> Option<f64> {
     bytes_per_token.map(|bytes| loss / std::f64::consts::LN_2 / bytes)
 }
 
-fn row(cell: &Cell, state: &State, bytes_per_token: Option<f64>) -> Row {
+fn row(cell: &Cell, state: &State, ledger: &Ledger) -> Row {
+    let bytes_per_token = ledger.truth.bytes_per_token;
+    let unique = ledger.distinct.get(&cell.id).copied();
+    let on_a_dataset = !ledger.distinct.is_empty();
     let (recipe, shape) = (&cell.recipe, &cell.recipe.shape);
     let (n, d) = (shape.counts(), recipe.tokens());
     let (loss, loss_se, seconds, rate) = match state {
@@ -103,6 +115,8 @@ fn row(cell: &Cell, state: &State, bytes_per_token: Option<f64>) -> Row {
         data_sha256: recipe.data_sha256.clone(),
         trunk: recipe.stem(),
         note: neutral(&state.why().unwrap_or_default()),
+        unique_tokens: on_a_dataset.then_some(unique),
+        epochs: on_a_dataset.then(|| unique.map(|unique| d as f64 / unique as f64)),
     }
 }
 
@@ -122,19 +136,18 @@ pub fn spent(cell: &Cell, state: &State) -> Option<f64> {
 pub fn csv(ledger: &Ledger) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for (cell, state) in &ledger.cells {
-        writer.serialize(row(cell, state, ledger.truth.bytes_per_token))?;
+        writer.serialize(row(cell, state, ledger))?;
     }
     writer.into_inner().map_err(|e| e.into_error().into())
 }
 
 /// Every cell as the report shows it.
 pub fn cell_rows(ledger: &Ledger) -> Vec<CellRow> {
-    let bytes_per_token = ledger.truth.bytes_per_token;
     ledger
         .cells
         .iter()
         .map(|(cell, state)| {
-            let row = row(cell, state, bytes_per_token);
+            let row = row(cell, state, ledger);
             CellRow {
                 id: row.id,
                 state: row.state,
@@ -174,10 +187,7 @@ pub fn points(name: &str, ledger: &Ledger) -> Table {
                 flops: recipe.flops(),
                 loss: *loss,
                 budget: cell.budget,
-                unique_tokens: ledger
-                    .truth
-                    .train_tokens
-                    .map(|unique| recipe.tokens().min(unique) as f64),
+                unique_tokens: ledger.unique_tokens(cell).map(|unique| unique as f64),
                 counts: Some(recipe.shape.counts()),
             }),
             other => table.excluded.push(Exclusion {

@@ -1,5 +1,7 @@
 //! One point of the grid: everything that determines a training run, and its identity.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -20,7 +22,7 @@ pub struct Recipe {
     /// How text becomes ids.
     pub tokenizer: Tokenizer,
     /// Hash of the training and held-out token ids, or of the generator's parameters. Ids that are bytes follow
-    /// from the documents, whose hash it then is.
+    /// from the documents, whose hash it then is. Of a prepared dataset its id.
     pub data_sha256: String,
     /// Dimensions.
     pub shape: Shape,
@@ -62,6 +64,29 @@ pub struct Recipe {
     /// Seed of the data order, where it is not that of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_seed: Option<u64>,
+    /// Sequences of each 1024 that are of a domain, where the sweep says how a dataset is mixed; else it follows from
+    /// the dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<BTreeMap<String, u64>>,
+    /// Distinct tokens that are read of a dataset, where not all are [tokens].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_tokens: Option<u64>,
+}
+
+/// Which sequences a run sees, and in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// Seed of the order.
+    pub seed: u64,
+    /// Distinct tokens, where not all of a dataset are read [tokens].
+    pub unique_tokens: Option<u64>,
+}
+
+impl Draw {
+    /// Of all that there is, by this seed.
+    pub fn of(seed: u64) -> Self {
+        Self { seed, unique_tokens: None }
+    }
 }
 
 /// The stable rate of a trunk after `tokens`: it follows (tokens so far / `tokens`)^`exponent`, so that a
@@ -105,6 +130,8 @@ impl Recipe {
             eval_tokens: 0,
             init_seed: 0,
             order_seed: None,
+            mix: None,
+            unique_tokens: None,
         }
     }
 
@@ -157,6 +184,11 @@ impl Recipe {
     /// Seed of the data order.
     pub fn order(&self) -> u64 {
         self.order_seed.unwrap_or(self.init_seed)
+    }
+
+    /// Which sequences it sees, and in which order.
+    pub fn draw(&self) -> Draw {
+        Draw { seed: self.order(), unique_tokens: self.unique_tokens }
     }
 
     /// Training tokens of one step [tokens/step].

@@ -4,19 +4,23 @@
 
 mod cell;
 pub mod check;
+mod corpus;
 pub mod cost;
 pub mod fit_in;
 pub mod memory;
+pub mod mixture;
 pub mod queue;
 pub mod trunk;
 mod verify;
 mod warn;
 
-pub use cell::{Cell, Horizon, Recipe, hex, short};
+pub use cell::{Cell, Draw, Horizon, Recipe, hex, short};
+pub use corpus::{CORPUS, Corpus, HeldOutText, Taken, WELL_KNOWN};
 pub use verify::{FILE, SEAL, possible, read, sealed, verify};
 
 use std::collections::HashSet;
 
+use self::mixture::Mixture;
 use crate::shape::Shape;
 use crate::spec::{Grid, Rule, Schedule, Source, Spec};
 
@@ -37,6 +41,19 @@ pub struct DataFacts {
     pub bytes_per_token: Option<f64>,
     /// Exact entropy, where known [nats/token].
     pub entropy: Option<f64>,
+    /// How the domains of a dataset are mixed; `None` for other sources.
+    pub mixture: Option<Mixture>,
+}
+
+impl DataFacts {
+    /// Distinct training tokens that a recipe sees, where the source has an end [tokens].
+    pub fn unique_tokens(&self, recipe: &Recipe) -> Option<u64> {
+        let tokens = recipe.tokens();
+        match &self.mixture {
+            Some(mixture) => Some(mixture.distinct(tokens, recipe.unique_tokens)),
+            None => self.train_tokens.map(|there| tokens.min(there)),
+        }
+    }
 }
 
 /// The expanded grid.
@@ -56,6 +73,8 @@ struct Request {
     params: f64,
     tokens: Tokens,
     given: Given,
+    /// Distinct tokens that are read, where not all are [tokens].
+    unique: Option<u64>,
 }
 
 /// What is said of the recipe instead of the sweep's rules.
@@ -162,6 +181,7 @@ impl Plan {
             params,
             tokens: Tokens::Budget(flops),
             given: Given::default(),
+            unique: spec.data.most_unique(),
         };
         cell(spec, data, &request, seeds)
     }
@@ -175,7 +195,9 @@ impl Plan {
         given: Given,
         seed: u64,
     ) -> Cell {
-        let request = Request { budget: None, params, tokens: Tokens::Count(tokens), given };
+        let tokens = Tokens::Count(tokens);
+        let unique = spec.data.most_unique();
+        let request = Request { budget: None, params, tokens, given, unique };
         cell(spec, data, &request, (seed, seed))
     }
 
@@ -202,8 +224,15 @@ const MOST_SEQUENCES: f64 = 1e10;
 /// A cell of more is refused; u64 holds twice as many [tokens].
 const MOST_TOKENS: f64 = 9e18;
 
+/// The grid, at each number of distinct tokens.
 fn requests(spec: &Spec) -> Vec<Request> {
-    let plain = |params, tokens| Request { budget: None, params, tokens, given: Given::default() };
+    let at = |unique| grid(spec, unique);
+    spec.data.unique_tokens().into_iter().flat_map(at).collect()
+}
+
+fn grid(spec: &Spec, unique: Option<u64>) -> Vec<Request> {
+    let given = Given::default();
+    let plain = |params, tokens| Request { budget: None, params, tokens, given, unique };
     match &spec.grid {
         Grid::Isoflop(grid) => {
             let sizes = *grid.sizes.get_ref();
@@ -316,7 +345,7 @@ fn cell(spec: &Spec, data: &DataFacts, request: &Request, seeds: (u64, u64)) -> 
         Recipe {
             version: Recipe::current_version(),
             source: data.source.clone(),
-            tokenizer: spec.data.tokenizer.get_ref().clone(),
+            tokenizer: spec.data.tokenizer(),
             data_sha256: data.sha256.clone(),
             shape,
             embedding_std: spec.model.embedding_std,
@@ -335,6 +364,8 @@ fn cell(spec: &Spec, data: &DataFacts, request: &Request, seeds: (u64, u64)) -> 
             eval_tokens: eval.max(window),
             init_seed: seeds.0,
             order_seed: (seeds.1 != seeds.0).then_some(seeds.1),
+            mix: spec.data.mix.as_ref().and(data.mixture.as_ref()).map(Mixture::shares),
+            unique_tokens: request.unique,
         },
     )
 }

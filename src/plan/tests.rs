@@ -26,6 +26,7 @@ pub(crate) fn facts() -> DataFacts {
         sha256: "00".into(),
         bytes_per_token: Some(1.0),
         entropy: None,
+        mixture: None,
     }
 }
 

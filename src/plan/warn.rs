@@ -53,7 +53,9 @@ pub(super) fn warnings(spec: &Spec, data: &DataFacts, cells: &[Cell]) -> Vec<Str
             "{short} cells cool down before their warmup is over: lower schedule.trunk.warmup, or their loss says more about warmup than about scale"
         ));
     }
-    if let Some(unique) = data.train_tokens {
+    if data.mixture.is_some() {
+        out.extend(repeated(data, cells));
+    } else if let Some(unique) = data.train_tokens {
         let most = cells.iter().map(|c| c.recipe.tokens()).max().unwrap_or(0);
         if most > unique {
             let over = cells.iter().filter(|c| c.recipe.tokens() > unique).count();
@@ -71,6 +73,45 @@ pub(super) fn warnings(spec: &Spec, data: &DataFacts, cells: &[Cell]) -> Vec<Str
             "eval.tokens asks for {}, the held-out set has {}: all of it is used",
             count(asked),
             count(data.held_out_tokens as f64)
+        ));
+    }
+    out
+}
+
+/// More passes than these over a domain are worth little (Muennighoff et al. 2023, 2305.16264) [epochs].
+const MOST_EPOCHS: f64 = 4.0;
+/// Up to here repetition costs nothing that can be seen [epochs].
+const FRESH: f64 = 1.25;
+
+/// Domains of a dataset that are gone through often.
+fn repeated(data: &DataFacts, cells: &[Cell]) -> Vec<String> {
+    let Some(mixture) = &data.mixture else { return Vec::new() };
+    let epochs = |c: &Cell| mixture.epochs(c.recipe.tokens(), c.recipe.unique_tokens);
+    let mut out = Vec::new();
+    for (i, domain) in mixture.domains.iter().enumerate() {
+        let over = cells.iter().filter(|c| epochs(c)[i] > MOST_EPOCHS).count();
+        let most = cells.iter().map(|c| epochs(c)[i]).fold(0.0, f64::max);
+        if over > 0 {
+            out.push(format!(
+                "{} go through the domain `{}` more than {MOST_EPOCHS:.0} times (up to {most:.1} epochs): repeated tokens \
+                 are worth little from there on (Muennighoff et al. 2023); lower its weight in data.mix, or prepare more \
+                 of it",
+                several(over, "cell"),
+                domain.name
+            ));
+        }
+    }
+    let passes = |c: &&Cell| {
+        let tokens = c.recipe.tokens();
+        let distinct = mixture.distinct(tokens, c.recipe.unique_tokens);
+        tokens as f64 > FRESH * distinct as f64
+    };
+    let over = cells.iter().filter(passes).count();
+    if over > 0 {
+        out.push(format!(
+            "{} see their distinct tokens more than {FRESH} times: they are kept out of the laws of fresh tokens, and the \
+             law of repetition is fitted to them where there are enough",
+            several(over, "cell")
         ));
     }
     out

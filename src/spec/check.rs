@@ -4,15 +4,11 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::{
-    Grid, MAX_CELLS, ModelSpec, Parametrization, Product, Rule, Schedule, Source, Spec, Tokenizer,
-};
+use super::{Grid, MAX_CELLS, ModelSpec, Parametrization, Product, Rule, Schedule, Spec};
 use crate::error::SpecError;
 
 /// Longest name of a sweep.
 const MAX_NAME: usize = 64;
-/// More ids than any tokenizer in use; token ids are stored as u32.
-const MAX_VOCAB: u64 = 1 << 20;
 
 /// More parameters than any model [parameters].
 const MAX_PARAMS: f64 = 1e15;
@@ -22,10 +18,6 @@ const MAX_TOKENS: f64 = 1e18;
 const MAX_FLOPS: f64 = 1e33;
 /// Largest batch that can be held in memory at all [tokens].
 pub(crate) const MAX_BATCH: f64 = 1e9;
-/// Most ways to spell a key: what a permutation can shuffle.
-const MAX_CODES: u64 = 1 << 62;
-/// Most edges of a graph, which lies in memory [edges of 4 bytes].
-const MAX_EDGES: u64 = 1 << 26;
 /// More budgets than anybody keeps out.
 const MAX_HOLDOUT: u64 = 1000;
 
@@ -33,7 +25,7 @@ const MAX_HOLDOUT: u64 = 1000;
 pub(super) fn check(spec: &Spec) -> Result<(), SpecError> {
     name(&spec.name)?;
     grid(spec)?;
-    data(spec)?;
+    super::data::check(spec)?;
     model(spec)?;
     optim(spec)?;
     schedule(spec)?;
@@ -128,7 +120,7 @@ fn between(
     })
 }
 
-fn name(name: &Spanned<String>) -> Result<(), SpecError> {
+pub(super) fn name(name: &Spanned<String>) -> Result<(), SpecError> {
     let text = name.get_ref();
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     let good = (1..=MAX_NAME).contains(&text.len())
@@ -151,7 +143,7 @@ fn grid(spec: &Spec) -> Result<(), SpecError> {
     const MOST_PARAMS: &str = "a number above 0 and at most 1e15";
     const MOST_TOKENS: &str = "a number above 0 and at most 1e18";
     const RATIO: &str = "Chinchilla's optimum is near 20; a small byte-level study's is near 60";
-    let (axes, span): (Vec<u64>, _) = match &spec.grid {
+    let (mut axes, span): (Vec<u64>, _) = match &spec.grid {
         Grid::Isoflop(g) => {
             (vec![g.budgets.get_ref().len() as u64, *g.sizes.get_ref()], g.sizes.span())
         }
@@ -162,6 +154,7 @@ fn grid(spec: &Spec) -> Result<(), SpecError> {
         Grid::Cells(cells) => (vec![cells.get_ref().len() as u64], cells.span()),
     };
     let seeds = spec.seeds.get_ref().count();
+    axes.push(spec.data.unique_tokens().len() as u64);
     let cells = axes.iter().try_fold(1, |n: u64, axis| n.checked_mul(*axis));
     let cells = cells.and_then(|n| n.checked_mul(seeds?));
     ensure(cells.is_some_and(|n| (1..=MAX_CELLS).contains(&n)), || {
@@ -233,85 +226,6 @@ fn tokens_axis(product: &Product) -> Result<&Spanned<Vec<crate::units::Quantity>
             hint: "several `tokens` values let the fit separate N from D; one ratio does not",
         }),
     }
-}
-
-fn data(spec: &Spec) -> Result<(), SpecError> {
-    let source = &spec.data.source;
-    let refuse = |got: String, want, hint| {
-        Err(SpecError::OutOfRange { field: "data.source", span: source.span(), got, want, hint })
-    };
-    match source.get_ref() {
-        Source::PdProse => {}
-        Source::Files { paths } => {
-            if paths.is_empty() {
-                return refuse(
-                    "an empty list of files".into(),
-                    "at least one path",
-                    "paths = [\"a.txt\"]",
-                );
-            }
-        }
-        Source::ZipfFact(z) => {
-            let good = (2..=1 << 24).contains(&z.keys)
-                && (2..=MAX_VOCAB).contains(&z.values)
-                && (1..=8).contains(&z.key_tokens)
-                && z.a.is_finite()
-                && z.a > 0.0
-                && (0.0..1.0).contains(&z.noise);
-            if !good {
-                let want = "keys 2..2^24, values 2..2^20, key_tokens 1..8, a > 0, noise in [0, 1)";
-                return refuse(format!("{z:?}"), want, "see sweeps/zipf-fact.toml");
-            }
-            if (z.values as f64).powi(z.key_tokens.cast_signed()) < z.keys as f64 {
-                let want = "values^key_tokens >= keys, so that every key has a spelling";
-                return refuse(format!("{z:?}"), want, "raise key_tokens by one");
-            }
-            if z.values.checked_pow(z.key_tokens).is_none_or(|codes| codes >= MAX_CODES) {
-                let want = "values^key_tokens below 2^62";
-                return refuse(
-                    format!("{z:?}"),
-                    want,
-                    "lower key_tokens: as many spellings as keys are enough",
-                );
-            }
-            let record = z.key_tokens as usize + 1;
-            if !spec.model.context.is_multiple_of(record) {
-                let want = "model.context a multiple of key_tokens + 1";
-                let hint = "else windows cut records and the loss cannot reach the entropy";
-                return refuse(format!("a record of {record} tokens"), want, hint);
-            }
-        }
-        Source::GraphWalk(g) => {
-            if !((2..=MAX_VOCAB).contains(&g.nodes)
-                && (1..=g.nodes.min(4096)).contains(&g.degree)
-                && g.skew.is_finite()
-                && (0.0..=8.0).contains(&g.skew))
-            {
-                let want = "nodes 2..2^20, degree 1..4096 and at most nodes, skew in [0, 8]";
-                return refuse(format!("{g:?}"), want, "see sweeps/graph-walk.toml");
-            }
-            if g.nodes * g.degree > MAX_EDGES {
-                let got = format!("a graph of {} edges", g.nodes * g.degree);
-                let want = "nodes * degree at most 2^26, which are 256 MiB";
-                return refuse(got, want, "lower degree: the entropy is that of one node's edges");
-            }
-        }
-    }
-    let tokenizer = &spec.data.tokenizer;
-    if let Tokenizer::Bpe { vocab } = tokenizer.get_ref() {
-        ensure((257..=65_536).contains(vocab), || {
-            let hint = "256 byte ids and at least one merge";
-            out_of_range("data.tokenizer", tokenizer, "a vocabulary of 257 to 65536", hint)
-        })?;
-        if matches!(source.get_ref(), Source::ZipfFact(_) | Source::GraphWalk(_)) {
-            return refuse(
-                "synthetic, with ids of its own".into(),
-                "no tokenizer",
-                "drop the line",
-            );
-        }
-    }
-    Ok(())
 }
 
 fn model(spec: &Spec) -> Result<(), SpecError> {

@@ -5,13 +5,18 @@
 //! (steps, widths, learning rates) live in the plan, never here.
 
 mod check;
+mod check_files;
 mod data;
 mod device;
+mod files;
+mod filter;
 mod grid;
 mod keep;
 mod model;
 mod optim;
+mod recipe;
 mod rule;
+mod scalar;
 mod seeds;
 mod slurm;
 mod spanned;
@@ -26,13 +31,23 @@ use crate::units::Quantity;
 use spanned::unspanned;
 
 pub(crate) use check::MAX_BATCH;
-pub use data::{DataSpec, GraphWalk, Source, Tokenizer, ZipfFact};
+pub use data::{DataSpec, GraphWalk, Source, Tokenizer, UniqueTokens, ZipfFact};
 pub use device::{DeviceKind, DeviceSpec, Matmul};
+pub use files::{Files, HeldOut};
+pub use filter::{
+    C4, C4Paragraphs, Filter, Fineweb, GopherQuality, GopherRepetition, Language, Lines, MAX_NGRAM,
+    Near,
+};
 pub use grid::{ExplicitCell, Grid, Isoflop, Product};
 pub use keep::Keep;
 pub use model::{ModelSpec, Parametrization};
 pub use optim::{OptimSpec, Schedule};
+pub use recipe::{
+    ByteSize, DataRecipe, Decontaminate, Dedup, DomainRecipe, MAX_RECIPE, NearOrNot, OnContact,
+    Read, RecipeTokenizer,
+};
 pub use rule::Rule;
+pub use scalar::Scalar;
 pub use seeds::Seeds;
 pub use slurm::SlurmSpec;
 pub use tune::{Axis, TuneCell, TuneSpec};

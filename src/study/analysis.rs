@@ -57,6 +57,7 @@ fn warning(remark: &Remark) -> Warning {
         Topic::Settings => Code::SweptSettings,
         Topic::Checkpoints => Code::Checkpoints,
         Topic::Magnitude => Code::UnlikelySize,
+        Topic::HeldOut => Code::HeldOutNoise,
     };
     Warning { code, text: remark.text.clone() }
 }

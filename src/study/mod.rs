@@ -33,6 +33,8 @@
 pub mod analysis;
 pub mod backtest;
 pub mod check;
+mod corpus;
+pub mod datasets;
 mod failure;
 mod figures;
 pub mod forecast;
@@ -41,6 +43,7 @@ pub mod input;
 pub mod losses;
 mod observer;
 pub mod pages;
+pub mod preparing;
 pub mod price;
 pub mod pricing;
 pub mod question;
@@ -49,6 +52,7 @@ pub mod run;
 pub mod runs;
 pub mod score;
 pub mod sweep;
+mod sweep_file;
 pub mod training;
 pub mod tuning;
 

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use super::{Failure, Runs, backtest, figures, score, tuning};
+use super::{Failure, Runs, backtest, corpus, figures, score, tuning};
 use crate::error::InputError;
 use crate::figure;
 use crate::fit::Analysis;
@@ -83,6 +83,9 @@ fn provenance(runs: &Runs) -> Vec<(String, String)> {
             "held-out evaluation",
             format!("{} tokens, the same for every cell", recipe.eval_tokens),
         );
+        if let Some(corpus) = runs.results.as_deref().and_then(corpus::read) {
+            push("held-out text", corpus.held_out.told().trim_end().to_owned());
+        }
         push("precision", "f32 weights, activations and moments".to_owned());
         push(
             "seeds",

@@ -6,7 +6,7 @@ use super::hold::{hold, write_plan};
 use super::input::of_sweep;
 use super::sweep::read_spec;
 use super::training::{Setup, Training};
-use super::{Dirs, Failure, Observer, Results, Runs, Sweep, analysis, backtest, pages};
+use super::{Dirs, Failure, Observer, Results, Runs, Sweep, analysis, backtest, corpus, pages};
 use crate::error::{InputError, exit};
 use crate::fit::{self, Analysis, Options, Pins};
 use crate::fs::{Disk as _, Os};
@@ -45,6 +45,7 @@ impl Begun {
         let held = hold(&results, &text, observer)?;
         let sweep = Sweep::open(path, &dirs.results, true)?;
         write_plan(&results, &sweep, &analysis, observer)?;
+        corpus::write(&results, sweep.data.corpus.as_ref())?;
         let before = Ledger::read(&results, &sweep.plan.cells)?;
         Ok(Self { sweep, results, analysis, before, _hold: held })
     }

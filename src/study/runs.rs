@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Results;
+use super::{Results, corpus};
 use crate::covariates;
 use crate::fit::{Analysis, Options};
 use crate::health::{self, Health, Run};
@@ -10,7 +10,7 @@ use crate::import::{Imported, Taken};
 use crate::ledger::{self, Ledger};
 use crate::plan::Cell;
 use crate::points::{Curve, Remark, Table};
-use crate::spec::{Source, Spec};
+use crate::spec::{Files, Source, Spec};
 use crate::units::several;
 
 /// Runs to fit.
@@ -50,7 +50,8 @@ impl Runs {
         let mut runs = ledger::runs(&recorded.ledger);
         let health = health::check(&runs, &recorded.spec.fit.exclude);
         health.screen(&mut table);
-        let remarks = covariates::keep_best(&mut table, &ledger::settings(&recorded.ledger));
+        let mut remarks = covariates::keep_best(&mut table, &ledger::settings(&recorded.ledger));
+        remarks.extend(corpus::remark(&recorded.dir));
         runs.retain(|run| table.points.iter().any(|p| p.id == run.id));
         Self {
             taken: Vec::new(),
@@ -127,11 +128,20 @@ impl Runs {
     /// only the names.
     pub(super) fn published(&self) -> Option<String> {
         let mut text = self.text.clone()?;
-        if let Some(Source::Files { paths }) = self.spec.as_ref().map(|s| s.data.source.get_ref()) {
-            for path in paths.iter().map(Path::new).filter(|p| p.is_absolute()) {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                text = text.replace(&*path.to_string_lossy(), &name);
-            }
+        let data = self.spec.as_ref().map(|spec| &spec.data);
+        let mut files: Vec<&Files> = Vec::new();
+        if let Some(Source::Files(source)) = data.map(|data| data.source.get_ref()) {
+            files.push(source);
+        }
+        files.extend(data.and_then(|d| d.held_out.as_ref()?.get_ref().files()));
+        let dataset = match data.map(|data| data.source.get_ref()) {
+            Some(Source::Dataset(dir)) => Some(dir),
+            _ => None,
+        };
+        let paths = files.iter().flat_map(|files| &files.paths).chain(dataset);
+        for path in paths.map(Path::new).filter(|p| p.is_absolute()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            text = text.replace(&*path.to_string_lossy(), &name);
         }
         Some(text)
     }

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::Failure;
 use super::failure::json;
-use crate::data::{Cache, Dataset};
-use crate::error::{FileError, InputError, exit};
+use super::{Failure, sweep_file};
+use crate::data::{Cache, Dataset, dataset};
+use crate::error::{InputError, exit};
 use crate::fs::{Disk as _, Os};
 use crate::ledger::check::EARLIER;
 use crate::plan::FILE as PLAN;
 use crate::plan::{Cell, Plan, Recipe};
-use crate::spec::{MAX_FILE, ModelSpec, Parametrization, Source, Spec};
+use crate::spec::{ModelSpec, Parametrization, Source, Spec};
 
 /// Longest plan that is read [bytes]: ten thousand cells take a fifth of it.
 pub(super) const MAX_PLAN: u64 = 64 << 20;
@@ -22,7 +22,7 @@ pub const SWEEP: &str = "sweep.toml";
 /// A sweep with its data.
 #[derive(Debug)]
 pub struct Sweep {
-    /// The file, as it stands there.
+    /// The file, as it stands there; with what it extends.
     pub text: String,
     /// What it says.
     pub spec: Spec,
@@ -35,7 +35,7 @@ pub struct Sweep {
 /// How the names of tables end, which are no sweeps.
 const TABLES: [&str; 7] = ["csv", "tsv", "json", "jsonl", "parquet", "gz", "zst"];
 
-/// Reads and checks a sweep file; the text beside what it says.
+/// Reads and checks a sweep file, with all that it extends; the text of the whole beside what it says.
 ///
 /// # Errors
 ///
@@ -49,23 +49,11 @@ pub fn read_spec(path: &Path) -> Result<(Spec, String), Failure> {
             "a table is read by `isoflop fit`, predict, backtest, report, selftest and export";
         return Err(InputError::new(message, hint).into());
     }
-    let bytes = match Os.read(path, MAX_FILE as u64) {
-        Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
-            let message =
-                format!("`{}` has more than the {MAX_FILE} bytes that are read", path.display());
-            return Err(InputError::new(message, "a sweep file holds a grid, not data").into());
-        }
-        bytes => bytes.map_err(FileError::new("read", path))?,
-    };
-    let text = String::from_utf8(bytes).map_err(|e| {
-        let message = format!("`{}` is not UTF-8 text: {}", path.display(), e.utf8_error());
-        InputError::new(message, "save it as UTF-8")
-    })?;
-    let spec = Spec::parse(&text).map_err(|e| Failure {
-        message: e.render(&path.display().to_string(), &text).trim_end().to_owned(),
-        code: exit::INPUT,
-    })?;
-    Ok((spec, text))
+    let whole = sweep_file::read(path)?;
+    let mut spec = Spec::parse(&whole.text)
+        .map_err(|e| Failure { message: whole.told(e), code: exit::INPUT })?;
+    path.parent().unwrap_or(Path::new("")).clone_into(&mut spec.data.base);
+    Ok((spec, whole.text))
 }
 
 impl Sweep {
@@ -77,17 +65,35 @@ impl Sweep {
     /// [`Failure`] where the file or its data cannot be read, or the grid goes too far.
     pub fn open(path: &Path, results: &Path, keep: bool) -> Result<Self, Failure> {
         let (mut spec, text) = read_spec(path)?;
+        if let Source::Dataset(name) = spec.data.source.get_mut() {
+            let base = path.parent().unwrap_or(Path::new(""));
+            *name = dataset::beside(base, name).to_string_lossy().into_owned();
+        }
         let dir = results.join(spec.name.get_ref());
         if keep {
             Os.create_dirs(&dir)?;
         }
         let older = older_parametrization(&dir, &spec.model);
         spec.model.parametrization = spec.model.parametrization.or(older);
-        let mut data = Dataset::load(&spec, Some(Cache { dir: &dir, keep }))?;
-        if let Some((source, sha256)) = older_identity(&dir, &spec, &data) {
+        let cache = Some(Cache { dir: &dir, keep });
+        let mut data = Dataset::load(&spec, cache)?;
+        let mut begun = begun_with(&dir, &spec, &data);
+        let files = matches!(spec.data.source.get_ref(), Source::Files(_));
+        if begun.is_none() && files && dir.join(PLAN).exists() {
+            // Perhaps it was begun when other documents were held out.
+            if let Some(older) = Dataset::older(&spec, cache)? {
+                begun = begun_with(&dir, &spec, &older);
+                if begun.is_some() {
+                    data = older;
+                    data.notes.push(HELD_OUT_AS_BEFORE.to_owned());
+                }
+            }
+        }
+        if let Some((source, sha256)) = begun {
             (data.facts.source, data.facts.sha256) = (source, sha256);
         }
         let mut plan = Plan::new(&spec, &data.facts);
+        plan.warnings.extend(data.notes.iter().cloned());
         plan.warnings.extend(older.map(|_| GOES_ON.to_owned()));
         plan.warnings.extend(has_old_name(&text).then(|| OLD_NAME.to_owned()));
         plan.check().map_err(|e| {
@@ -103,11 +109,11 @@ impl Sweep {
     }
 }
 
-/// What the recipes of a study say of its data, where it was begun when the paths of files and the hash of the
-/// documents were part of them: its cells are found by what they were called then. `None` for a newer study, and for
-/// one on other data.
-fn older_identity(dir: &Path, spec: &Spec, data: &Dataset) -> Option<(Source, String)> {
-    let documents = data.documents.as_ref()?;
+/// What the recipes of a study say of its data, where it was begun on these: its cells are found by what they were
+/// called then, also when the paths of files and the hash of the documents were part of that. `None` for a study on
+/// other data, and for one that was not begun.
+fn begun_with(dir: &Path, spec: &Spec, data: &Dataset) -> Option<(Source, String)> {
+    let documents = data.documents.as_ref();
     let earlier = Os.list(&dir.join(EARLIER)).unwrap_or_default();
     let plans = [dir.join(PLAN), dir.join(TUNE)].into_iter();
     let now = (data.facts.source.clone(), data.facts.sha256.clone());
@@ -119,9 +125,9 @@ fn older_identity(dir: &Path, spec: &Spec, data: &Dataset) -> Option<(Source, St
         });
     // The first plan on these data says how the study calls them.
     let same = |(source, sha256): &(Source, String)| {
-        source.identity() == now.0 && (*sha256 == now.1 || sha256 == documents)
+        source.identity() == now.0 && (*sha256 == now.1 || Some(sha256) == documents)
     };
-    identities.find(same).filter(|identity| *identity != now)
+    identities.find(same)
 }
 
 /// The recipe of the first cell that is planned in a file, if it can be read.
@@ -143,6 +149,10 @@ fn older_parametrization(dir: &Path, model: &ModelSpec) -> Option<Parametrizatio
     let changed = older && !said && model.parametrization() != recipe.parametrization;
     changed.then_some(recipe.parametrization)
 }
+
+/// Said of a study of files that was begun when others of their documents were held out.
+const HELD_OUT_AS_BEFORE: &str = "this study was begun when one document in 50 was held out, in pieces of 32 kB, and goes on \
+     so; one with another name holds out whole documents, as many as tell the loss";
 
 /// Said of a study that goes on with the default that it was begun with.
 const GOES_ON: &str = "model.parametrization is not given, and this study was begun when that meant \

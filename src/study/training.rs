@@ -67,7 +67,7 @@ impl Training<'_> {
     ///
     /// # Errors
     ///
-    /// [`Failure`] where a record cannot be written or the device is lost; what was acknowledged is kept.
+    /// [`Failure`] where a record cannot be written, data not be read, or the device is lost; what was acknowledged is kept.
     pub fn train(&self, todo: &[&Cell], observer: &dyn Observer) -> Result<bool, Failure> {
         let Setup { device, workers, every, stop, .. } = self.setup;
         if todo.is_empty() {
@@ -123,6 +123,7 @@ impl Training<'_> {
             // Who may not write there will not by waiting.
             Broken::Record(e) if e.source.kind() == std::io::ErrorKind::PermissionDenied => e.into(),
             Broken::Record(e) => Failure { code: exit::AGAIN, ..e.into() },
+            Broken::Data(e) => e.into(),
             lost @ Broken::Device(..) => Failure {
                 message: format!(
                     "{lost}\nhint: no cell was recorded as failed; the same command goes on from what was kept"

@@ -7,7 +7,7 @@
 use burn::tensor::Tensor;
 
 use super::{Place, Trainer};
-use crate::data::Dataset;
+use crate::data::{DataError, Dataset};
 use crate::plan::Recipe;
 
 /// Root mean squares over all tokens and coordinates.
@@ -24,22 +24,31 @@ pub struct Coordinates {
 }
 
 /// Takes `steps` steps of a recipe and measures on a batch that was not trained on.
-pub fn coordinates(recipe: &Recipe, data: &Dataset, place: &Place, steps: u64) -> Coordinates {
-    let batch = |step| data.batch(recipe.order(), step, recipe.batch_sequences as usize);
-    let probe = batch(steps);
+///
+/// # Errors
+///
+/// [`DataError`] where a dataset cannot be read.
+pub fn coordinates(
+    recipe: &Recipe,
+    data: &Dataset,
+    place: &Place,
+    steps: u64,
+) -> Result<Coordinates, DataError> {
+    let batch = |step| data.batch(recipe.draw(), step, recipe.batch_sequences as usize);
+    let probe = batch(steps)?;
     let mut trainer = Trainer::new(recipe, place);
     let before = trainer.model.activations(&probe);
     for step in 0..steps {
-        trainer.step(&batch(step), step);
+        trainer.step(&batch(step)?, step);
     }
     let after = trainer.model.activations(&probe);
     let change = before.stream.into_iter().zip(&after.stream).map(|(b, a)| rms(&(a.clone() - b)));
-    Coordinates {
+    Ok(Coordinates {
         stream_change: change.collect(),
         stream: after.stream.iter().map(rms).collect(),
         logits_change: rms(&(after.logits.clone() - before.logits)),
         logits: rms(&after.logits),
-    }
+    })
 }
 
 fn rms(x: &Tensor<2>) -> f64 {
@@ -53,7 +62,7 @@ mod tests {
     use crate::data::Batch;
     use crate::model::Role;
     use crate::ops::{self, AdamStep, Kernels};
-    use crate::plan::Plan;
+    use crate::plan::{Draw, Plan};
     use crate::shape::Shape;
     use crate::spec::{Parametrization, Schedule, Spec};
 
@@ -113,7 +122,7 @@ mod tests {
             .map(|(seed, width, layers)| {
                 let recipe = of(&base, parametrization, width, layers);
                 let recipe = Recipe { init_seed: seed, ..recipe };
-                let c = coordinates(&recipe, &data, &place, 8);
+                let c = coordinates(&recipe, &data, &place, 8).unwrap();
                 assert_eq!((c.stream.len(), c.stream_change.len()), (layers, layers));
                 let last = layers - 1;
                 let x = if by_width { width } else { layers } as f64;
@@ -196,7 +205,7 @@ mod tests {
             .collect();
         let multipliers = [1.0 / m_l, 1.0 / m_n].map(|s| s as f32);
         for step in 0..8 {
-            let batch: Batch = data.batch(1, step, 8);
+            let batch: Batch = data.batch(Draw::of(1), step, 8).unwrap();
             let (want, grads) = model.differentiated(|m| {
                 ops::cross_entropy(m.forward(&batch, multipliers).logits, &batch.targets)
             });

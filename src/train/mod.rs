@@ -10,12 +10,11 @@ mod coordinates;
 mod optim;
 mod timing;
 
-use std::convert::Infallible;
 use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, DataError, Dataset};
 pub use crate::model::Place;
 use crate::model::{Scaling, Transformer};
 use crate::plan::Recipe;
@@ -67,8 +66,8 @@ pub struct State {
 
 /// Who is told, and who keeps states.
 pub trait Observer {
-    /// Why the run is to end.
-    type Error;
+    /// Why the run is to end; data that cannot be read are a reason.
+    type Error: From<DataError>;
 
     /// Told after every step and every evaluation.
     ///
@@ -203,7 +202,7 @@ impl Trainer {
 ///
 /// # Errors
 ///
-/// Only the observer's: its first error ends the run.
+/// The observer's: its first error ends the run, and so do data that cannot be read.
 ///
 /// # Panics
 ///
@@ -225,9 +224,10 @@ pub fn train<O: Observer>(
         (first, seconds, bad_steps, last) =
             (state.step, state.seconds, state.bad_steps, state.evaluated);
     }
+    let mut batches = data.batches(recipe, first);
     for step in first..steps {
         let started = Instant::now();
-        let batch = data.batch(recipe.order(), step, recipe.batch_sequences as usize);
+        let batch = batches.next_batch()?;
         let (loss, grad_norm) = trainer.step(&batch, step);
         seconds += started.elapsed().as_secs_f64();
         observer.progress(Progress::Step {
@@ -274,13 +274,16 @@ fn evaluate_after(step: u64, steps: u64, times: u64) -> bool {
 
 /// Held-out loss of a model on so many tokens, as a cell's is measured, and its standard error over batches
 /// [nats/token].
-pub fn held_out(model: &Transformer, data: &Dataset, tokens: u64) -> (f64, f64) {
-    let Ok(loss) = evaluate(model, data, tokens, &mut || Ok::<(), Infallible>(()));
-    loss
+///
+/// # Errors
+///
+/// [`DataError`] where a dataset cannot be read.
+pub fn held_out(model: &Transformer, data: &Dataset, tokens: u64) -> Result<(f64, f64), DataError> {
+    evaluate(model, data, tokens, &mut || Ok(()))
 }
 
 /// Held-out loss [nats/token] and its standard error over batches, unless `asked` ends it.
-fn evaluate<E>(
+fn evaluate<E: From<DataError>>(
     model: &Transformer,
     data: &Dataset,
     tokens: u64,
@@ -289,6 +292,7 @@ fn evaluate<E>(
     let sequences = (EVAL_BATCH / model.shape().context).max(1);
     let (mut n, mut sum, mut squares, mut batches) = (0.0, 0.0, 0.0, 0.0);
     for batch in data.held_out(tokens, sequences) {
+        let batch = batch?;
         let loss = model.loss(&batch);
         let weight = batch.targets.len() as f64;
         n += weight;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{EVAL_BATCH, Place, Trainer};
-use crate::data::Dataset;
-use crate::plan::Recipe;
+use crate::data::{DataError, Dataset};
+use crate::plan::{Draw, Recipe};
 
 /// Steps that are timed at most: more say nothing new.
 const STEPS: u64 = 50;
@@ -25,6 +25,10 @@ pub struct Timed {
 /// Trains a cell for about `slice` after one step to warm up, at least one step and at most 50, and
 /// evaluates a batch or two if `eval`. A first step that takes the slice alone is the measurement. Nothing more is
 /// begun once `halt` says so.
+///
+/// # Errors
+///
+/// [`DataError`] where a dataset cannot be read.
 pub fn time_cell(
     recipe: &Recipe,
     data: &Dataset,
@@ -32,34 +36,37 @@ pub fn time_cell(
     slice: Duration,
     eval: bool,
     halt: &dyn Fn() -> bool,
-) -> Timed {
+) -> Result<Timed, DataError> {
     let begin = Instant::now();
     let mut trainer = Trainer::new(recipe, place);
     let start = begin.elapsed().as_secs_f64();
+    let draw = Draw { seed: 0, ..recipe.draw() };
     let mut step = |i: u64| {
         let begin = Instant::now();
-        trainer.step(&data.batch(0, i, recipe.batch_sequences as usize), i);
-        begin.elapsed().as_secs_f64()
+        trainer.step(&data.batch(draw, i, recipe.batch_sequences as usize)?, i);
+        Ok::<f64, DataError>(begin.elapsed().as_secs_f64())
     };
-    let mut mean = step(0);
+    let mut mean = step(0)?;
     if mean < slice.as_secs_f64() && !halt() {
         let (mut sum, mut n) = (0.0, 0);
         while n < STEPS && (n == 0 || sum < slice.as_secs_f64() && !halt()) {
             n += 1;
-            sum += step(n);
+            sum += step(n)?;
         }
         mean = sum / n as f64;
     }
-    let eval = (eval && !halt()).then(|| {
+    let mut timed = Timed { start, step: mean, eval: None };
+    if eval && !halt() {
         let sequences = (EVAL_BATCH / recipe.shape.context).max(1);
         let (mut sum, mut tokens) = (0.0, 0.0);
         for batch in data.held_out(recipe.eval_tokens, sequences).take(BATCHES) {
+            let batch = batch?;
             let begin = Instant::now();
             trainer.model.loss(&batch);
             sum += begin.elapsed().as_secs_f64();
             tokens += batch.targets.len() as f64;
         }
-        sum / tokens * recipe.eval_tokens as f64
-    });
-    Timed { start, step: mean, eval }
+        timed.eval = Some(sum / tokens * recipe.eval_tokens as f64);
+    }
+    Ok(timed)
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use isoflop::data::{Cache, Dataset};
+use isoflop::plan::Draw;
 use isoflop::spec::Spec;
 use sha2::{Digest as _, Sha256};
 
@@ -41,9 +42,10 @@ const BPE: &str = "{ bpe = { vocab = 290 } }";
 fn trained_on(data: &Dataset) {
     let vocab = i32::try_from(data.facts.vocab).unwrap();
     assert!(data.facts.bytes_per_token.is_some_and(|b| b.is_finite() && b > 0.0));
-    let batch = data.batch(1, 0, 3);
+    let batch = data.batch(Draw::of(1), 0, 3);
     let held_out = data.held_out(16, 2);
     for batch in held_out.chain([batch]) {
+        let batch = batch.unwrap();
         assert!(batch.inputs.iter().chain(&batch.targets).all(|id| (0..vocab).contains(id)));
     }
 }

@@ -17,6 +17,7 @@ fn sweep_files() {
         held_out_tokens: 100_000,
         sha256: "00".into(),
         bytes_per_token: Some(1.0),
+        mixture: None,
         entropy: None,
     };
     fuzz("sweep", "sweep", |bytes| {

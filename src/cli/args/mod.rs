@@ -1,5 +1,6 @@
 //! The command line, as types. No logic.
 
+mod data;
 mod device;
 mod laws;
 mod sweep;
@@ -8,6 +9,7 @@ mod values;
 
 use clap::{Parser, Subcommand};
 
+pub use data::{DataArgs, Shards};
 pub use device::{DeviceArgs, DeviceBenchArgs, DeviceCheckArgs, DeviceVerb, Which};
 pub use laws::{BacktestArgs, ExportArgs, FitArgs, PredictArgs, ReportArgs, SelftestArgs};
 pub use sweep::{
@@ -32,6 +34,8 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Prepare a dataset: from a recipe, or from token shards that other tools wrote.
+    Data(DataArgs),
     /// Show every cell of a sweep, its cost and what the design cannot tell, before anything runs.
     Plan(PlanArgs),
     /// Train what is missing, then fit and report. The same command again does only what is left.

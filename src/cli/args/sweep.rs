@@ -141,7 +141,7 @@ pub struct StatusArgs {
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Sweep file, or a directory under results/.
+    /// Sweep file, a directory under results/, or a dataset.
     pub sweep: PathBuf,
     /// Move damaged attempts, checkpoints and weights aside; nothing is deleted.
     #[arg(long)]

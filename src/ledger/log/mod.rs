@@ -6,12 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::event::{Event, LOG_VERSION, Record, Resumed};
 use crate::error::{FileError, is_of_one_file};
 use crate::fs::{Appender, Disk, Os};
+use crate::seal::{seal, unseal};
 
 /// Name of the run log in its attempt's directory.
 pub(super) const LOG: &str = "run.log";
@@ -113,25 +111,6 @@ impl AttemptLog {
         self.seq += 1;
         Ok(())
     }
-}
-
-/// A line of JSON with the CRC-32 of what is before it.
-pub(super) fn seal(value: &impl Serialize) -> String {
-    let json = serde_json::to_string(value).expect("records have no map with other keys than text");
-    let body = &json[..json.len() - 1];
-    format!("{body},\"crc\":\"{:08x}\"}}\n", crc32fast::hash(body.as_bytes()))
-}
-
-/// Back from [`seal`], or why not.
-pub(super) fn unseal<T: DeserializeOwned>(raw: &[u8]) -> Result<T, String> {
-    let text = std::str::from_utf8(raw).map_err(|e| e.to_string())?;
-    let text = text.strip_suffix('\n').ok_or("no line end")?;
-    let (body, crc) = text.rsplit_once(",\"crc\":\"").ok_or("no checksum")?;
-    let want = format!("{:08x}\"}}", crc32fast::hash(body.as_bytes()));
-    if crc != want {
-        return Err("checksum does not match".to_owned());
-    }
-    serde_json::from_str(&format!("{body}}}")).map_err(|e| e.to_string())
 }
 
 /// What one attempt's directory says.

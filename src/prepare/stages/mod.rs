@@ -1,0 +1,89 @@
+//! A dataset from a recipe, in stages of units that any number of workers share.
+//!
+//! ```text
+//! judge      every document: kept, or which rule removes it; its key; what tells copies       one unit for some 64 MB
+//! resolve    which copies go                                                                  one
+//! tokenizer  trained on a sample, or taken                                                    one
+//! write      the documents that stay, as token shards; held-out parts                         one for some 64 MB
+//! seal       held-out sets, the card and the manifest; `work/` is removed                     one
+//! ```
+//!
+//! A worker claims a unit ([`lease`](crate::ledger::lease)), writes its files and then one sealed line, which says that
+//! the unit is done. What a unit writes depends on the recipe and its input alone, so a unit that was cut, or done
+//! twice, or done by another machine, leaves the same bytes. A stage begins when every unit of the one before is done.
+
+mod encoder;
+mod judge;
+mod queue;
+mod resolve;
+mod sample;
+mod seal;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod work;
+mod write;
+mod writing;
+
+use crate::data::DataError;
+use crate::documents::ReadError;
+use crate::error::{FileError, InputError};
+
+pub use judge::{Example, Rule};
+pub use queue::{Next, Queue, Stage};
+pub use resolve::Copies;
+pub use sample::{Forecast, Sample};
+pub(crate) use seal::CARD;
+pub use seal::{Card, DomainCard};
+pub use work::{Unit, Work};
+
+/// Why a unit, or all of it, ends without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// What the recipe asks for, or what a file holds, cannot be used.
+    #[error(transparent)]
+    Input(#[from] InputError),
+}
+
+impl From<ReadError> for PrepareError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::File(e) => Self::File(e),
+            ReadError::Input(e) => Self::Input(e),
+        }
+    }
+}
+
+impl From<DataError> for PrepareError {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::File(e) => Self::File(e),
+            DataError::Input(e) => Self::Input(e),
+        }
+    }
+}
+
+impl Work {
+    /// Does one unit. `progress` is told bytes of input as they are read.
+    ///
+    /// # Errors
+    ///
+    /// [`PrepareError`] with the file and the place.
+    pub fn perform(
+        &self,
+        stage: Stage,
+        unit: usize,
+        progress: &dyn Fn(u64),
+    ) -> Result<(), PrepareError> {
+        match stage {
+            Stage::Judge => judge::unit(self, unit, progress),
+            Stage::Resolve => resolve::all(self),
+            Stage::Tokenizer => tokens::make(self),
+            Stage::Write => write::unit(self, unit, progress),
+            Stage::Seal => seal::all(self),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Which unit is next, for one of any number of workers on any number of machines.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::work::WORK;
+use super::work::write_whole;
+use super::{PrepareError, Work};
+use crate::error::InputError;
+use crate::fs::{Disk as _, Os, read_file};
+use crate::ledger::lease::{self, Holder, Lease, Watched};
+use crate::ledger::log;
+
+/// Workers that died over a unit before it is given up.
+const MOST_DEATHS: usize = 3;
+/// Longest reason of a failure that is read [bytes].
+const MAX_REASON: u64 = 1 << 16;
+
+/// What is done with units, one stage after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// Documents are judged.
+    Judge,
+    /// Copies are found.
+    Resolve,
+    /// The tokenizer is made.
+    Tokenizer,
+    /// Shards are written.
+    Write,
+    /// The manifest is written.
+    Seal,
+}
+
+impl Stage {
+    /// In their order.
+    pub const ALL: [Self; 5] =
+        [Self::Judge, Self::Resolve, Self::Tokenizer, Self::Write, Self::Seal];
+
+    /// Its directory.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Judge => "judge",
+            Self::Resolve => "resolve",
+            Self::Tokenizer => "tokenizer",
+            Self::Write => "write",
+            Self::Seal => "seal",
+        }
+    }
+
+    /// Units of it.
+    pub fn units(self, work: &Work) -> usize {
+        match self {
+            Self::Judge | Self::Write => work.units.len(),
+            Self::Resolve | Self::Tokenizer | Self::Seal => 1,
+        }
+    }
+}
+
+/// What a worker does next.
+#[derive(Debug)]
+pub enum Next {
+    /// This unit, which it holds.
+    Take(Stage, usize, Lease),
+    /// Others hold what is left of a stage.
+    Wait,
+    /// Nothing: all is done.
+    Done,
+}
+
+/// An attempt and its heartbeat.
+type Beat = (u32, Option<u64>);
+
+/// A worker's view of what is done.
+#[derive(Debug, Default)]
+pub struct Queue {
+    done: std::collections::HashSet<(Stage, usize)>,
+    watched: HashMap<(Stage, usize), Watched<Beat>>,
+}
+
+impl Queue {
+    /// The next unit that is free.
+    ///
+    /// # Errors
+    ///
+    /// [`PrepareError`]: the units that failed, once nothing else is left of their stage; or what the disk says.
+    pub fn next(&mut self, work: &Work) -> Result<Next, PrepareError> {
+        // Its work is removed then.
+        if self.is_done(work, Stage::Seal, 0) {
+            return Ok(Next::Done);
+        }
+        for stage in Stage::ALL {
+            let (mut open, mut failed) = (false, Vec::new());
+            for unit in 0..stage.units(work) {
+                if self.is_done(work, stage, unit) {
+                    continue;
+                }
+                if let Some(why) = failure(work, stage, unit) {
+                    failed.push(why);
+                    continue;
+                }
+                match self.claim(work, stage, unit)? {
+                    // It may have been done in the meantime.
+                    Some(lease) if !self.is_done(work, stage, unit) => {
+                        return Ok(Next::Take(stage, unit, lease));
+                    }
+                    Some(_) => {}
+                    None => open = true,
+                }
+            }
+            if !failed.is_empty() && !open {
+                return Err(InputError::new(
+                    failed.join("\n"),
+                    "mend that, then repeat the command: it does what is left",
+                )
+                .into());
+            }
+            if open || !failed.is_empty() {
+                return Ok(Next::Wait);
+            }
+        }
+        Ok(Next::Done)
+    }
+
+    /// Units of a stage that are done, and how many there are.
+    pub fn count(&mut self, work: &Work, stage: Stage) -> (usize, usize) {
+        let all = stage.units(work);
+        ((0..all).filter(|unit| self.is_done(work, stage, *unit)).count(), all)
+    }
+
+    /// Whether a unit is done.
+    pub fn is_done(&mut self, work: &Work, stage: Stage, unit: usize) -> bool {
+        self.done.contains(&(stage, unit)) || {
+            let there = match stage {
+                Stage::Seal => work.dir.join(crate::corpus::manifest::FILE).exists(),
+                _ => work.file(stage.name(), unit, "json").exists(),
+            };
+            there && self.done.insert((stage, unit))
+        }
+    }
+
+    fn claim(
+        &mut self,
+        work: &Work,
+        stage: Stage,
+        unit: usize,
+    ) -> Result<Option<Lease>, PrepareError> {
+        let dir = claims(work, stage, unit);
+        let attempts = log::numbered(&Os, &dir)?;
+        let Some((last, _)) = attempts.last() else { return Ok(Lease::claim(&dir, 1)?) };
+        let gone = match lease::holder(&dir, *last) {
+            Holder::Alive => false,
+            Holder::Gone => true,
+            Holder::Elsewhere => {
+                let now = (*last, lease::heartbeat(&dir, *last));
+                let watched =
+                    self.watched.entry((stage, unit)).or_insert_with(|| Watched::new(now));
+                watched.still(now) > lease::lease()
+            }
+        };
+        if !gone {
+            return Ok(None);
+        }
+        if attempts.len() >= MOST_DEATHS {
+            let name = stage.name();
+            let what = work.units.get(unit).and_then(|u| u.parts.first());
+            let of = what.map_or_else(String::new, |p| format!(" of `{}`", p.file.path.display()));
+            fail(
+                work,
+                stage,
+                unit,
+                &format!("{name}{of}: {MOST_DEATHS} workers ended over it without a result"),
+            )?;
+            return Ok(None);
+        }
+        Ok(Lease::claim(&dir, last + 1)?)
+    }
+}
+
+fn claims(work: &Work, stage: Stage, unit: usize) -> PathBuf {
+    work.dir.join(WORK).join("claims").join(format!("{}-{unit:05}", stage.name()))
+}
+
+/// Records that a unit cannot be done.
+pub(super) fn fail(work: &Work, stage: Stage, unit: usize, why: &str) -> Result<(), PrepareError> {
+    write_whole(&work.file(stage.name(), unit, "failed"), why.as_bytes())
+}
+
+fn failure(work: &Work, stage: Stage, unit: usize) -> Option<String> {
+    let path = work.file(stage.name(), unit, "failed");
+    let text = read_file(&path, MAX_REASON).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+impl Work {
+    /// Does units until all is done. `progress` is told the stage and bytes of input as they are read; `halt` ends it
+    /// between units.
+    ///
+    /// # Errors
+    ///
+    /// [`PrepareError`]: the units that failed, or what the disk says.
+    pub fn work(
+        &self,
+        progress: &(dyn Fn(Stage, u64) + Sync),
+        halt: &(dyn Fn() -> bool + Sync),
+    ) -> Result<bool, PrepareError> {
+        let mut queue = Queue::default();
+        while !halt() {
+            match queue.next(self)? {
+                Next::Done => return Ok(true),
+                Next::Wait => std::thread::sleep(std::time::Duration::from_millis(200)),
+                Next::Take(stage, unit, lease) => {
+                    let done =
+                        held(lease, || self.perform(stage, unit, &|bytes| progress(stage, bytes)));
+                    match done {
+                        Ok(()) => {}
+                        // Its input is at fault: the others go on.
+                        Err(PrepareError::Input(e)) if stage != Stage::Seal => {
+                            fail(self, stage, unit, &e.to_string())?;
+                        }
+                        Err(e) => return Err(e),
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Forgets which units failed, and how often: the command was given again.
+    ///
+    /// # Errors
+    ///
+    /// [`PrepareError`] with the path.
+    pub fn retry(&self) -> Result<(), PrepareError> {
+        for stage in Stage::ALL {
+            for unit in 0..stage.units(self) {
+                let path = self.file(stage.name(), unit, "failed");
+                if path.exists() {
+                    Os.remove(&path).map_err(crate::error::FileError::new("remove", &path))?;
+                    let claims = claims(self, stage, unit);
+                    if claims.exists() {
+                        Os.remove(&claims)
+                            .map_err(crate::error::FileError::new("remove", &claims))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Does something while the heartbeat of its lease goes on.
+fn held<T: Send>(mut lease: Lease, something: impl FnOnce() -> T) -> T {
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            use std::sync::mpsc::RecvTimeoutError::Timeout;
+            while ended.recv_timeout(lease::beat()) == Err(Timeout) {
+                lease.beat();
+            }
+        });
+        let result = something();
+        drop(done);
+        result
+    })
+}

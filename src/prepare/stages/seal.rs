@@ -1,0 +1,186 @@
+//! The end: held-out sets, the card, and the manifest that makes the dataset visible.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::judge::{Found, MAX_FILE, Rule, found};
+use super::resolve::Copies;
+use super::work::{Output, WORK, write_whole};
+use super::write::{Wrote, wrote};
+use super::{PrepareError, Work, resolve, tokens};
+use crate::corpus::manifest::{self, Domain, Manifest, Set};
+use crate::corpus::{Index, Shard, shard};
+use crate::error::{FileError, InputError};
+use crate::fs::{Disk as _, Os, open_regular, read_file};
+use crate::plan::hex;
+
+/// Name of the card in the dataset's directory.
+pub(crate) const CARD: &str = "report.json";
+
+/// What a dataset holds and what was thrown away: its card.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Card {
+    /// Name of the dataset.
+    pub name: String,
+    /// The dataset's id.
+    pub id: String,
+    /// Its domains, in the recipe's order.
+    pub domains: Vec<DomainCard>,
+    /// Copies over all of it.
+    pub copies: Copies,
+}
+
+/// One domain.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct DomainCard {
+    /// Its name.
+    pub name: String,
+    /// Files that were read.
+    pub files: u64,
+    /// Documents that were read.
+    pub documents: u64,
+    /// Their raw text [bytes].
+    pub bytes: u64,
+    /// Documents that are trained on.
+    pub train_documents: u64,
+    /// Their text [bytes].
+    pub train_bytes: u64,
+    /// Their ids, separators included [tokens].
+    pub train_tokens: u64,
+    /// Held-out documents that pass the filters.
+    pub held_out_documents: u64,
+    /// Their ids [tokens].
+    pub held_out_tokens: u64,
+    /// Documents that a rule removed, by rule.
+    pub removed: BTreeMap<String, Rule>,
+    /// Documents that went as copies, by kind.
+    pub copies: BTreeMap<String, u64>,
+    /// Training documents that share an n-gram with what is to be measured.
+    pub contaminated: u64,
+    /// Documents and bytes by language, where the recipe asks for languages.
+    pub languages: BTreeMap<String, [u64; 2]>,
+    /// Documents of up to 2^i bytes, by i.
+    pub lengths: BTreeMap<u32, u64>,
+    /// Lines that could not be read, and documents without text or left out by `where`.
+    pub unread: [u64; 3],
+}
+
+/// Ends the work.
+pub(super) fn all(work: &Work) -> Result<(), PrepareError> {
+    let tokenizer = tokens::made(work)?;
+    let (mut domains, mut cards) = (Vec::new(), Vec::new());
+    for (place, (name, _)) in work.recipe.domains().into_iter().enumerate() {
+        let units = || (0..work.units.len()).filter(|unit| work.units[*unit].domain == place);
+        let written: Vec<Wrote> =
+            units().map(|unit| wrote(work, unit)).collect::<Result<_, _>>()?;
+        let mut judged = Found::default();
+        for unit in units() {
+            judged.add(&found(work, unit)?);
+        }
+        let bytes = |of: fn(&Wrote) -> u64| written.iter().map(of).sum::<u64>();
+        let shards = |of: fn(&Wrote) -> &Option<Shard>| {
+            written.iter().filter_map(move |w| of(w).clone()).collect::<Vec<Shard>>()
+        };
+        let train = Set::new(shards(|w| &w.train), Some(bytes(|w| w.bytes)));
+        let mut held =
+            joined(work, &format!("{name}/held-out"), &shards(|w| &w.held_out), tokenizer.vocab)?;
+        held.bytes = Some(bytes(|w| w.held_out_bytes));
+        let mut raw =
+            joined(work, &format!("{name}/held-out-raw"), &shards(|w| &w.raw), tokenizer.vocab)?;
+        raw.bytes = Some(bytes(|w| w.raw_bytes));
+        let keys: Vec<&str> =
+            written.iter().flat_map(|w| w.raw_keys.iter().map(String::as_str)).collect();
+        raw.raw_sha256 = Some(hex(&Sha256::digest(keys.concat())));
+        let mut copies: BTreeMap<String, u64> = BTreeMap::new();
+        for (kind, n) in written.iter().flat_map(|w| &w.copies) {
+            *copies.entry(kind.clone()).or_default() += n;
+        }
+        let files: std::collections::BTreeSet<_> =
+            units().flat_map(|u| work.units[u].parts.iter().map(|p| &p.file.path)).collect();
+        cards.push(DomainCard {
+            name: name.to_owned(),
+            files: files.len() as u64,
+            documents: judged.tally.documents,
+            bytes: judged.tally.bytes,
+            train_documents: train.documents,
+            train_bytes: bytes(|w| w.bytes),
+            train_tokens: train.tokens,
+            held_out_documents: held.documents,
+            held_out_tokens: held.tokens,
+            removed: judged.removed,
+            copies,
+            contaminated: bytes(|w| w.contaminated),
+            languages: judged.languages,
+            lengths: judged.lengths,
+            unread: [judged.tally.unread, judged.tally.empty, judged.tally.filtered],
+        });
+        domains.push(Domain {
+            name: name.to_owned(),
+            train,
+            held_out: held,
+            held_out_raw: Some(raw),
+        });
+    }
+    if domains.iter().all(|domain| domain.train.tokens == 0) {
+        let hint = "`isoflop data RECIPE --look DOMAIN` shows what each rule removes";
+        return Err(InputError::new("no document is left to train on", hint).into());
+    }
+    let mut manifest = Manifest::new(tokenizer, domains);
+    manifest.recipe = toml::from_str::<serde_json::Value>(&work.text).ok();
+    manifest.rules = rules(work);
+    let contaminated: BTreeMap<&str, u64> =
+        cards.iter().map(|card| (card.name.as_str(), card.contaminated)).collect();
+    manifest.contamination = serde_json::to_value(contaminated).ok();
+    let card = Card {
+        name: work.recipe.name.get_ref().clone(),
+        id: manifest.id.clone(),
+        domains: cards,
+        copies: resolve::found(work)?,
+    };
+    let json = serde_json::to_vec_pretty(&card).map_err(|e| {
+        InputError::new(format!("the card cannot be written: {e}"), "this is a bug of isoflop")
+    })?;
+    write_whole(&work.dir.join(CARD), &json)?;
+    Os.write_atomic(&work.dir.join(manifest::FILE), manifest.seal().as_bytes())?;
+    let leftover = work.dir.join(WORK);
+    Ok(Os.remove(&leftover).map_err(FileError::new("remove", &leftover))?)
+}
+
+/// The version of every rule that decided.
+fn rules(work: &Work) -> BTreeMap<String, u32> {
+    let domains = work.recipe.domains();
+    let filters = domains.iter().flat_map(|(_, domain)| &domain.filters);
+    filters.map(|filter| (filter.name().to_owned(), filter.version())).collect()
+}
+
+/// One shard of several, document by document.
+fn joined(work: &Work, name: &str, parts: &[Shard], vocab: u32) -> Result<Set, PrepareError> {
+    if parts.is_empty() {
+        return Ok(Set::default());
+    }
+    let mut output = Output::create(work, name.to_owned(), vocab)?;
+    for part in parts {
+        let path = work.dir.join(&part.index.file);
+        let index = Index::decode(&read_file(&path, MAX_FILE)?).map_err(|why| {
+            InputError::new(format!("`{}`: {why}", path.display()), "remove the `work` directory")
+        })?;
+        let path = work.dir.join(&part.file.file);
+        let failed = |e| FileError::new("read", &path)(e);
+        let mut ids =
+            std::io::BufReader::with_capacity(1 << 20, open_regular(&path).map_err(failed)?);
+        ids.by_ref().seek_relative(part.offset.cast_signed()).map_err(failed)?;
+        for (length, key) in index.lengths.iter().zip(&index.keys) {
+            let mut bytes = vec![0; *length as usize * part.width.bytes()];
+            ids.read_exact(&mut bytes).map_err(failed)?;
+            let mut out = vec![0; *length as usize];
+            shard::decode(&bytes, part.width, vocab, &mut out)
+                .map_err(|id| failed(std::io::Error::other(format!("id {id} in it"))))?;
+            let out: Vec<u32> = out.into_iter().map(|id| id as u32).collect();
+            output.push(&out, *key)?;
+        }
+    }
+    Ok(Set::new(output.finish()?.into_iter().collect(), None))
+}
