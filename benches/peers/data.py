@@ -25,6 +25,7 @@ import tempfile
 import time
 
 import corpus
+import pages
 import trove
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -66,7 +67,7 @@ def main():
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
     if options.write_docs:
-        write_docs(text)
+        pages.write_docs(DOCS, MARKS, text)
 
 
 def arguments():
@@ -309,17 +310,6 @@ def tables(result):
 
 def percent(part, whole):
     return f"{100 * part / whole:.2f}%" if whole else "–"
-
-
-def write_docs(text):
-    """Puts the tables between the marks of docs/BENCHMARKS.md and leaves the rest."""
-    page = DOCS.read_text()
-    begin, end = MARKS
-    if page.count(begin) != 1 or page.count(end) != 1:
-        sys.exit(f"error: {DOCS} lacks its marks `{begin}` and `{end}`")
-    head, rest = page.split(begin)
-    tail = rest.split(end)[1]
-    DOCS.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ import multiprocessing  # noqa: E402
 import numpy as np  # noqa: E402
 
 import fitters  # noqa: E402
+import pages  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EPOCH = ROOT / "../shared/reference/epoch_chinchilla/chinchilla_runs.csv"
@@ -110,7 +111,7 @@ def main():
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
     if options.write_docs:
-        write_docs(text)
+        pages.write_docs(DOCS, MARKS, text)
 
 
 def arguments():
@@ -312,17 +313,6 @@ def line(row):
 
 def span(seconds):
     return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
-
-
-def write_docs(text):
-    """Puts the tables between the marks of docs/BENCHMARKS.md and leaves the rest."""
-    page = DOCS.read_text()
-    begin, end = MARKS
-    if page.count(begin) != 1 or page.count(end) != 1:
-        sys.exit(f"error: {DOCS} lacks its marks `{begin}` and `{end}`")
-    head, rest = page.split(begin)
-    tail = rest.split(end)[1]
-    DOCS.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}")
 
 
 if __name__ == "__main__":

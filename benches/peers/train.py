@@ -32,6 +32,8 @@ import sys
 import tempfile
 import time
 
+import pages
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TWIN = pathlib.Path(__file__).with_name("torch_twin.py")
 DOCS = ROOT / "docs/BENCHMARKS.md"
@@ -182,7 +184,7 @@ def main():
     text = report(result)
     print(text)
     if options.write_docs:
-        write_docs(text)
+        pages.write_docs(DOCS, MARKS, text)
 
 
 def arguments():
@@ -522,17 +524,6 @@ def line(row):
         f"| {row['torch_gflops']:.1f} ({row['torch_gemm_share']:.0%}) "
         f"| {memory(row['peak_mb'])} | {memory(row['torch_peak_mb'])} | {row['torch_variant']} |"
     )
-
-
-def write_docs(text):
-    """Puts the tables between the marks of docs/BENCHMARKS.md and leaves the rest."""
-    page = DOCS.read_text()
-    begin, end = MARKS
-    if page.count(begin) != 1 or page.count(end) != 1:
-        sys.exit(f"error: {DOCS} lacks its marks `{begin}` and `{end}`")
-    head, rest = page.split(begin)
-    tail = rest.split(end)[1]
-    DOCS.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}")
 
 
 if __name__ == "__main__":

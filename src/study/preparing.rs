@@ -13,21 +13,12 @@ use crate::corpus::Manifest;
 use crate::error::{InputError, exit};
 use crate::exec::stop::Stop;
 use crate::fs::read_file;
-use crate::prepare::stages::{Card, PrepareError, Queue, Stage, Work};
+use crate::prepare::stages::{Card, Queue, Stage, Work};
 
 /// Workers that may end without a reason, such as a signal, before the command gives up.
 const MOST_DEATHS: usize = 20;
 /// Largest card that is read [bytes].
 const MAX_CARD: u64 = 1 << 30;
-
-impl From<PrepareError> for Failure {
-    fn from(error: PrepareError) -> Self {
-        match error {
-            PrepareError::File(e) => e.into(),
-            PrepareError::Input(e) => e.into(),
-        }
-    }
-}
 
 /// What to make, and where.
 #[derive(Debug, Clone)]

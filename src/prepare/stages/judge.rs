@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::work::write_whole;
-use super::{PrepareError, Work};
+use super::{DataError, Work};
 use crate::corpus::index;
 use crate::documents::{Document, Tally, raw_key};
 use crate::error::InputError;
@@ -19,7 +19,7 @@ use crate::spec::DomainRecipe;
 
 const STAGE: &str = "judge";
 /// Bytes of a document in the file of all: key, code, flags, length of its text.
-pub(super) const RECORD: usize = 8 + 1 + 1 + 4;
+const RECORD: usize = 8 + 1 + 1 + 4;
 /// The document is held out.
 const HELD_OUT: u8 = 1;
 /// Examples of what a rule removes, of each unit.
@@ -113,14 +113,14 @@ pub(super) struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(work: &Work, domain: &'a DomainRecipe) -> Result<Self, PrepareError> {
+    pub(super) fn new(work: &Work, domain: &'a DomainRecipe) -> Result<Self, DataError> {
         let share = if domain.train { *work.recipe.held_out.get_ref() } else { 1.0 };
         let detector = domain.language.as_ref().map(|rule| match &rule.model {
             None => Ok(Detector::Whatlang),
             Some(name) => {
                 let path = work.base.join(name);
                 let bytes = read_file(&path, MAX_FILE)?;
-                Ok::<_, PrepareError>(Detector::model(name, &mut bytes.as_slice())?)
+                Ok::<_, DataError>(Detector::model(name, &mut bytes.as_slice())?)
             }
         });
         Ok(Self { domain, detector: detector.transpose()?, share })
@@ -175,11 +175,12 @@ impl<'a> Judge<'a> {
 #[derive(Default)]
 struct Copies {
     exact: Vec<(u128, u32)>,
-    near: Vec<Vec<(u64, u32)>>,
+    /// Of each bucket, as wide as exact keys, so that one merge serves both.
+    near: Vec<Vec<(u128, u32)>>,
 }
 
 /// Judges one unit.
-pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(), PrepareError> {
+pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(), DataError> {
     let (name, domain) = work.domain(unit);
     let judge = Judge::new(work, domain)?;
     let near = work.recipe.dedup.near.numbers();
@@ -223,7 +224,7 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
             let signer = signer.as_ref();
             if let Some((signer, signature)) = signer.and_then(|s| Some((s, s.sign(&normalised)?)))
             {
-                let keys = signer.keys(&signature).into_iter();
+                let keys = signer.keys(&signature).into_iter().map(u128::from);
                 keys.zip(&mut copies.near).for_each(|(key, bucket)| bucket.push((key, number)));
             }
         }
@@ -234,9 +235,9 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
     found.tally = tally;
     write_whole(&work.file(STAGE, unit, "held"), &held_texts)?;
     write_whole(&work.file(STAGE, unit, "documents"), &records)?;
-    write_whole(&work.file(STAGE, unit, "exact"), &exact_run(copies.exact))?;
-    for (bucket, run) in copies.near.into_iter().enumerate() {
-        write_whole(&work.file(STAGE, unit, &near_ending(bucket)), &near_run(run))?;
+    write_whole(&work.file(STAGE, unit, "exact"), &run(copies.exact))?;
+    for (bucket, keys) in copies.near.into_iter().enumerate() {
+        write_whole(&work.file(STAGE, unit, &near_ending(bucket)), &run(keys))?;
     }
     work.done(STAGE, unit, &found)
 }
@@ -246,7 +247,7 @@ pub(super) fn near_ending(bucket: usize) -> String {
     format!("near-{bucket:03}")
 }
 
-fn too_long(domain: &str) -> PrepareError {
+fn too_long(domain: &str) -> DataError {
     let message = format!("a document of domain `{domain}` has 4 GiB or more");
     InputError::new(message, "cut it: `paragraphs = 4096`").into()
 }
@@ -268,20 +269,11 @@ pub(super) fn note(found: &mut Found, document: &Document, removed: Removed) {
 }
 
 /// Sorted by key, so that units can be merged.
-fn exact_run(mut run: Vec<(u128, u32)>) -> Vec<u8> {
-    run.sort_unstable();
+fn run(mut of: Vec<(u128, u32)>) -> Vec<u8> {
+    of.sort_unstable();
     let one =
         |(key, number): (u128, u32)| key.to_le_bytes().into_iter().chain(number.to_le_bytes());
-    run.into_iter().flat_map(one).collect()
-}
-
-fn near_run(mut run: Vec<(u64, u32)>) -> Vec<u8> {
-    run.sort_unstable();
-    // As wide as exact keys, so that both are merged by one piece of code.
-    let one = |(key, number): (u64, u32)| {
-        u128::from(key).to_le_bytes().into_iter().chain(number.to_le_bytes())
-    };
-    run.into_iter().flat_map(one).collect()
+    of.into_iter().flat_map(one).collect()
 }
 
 impl Judged {
@@ -292,7 +284,7 @@ impl Judged {
     }
 
     /// The documents of a unit.
-    pub(super) fn all(work: &Work, unit: usize) -> Result<Vec<Self>, PrepareError> {
+    pub(super) fn all(work: &Work, unit: usize) -> Result<Vec<Self>, DataError> {
         let bytes = read_file(&work.file(STAGE, unit, "documents"), MAX_FILE)?;
         let one = |b: &[u8; RECORD]| Self {
             key: u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]),
@@ -305,7 +297,7 @@ impl Judged {
 }
 
 /// Texts of held-out documents of a unit.
-pub(super) fn held_texts(work: &Work, unit: usize) -> Result<Vec<String>, PrepareError> {
+pub(super) fn held_texts(work: &Work, unit: usize) -> Result<Vec<String>, DataError> {
     let bytes = read_file(&work.file(STAGE, unit, "held"), MAX_FILE)?;
     let (mut rest, mut out) = (bytes.as_slice(), Vec::new());
     while let Some((length, later)) = rest.split_first_chunk::<4>() {
@@ -317,6 +309,6 @@ pub(super) fn held_texts(work: &Work, unit: usize) -> Result<Vec<String>, Prepar
 }
 
 /// What was found in a unit.
-pub(super) fn found(work: &Work, unit: usize) -> Result<Found, PrepareError> {
+pub(super) fn found(work: &Work, unit: usize) -> Result<Found, DataError> {
     work.result(STAGE, unit)
 }

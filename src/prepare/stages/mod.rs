@@ -26,8 +26,6 @@ mod write;
 mod writing;
 
 use crate::data::DataError;
-use crate::documents::ReadError;
-use crate::error::{FileError, InputError};
 
 pub use judge::{Example, Rule};
 pub use queue::{Next, Queue, Stage};
@@ -37,47 +35,18 @@ pub(crate) use seal::CARD;
 pub use seal::{Card, DomainCard};
 pub use work::{Unit, Work};
 
-/// Why a unit, or all of it, ends without a result.
-#[derive(Debug, thiserror::Error)]
-pub enum PrepareError {
-    /// A file could not be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// What the recipe asks for, or what a file holds, cannot be used.
-    #[error(transparent)]
-    Input(#[from] InputError),
-}
-
-impl From<ReadError> for PrepareError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::File(e) => Self::File(e),
-            ReadError::Input(e) => Self::Input(e),
-        }
-    }
-}
-
-impl From<DataError> for PrepareError {
-    fn from(error: DataError) -> Self {
-        match error {
-            DataError::File(e) => Self::File(e),
-            DataError::Input(e) => Self::Input(e),
-        }
-    }
-}
-
 impl Work {
     /// Does one unit. `progress` is told bytes of input as they are read.
     ///
     /// # Errors
     ///
-    /// [`PrepareError`] with the file and the place.
+    /// [`DataError`] with the file and the place.
     pub fn perform(
         &self,
         stage: Stage,
         unit: usize,
         progress: &dyn Fn(u64),
-    ) -> Result<(), PrepareError> {
+    ) -> Result<(), DataError> {
         match stage {
             Stage::Judge => judge::unit(self, unit, progress),
             Stage::Resolve => resolve::all(self),

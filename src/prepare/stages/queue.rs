@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::work::WORK;
 use super::work::write_whole;
-use super::{PrepareError, Work};
+use super::{DataError, Work};
 use crate::error::InputError;
 use crate::fs::{Disk as _, Os, read_file};
 use crate::ledger::lease::{self, Holder, Lease, Watched};
@@ -82,8 +82,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`PrepareError`]: the units that failed, once nothing else is left of their stage; or what the disk says.
-    pub fn next(&mut self, work: &Work) -> Result<Next, PrepareError> {
+    /// [`DataError`]: the units that failed, once nothing else is left of their stage; or what the disk says.
+    pub fn next(&mut self, work: &Work) -> Result<Next, DataError> {
         // Its work is removed then.
         if self.is_done(work, Stage::Seal, 0) {
             return Ok(Next::Done);
@@ -121,12 +121,6 @@ impl Queue {
         Ok(Next::Done)
     }
 
-    /// Units of a stage that are done, and how many there are.
-    pub fn count(&mut self, work: &Work, stage: Stage) -> (usize, usize) {
-        let all = stage.units(work);
-        ((0..all).filter(|unit| self.is_done(work, stage, *unit)).count(), all)
-    }
-
     /// Whether a unit is done.
     pub fn is_done(&mut self, work: &Work, stage: Stage, unit: usize) -> bool {
         self.done.contains(&(stage, unit)) || {
@@ -143,7 +137,7 @@ impl Queue {
         work: &Work,
         stage: Stage,
         unit: usize,
-    ) -> Result<Option<Lease>, PrepareError> {
+    ) -> Result<Option<Lease>, DataError> {
         let dir = claims(work, stage, unit);
         let attempts = log::numbered(&Os, &dir)?;
         let Some((last, _)) = attempts.last() else { return Ok(Lease::claim(&dir, 1)?) };
@@ -181,7 +175,7 @@ fn claims(work: &Work, stage: Stage, unit: usize) -> PathBuf {
 }
 
 /// Records that a unit cannot be done.
-pub(super) fn fail(work: &Work, stage: Stage, unit: usize, why: &str) -> Result<(), PrepareError> {
+fn fail(work: &Work, stage: Stage, unit: usize, why: &str) -> Result<(), DataError> {
     write_whole(&work.file(stage.name(), unit, "failed"), why.as_bytes())
 }
 
@@ -197,12 +191,12 @@ impl Work {
     ///
     /// # Errors
     ///
-    /// [`PrepareError`]: the units that failed, or what the disk says.
+    /// [`DataError`]: the units that failed, or what the disk says.
     pub fn work(
         &self,
         progress: &(dyn Fn(Stage, u64) + Sync),
         halt: &(dyn Fn() -> bool + Sync),
-    ) -> Result<bool, PrepareError> {
+    ) -> Result<bool, DataError> {
         let mut queue = Queue::default();
         while !halt() {
             match queue.next(self)? {
@@ -214,7 +208,7 @@ impl Work {
                     match done {
                         Ok(()) => {}
                         // Its input is at fault: the others go on.
-                        Err(PrepareError::Input(e)) if stage != Stage::Seal => {
+                        Err(DataError::Input(e)) if stage != Stage::Seal => {
                             fail(self, stage, unit, &e.to_string())?;
                         }
                         Err(e) => return Err(e),
@@ -229,8 +223,8 @@ impl Work {
     ///
     /// # Errors
     ///
-    /// [`PrepareError`] with the path.
-    pub fn retry(&self) -> Result<(), PrepareError> {
+    /// [`DataError`] with the path.
+    pub fn retry(&self) -> Result<(), DataError> {
         for stage in Stage::ALL {
             for unit in 0..stage.units(self) {
                 let path = self.file(stage.name(), unit, "failed");

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::{Judged, MAX_FILE, near_ending};
 use super::work::write_whole;
-use super::{PrepareError, Work};
+use super::{DataError, Work};
 use crate::error::FileError;
 use crate::fs::{open_regular, read_file};
 use crate::prepare::minhash::Signer;
@@ -114,7 +114,7 @@ struct Run {
 }
 
 impl Run {
-    fn next(&mut self) -> Result<Option<(u128, u32)>, PrepareError> {
+    fn next(&mut self) -> Result<Option<(u128, u32)>, DataError> {
         if let Some(entry) = self.entries.next() {
             return Ok(Some(entry));
         }
@@ -136,11 +136,7 @@ impl Run {
 }
 
 /// Calls `same` for every two neighbours of equal keys over all units.
-fn merge(
-    work: &Work,
-    ending: &str,
-    same: &mut dyn FnMut(Place, Place),
-) -> Result<(), PrepareError> {
+fn merge(work: &Work, ending: &str, same: &mut dyn FnMut(Place, Place)) -> Result<(), DataError> {
     let across = work.recipe.dedup.across;
     let mut runs: Vec<Run> = (0..work.units.len())
         .map(|unit| Run {
@@ -171,7 +167,7 @@ fn merge(
 }
 
 /// Finds copies and says which documents go: for each unit a file of numbers and reasons.
-pub(super) fn all(work: &Work) -> Result<(), PrepareError> {
+pub(super) fn all(work: &Work) -> Result<(), DataError> {
     let near = work.recipe.dedup.near.numbers();
     let mut exact = Joined::default();
     if work.recipe.dedup.exact {
@@ -237,7 +233,7 @@ fn checked(
     sets: Vec<Vec<Place>>,
     exact: &mut Joined,
     copies: &mut Copies,
-) -> Result<Vec<Vec<Place>>, PrepareError> {
+) -> Result<Vec<Vec<Place>>, DataError> {
     let mut out = Vec::new();
     for set in sets {
         if set.len() <= LARGE {
@@ -271,7 +267,7 @@ fn checked(
 fn texts(
     work: &Work,
     places: impl Iterator<Item = Place>,
-) -> Result<HashMap<Place, String>, PrepareError> {
+) -> Result<HashMap<Place, String>, DataError> {
     let mut wanted: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (unit, number) in places {
         wanted.entry(unit).or_default().push(number);
@@ -289,7 +285,7 @@ fn texts(
 }
 
 /// Which documents of a unit go as copies, and why.
-pub(super) fn dropped(work: &Work, unit: usize) -> Result<HashMap<u32, Copy>, PrepareError> {
+pub(super) fn dropped(work: &Work, unit: usize) -> Result<HashMap<u32, Copy>, DataError> {
     let path = work.file(STAGE, unit, "copies");
     let bytes = read_file(&path, MAX_FILE)?;
     let one = |b: &[u8; 5]| {
@@ -306,6 +302,6 @@ pub(super) fn dropped(work: &Work, unit: usize) -> Result<HashMap<u32, Copy>, Pr
 }
 
 /// What was found of copies.
-pub(super) fn found(work: &Work) -> Result<Copies, PrepareError> {
+pub(super) fn found(work: &Work) -> Result<Copies, DataError> {
     work.result(STAGE, 0)
 }

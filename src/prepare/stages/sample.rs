@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::judge::{Found, Judge};
 use super::work::fields;
-use super::{PrepareError, Work};
+use super::{DataError, Work};
 use crate::documents;
 use crate::spec::DomainRecipe;
 
@@ -54,8 +54,8 @@ impl Work {
     ///
     /// # Errors
     ///
-    /// [`PrepareError`]: a file that cannot be read.
-    pub fn sample(&self, domain: usize, budget: u64) -> Result<Sample, PrepareError> {
+    /// [`DataError`]: a file that cannot be read.
+    pub fn sample(&self, domain: usize, budget: u64) -> Result<Sample, DataError> {
         let units: Vec<usize> =
             (0..self.units.len()).filter(|unit| self.units[*unit].domain == domain).collect();
         let picked: Vec<usize> = match units.len() {
@@ -92,8 +92,8 @@ impl Work {
     ///
     /// # Errors
     ///
-    /// [`PrepareError`]: a file that cannot be read.
-    pub fn forecast(&self, domain: usize, budget: u64) -> Result<Forecast, PrepareError> {
+    /// [`DataError`]: a file that cannot be read.
+    pub fn forecast(&self, domain: usize, budget: u64) -> Result<Forecast, DataError> {
         let Sample { found, consumed, seconds } = self.sample(domain, budget)?;
         let units = || self.units.iter().filter(|unit| unit.domain == domain);
         let bytes: u64 = units().map(|unit| unit.bytes).sum();

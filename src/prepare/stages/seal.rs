@@ -10,7 +10,7 @@ use super::judge::{Found, MAX_FILE, Rule, found};
 use super::resolve::Copies;
 use super::work::{Output, WORK, write_whole};
 use super::write::{Wrote, wrote};
-use super::{PrepareError, Work, resolve, tokens};
+use super::{DataError, Work, resolve, tokens};
 use crate::corpus::manifest::{self, Domain, Manifest, Set};
 use crate::corpus::{Index, Shard, shard};
 use crate::error::{FileError, InputError};
@@ -69,7 +69,7 @@ pub struct DomainCard {
 }
 
 /// Ends the work.
-pub(super) fn all(work: &Work) -> Result<(), PrepareError> {
+pub(super) fn all(work: &Work) -> Result<(), DataError> {
     let tokenizer = tokens::made(work)?;
     let (mut domains, mut cards) = (Vec::new(), Vec::new());
     for (place, (name, _)) in work.recipe.domains().into_iter().enumerate() {
@@ -157,7 +157,7 @@ fn rules(work: &Work) -> BTreeMap<String, u32> {
 }
 
 /// One shard of several, document by document.
-fn joined(work: &Work, name: &str, parts: &[Shard], vocab: u32) -> Result<Set, PrepareError> {
+fn joined(work: &Work, name: &str, parts: &[Shard], vocab: u32) -> Result<Set, DataError> {
     if parts.is_empty() {
         return Ok(Set::default());
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::encoder::{Encoder, train};
 use super::judge::Judged;
 use super::work::write_whole;
-use super::{PrepareError, Work, resolve};
+use super::{DataError, Work, resolve};
 use crate::corpus::manifest::{FileFacts, Manifest, Tokenizer};
 use crate::error::InputError;
 use crate::fs::read_file;
@@ -26,8 +26,8 @@ struct Made {
 }
 
 /// Makes it.
-pub(super) fn make(work: &Work) -> Result<(), PrepareError> {
-    let of = |kind: &str, json: &[u8]| -> Result<Tokenizer, PrepareError> {
+pub(super) fn make(work: &Work) -> Result<(), DataError> {
+    let of = |kind: &str, json: &[u8]| -> Result<Tokenizer, DataError> {
         let encoder = Encoder::from_json(json)?;
         Ok(Tokenizer {
             kind: kind.to_owned(),
@@ -77,7 +77,7 @@ fn sampled(
     work: &Work,
     sample: u64,
     each: &mut dyn FnMut(&str) -> Result<(), InputError>,
-) -> Result<(), PrepareError> {
+) -> Result<(), DataError> {
     let mut keys = Vec::new();
     for unit in 0..work.units.len() {
         let dropped = resolve::dropped(work, unit)?;
@@ -112,12 +112,12 @@ fn sampled(
 }
 
 /// What the manifest says of it.
-pub(super) fn made(work: &Work) -> Result<Tokenizer, PrepareError> {
+pub(super) fn made(work: &Work) -> Result<Tokenizer, DataError> {
     Ok(work.result::<Made>(STAGE, 0)?.tokenizer)
 }
 
 /// What turns text into its ids.
-pub(super) fn encoder(work: &Work) -> Result<Encoder, PrepareError> {
+pub(super) fn encoder(work: &Work) -> Result<Encoder, DataError> {
     match made(work)?.file {
         None => Ok(Encoder::bytes()),
         Some(file) => Ok(Encoder::from_json(&read_file(&work.dir.join(&file.file), MAX_FILE)?)?),

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::PrepareError;
+use super::DataError;
 use super::writing::Writing;
 use crate::corpus::{Shard, ShardWriter, manifest};
 use crate::documents::{self, Cut, Fields, Kind, Part};
@@ -67,8 +67,8 @@ impl Work {
     ///
     /// # Errors
     ///
-    /// [`PrepareError`]: a recipe that cannot be read, input that is not there, or that changed since.
-    pub fn open(dir: &Path, recipe: &Path) -> Result<Self, PrepareError> {
+    /// [`DataError`]: a recipe that cannot be read, input that is not there, or that changed since.
+    pub fn open(dir: &Path, recipe: &Path) -> Result<Self, DataError> {
         let work = Self::plan(dir, recipe)?;
         let path = dir.join(WORK).join(PLAN);
         if path.exists() {
@@ -97,8 +97,8 @@ impl Work {
     ///
     /// # Errors
     ///
-    /// [`PrepareError`]: a recipe that cannot be read, or input that is not there.
-    pub fn plan(dir: &Path, recipe: &Path) -> Result<Self, PrepareError> {
+    /// [`DataError`]: a recipe that cannot be read, or input that is not there.
+    pub fn plan(dir: &Path, recipe: &Path) -> Result<Self, DataError> {
         let bytes = read_file(recipe, crate::spec::MAX_RECIPE as u64)?;
         let text = String::from_utf8(bytes).map_err(|_| {
             let message = format!("`{}` is not UTF-8 text", recipe.display());
@@ -137,7 +137,7 @@ impl Work {
         stage: &str,
         unit: usize,
         result: &T,
-    ) -> Result<(), PrepareError> {
+    ) -> Result<(), DataError> {
         write_whole(&self.file(stage, unit, "json"), seal(result).as_bytes())
     }
 
@@ -146,7 +146,7 @@ impl Work {
         &self,
         stage: &str,
         unit: usize,
-    ) -> Result<T, PrepareError> {
+    ) -> Result<T, DataError> {
         sealed(&self.file(stage, unit, "json"))
     }
 
@@ -155,8 +155,8 @@ impl Work {
         &self,
         unit: usize,
         progress: &dyn Fn(u64),
-        each: &mut dyn FnMut(u32, documents::Document) -> Result<(), PrepareError>,
-    ) -> Result<documents::Tally, PrepareError> {
+        each: &mut dyn FnMut(u32, documents::Document) -> Result<(), DataError>,
+    ) -> Result<documents::Tally, DataError> {
         let (_, domain) = self.domain(unit);
         let fields = fields(domain);
         let mut number = 0;
@@ -183,8 +183,8 @@ impl Work {
     ///
     /// # Errors
     ///
-    /// [`PrepareError`] for one that is damaged.
-    pub fn finished(dir: &Path) -> Result<Option<manifest::Manifest>, PrepareError> {
+    /// [`DataError`] for one that is damaged.
+    pub fn finished(dir: &Path) -> Result<Option<manifest::Manifest>, DataError> {
         let path = dir.join(manifest::FILE);
         if !path.exists() {
             return Ok(None);
@@ -196,14 +196,14 @@ impl Work {
 }
 
 /// Writes a file that is whole or not there.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PrepareError> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     if let Some(parent) = path.parent() {
         Os.create_dirs(parent)?;
     }
     Ok(Os.write_atomic(path, bytes)?)
 }
 
-fn sealed<T: DeserializeOwned>(path: &Path) -> Result<T, PrepareError> {
+fn sealed<T: DeserializeOwned>(path: &Path) -> Result<T, DataError> {
     let bytes = read_file(path, MAX_LINE)?;
     unseal(&bytes).map_err(|why| damaged(path, &why).into())
 }
@@ -233,7 +233,7 @@ fn listed(
     name: &str,
     domain: &DomainRecipe,
     base: &Path,
-) -> Result<(Vec<Unit>, String), PrepareError> {
+) -> Result<(Vec<Unit>, String), DataError> {
     let mut listing = documents::find(domain.read.names(), base)?;
     let asked = match domain.read {
         Read::Files(_) => None,
@@ -274,7 +274,7 @@ pub(super) struct Output {
 
 impl Output {
     /// An empty one, `name` without its ending, of ids below `vocab`.
-    pub(super) fn create(work: &Work, name: String, vocab: u32) -> Result<Self, PrepareError> {
+    pub(super) fn create(work: &Work, name: String, vocab: u32) -> Result<Self, DataError> {
         let path = work.dir.join(format!("{name}.bin"));
         if let Some(parent) = path.parent() {
             Os.create_dirs(parent)?;
@@ -285,13 +285,13 @@ impl Output {
     }
 
     /// Adds a document.
-    pub(super) fn push(&mut self, ids: &[u32], key: u64) -> Result<(), PrepareError> {
+    pub(super) fn push(&mut self, ids: &[u32], key: u64) -> Result<(), DataError> {
         let pushed = self.writer.push(ids, key);
         Ok(pushed.map_err(|e| FileError::new("write", self.dir.join(&self.name))(e))?)
     }
 
     /// Makes it durable with its index; nothing where no document was added.
-    pub(super) fn finish(self) -> Result<Option<Shard>, PrepareError> {
+    pub(super) fn finish(self) -> Result<Option<Shard>, DataError> {
         let (bin, idx) = (format!("{}.bin", self.name), format!("{}.idx", self.name));
         let path = self.dir.join(&bin);
         let (file, written) = self.writer.finish().map_err(FileError::new("write", path))?;

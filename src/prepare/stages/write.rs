@@ -9,7 +9,7 @@ use super::encoder::Encoder;
 use super::judge::{Judge, Judged, held_texts};
 use super::work::{Output, WORK};
 use super::writing::Writing;
-use super::{PrepareError, Work, resolve, tokens};
+use super::{DataError, Work, resolve, tokens};
 use crate::corpus::Shard;
 use crate::documents::{self, Fields};
 use crate::error::InputError;
@@ -37,12 +37,10 @@ pub(super) struct Wrote {
     pub(super) copies: BTreeMap<String, u64>,
     /// Training documents that share an n-gram with what must not be in them.
     pub(super) contaminated: u64,
-    /// By place of the item, how many documents share one of its n-grams.
-    pub(super) items: BTreeMap<u32, u64>,
 }
 
 /// What every unit is written with, made for the first.
-fn writing(work: &Work) -> Result<&Writing, PrepareError> {
+fn writing(work: &Work) -> Result<&Writing, DataError> {
     if work.writing.get().is_none() {
         let (encoder, vocab) = (tokens::encoder(work)?, tokens::made(work)?.vocab);
         let made = Writing { encoder, vocab, contacts: contacts(work)? };
@@ -53,7 +51,7 @@ fn writing(work: &Work) -> Result<&Writing, PrepareError> {
 }
 
 /// Writes one unit.
-pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(), PrepareError> {
+pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(), DataError> {
     let (name, domain) = work.domain(unit);
     let judge = Judge::new(work, domain)?;
     let judged = Judged::all(work, unit)?;
@@ -102,9 +100,6 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
             let hits = index.scan(&normalise(text));
             if hits.hits > 0 {
                 wrote.contaminated += 1;
-                for place in hits.places {
-                    *wrote.items.entry(place).or_default() += 1;
-                }
                 if work.recipe.decontaminate.action == OnContact::Drop {
                     return Ok(());
                 }
@@ -123,7 +118,7 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
     work.done(STAGE, unit, &wrote)
 }
 
-fn changed(domain: &str) -> PrepareError {
+fn changed(domain: &str) -> DataError {
     InputError::new(
         format!("a file of domain `{domain}` changed while the dataset was made"),
         "remove the dataset's `work` directory to begin anew",
@@ -132,7 +127,7 @@ fn changed(domain: &str) -> PrepareError {
 }
 
 /// The ids of a text with their separator.
-fn encode(encoder: &Encoder, text: &str, ids: &mut Vec<u32>) -> Result<(), PrepareError> {
+fn encode(encoder: &Encoder, text: &str, ids: &mut Vec<u32>) -> Result<(), DataError> {
     ids.clear();
     encoder.encode(text, ids)?;
     ids.push(encoder.separator());
@@ -140,7 +135,7 @@ fn encode(encoder: &Encoder, text: &str, ids: &mut Vec<u32>) -> Result<(), Prepa
 }
 
 /// What training documents must not share an n-gram with: items, then held-out documents.
-fn contacts(work: &Work) -> Result<Option<Index>, PrepareError> {
+fn contacts(work: &Work) -> Result<Option<Index>, DataError> {
     let rule = &work.recipe.decontaminate;
     if rule.action == OnContact::Ignore {
         return Ok(None);
@@ -166,6 +161,6 @@ fn contacts(work: &Work) -> Result<Option<Index>, PrepareError> {
 }
 
 /// What was written of a unit.
-pub(super) fn wrote(work: &Work, unit: usize) -> Result<Wrote, PrepareError> {
+pub(super) fn wrote(work: &Work, unit: usize) -> Result<Wrote, DataError> {
     work.result(STAGE, unit)
 }
