@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::work::WORK;
-use super::work::write_whole;
+use super::work::{WORK, write_whole};
 use super::{DataError, Work};
-use crate::error::InputError;
+use crate::error::{FileError, InputError};
 use crate::fs::{Disk as _, Os, read_file};
 use crate::ledger::lease::{self, Holder, Lease, Watched};
 use crate::ledger::log;
@@ -219,22 +218,24 @@ impl Work {
         Ok(false)
     }
 
-    /// Forgets which units failed, and how often: the command was given again.
+    /// Forgets which units failed and over which workers ended, since the command was given again: who killed those
+    /// before may have had a reason that is no unit's.
     ///
     /// # Errors
     ///
     /// [`DataError`] with the path.
     pub fn retry(&self) -> Result<(), DataError> {
+        let remove = |path: PathBuf| Os.remove(&path).map_err(FileError::new("remove", path));
         for stage in Stage::ALL {
             for unit in 0..stage.units(self) {
-                let path = self.file(stage.name(), unit, "failed");
-                if path.exists() {
-                    Os.remove(&path).map_err(crate::error::FileError::new("remove", &path))?;
-                    let claims = claims(self, stage, unit);
-                    if claims.exists() {
-                        Os.remove(&claims)
-                            .map_err(crate::error::FileError::new("remove", &claims))?;
-                    }
+                let failed = self.file(stage.name(), unit, "failed");
+                let claims = claims(self, stage, unit);
+                let last = log::numbered(&Os, &claims)?.pop();
+                if last.is_some_and(|(last, _)| lease::holder(&claims, last) == Holder::Gone) {
+                    remove(claims)?;
+                }
+                if failed.exists() {
+                    remove(failed)?;
                 }
             }
         }

@@ -281,4 +281,14 @@ fn worker_after_worker_that_dies_over_a_unit_ends_with_its_name() {
     let error = work.work(&|_, _| (), &|| false).unwrap_err().to_string();
     assert!(error.contains("3 workers ended over it") && error.contains("a.jsonl"), "{error}");
     assert!(work.file("judge", 1, "json").exists());
+    // Kills of earlier commands do not count against the unit.
+    for _ in 0..2 {
+        work.retry().unwrap();
+        let Next::Take(Stage::Judge, 0, lease) = Queue::default().next(&work).unwrap() else {
+            panic!()
+        };
+        drop(lease);
+    }
+    work.retry().unwrap();
+    assert!(work.work(&|_, _| (), &|| false).unwrap());
 }
