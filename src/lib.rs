@@ -16,7 +16,7 @@
 //! sweeps    spec shape plan documents corpus data
 //! training  ops model train ledger device exec
 //! texts     prepare
-//! laws      import fit export predict forecast backtest selftest tune
+//! laws      import fit export predict compare forecast backtest selftest tune
 //! pages     describe figure report
 //! studies   study
 //! commands  cli lib main
@@ -42,6 +42,7 @@
 pub mod backtest;
 pub mod cli;
 mod columnar;
+pub mod compare;
 pub mod corpus;
 pub mod covariates;
 pub mod data;

@@ -159,6 +159,8 @@ pub enum Topic {
     Magnitude,
     /// How well the held-out text tells the loss.
     HeldOut,
+    /// Held-out losses that part from the training losses.
+    HeldOutGap,
 }
 
 /// The loss of one run on its way, for the figure of loss against compute.

@@ -6,6 +6,7 @@ mod answer;
 pub mod args;
 mod backtest;
 mod check;
+mod compare;
 mod data;
 mod device;
 mod export;
@@ -43,6 +44,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Predict(args) => predict::execute(&args),
         Verb::Backtest(args) => backtest::execute(&args),
         Verb::Score(args) => score::execute(&args),
+        Verb::Compare(args) => compare::execute(&args),
         Verb::Selftest(args) => selftest::execute(&args),
         Verb::Tune(args) => tune::execute(&args),
         Verb::Report(args) => run::report(&args),

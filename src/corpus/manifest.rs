@@ -79,7 +79,7 @@ pub struct Tokenizer {
 }
 
 /// A named part with its own shards, held-out set, weight and loss.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Domain {
     /// Lower-case letters, digits, `-` and `_`.
     pub name: String,
@@ -93,18 +93,25 @@ pub struct Domain {
 }
 
 /// Documents that are used together.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Set {
     /// How many documents; 0 where their bounds are not known.
     pub documents: u64,
     /// How many ids, separators included [tokens].
     pub tokens: u64,
+    /// How often each document is among them, at least 1.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub copies: u32,
     /// Raw text, where it is known [bytes].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// SHA-256 over the SHA-256 of the raw text of each document, for a held-out set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_sha256: Option<String>,
+    /// Standard error of a loss measured on all of it as one of all such text, over the loss, for a held-out set of
+    /// text that was read; as far as it can be told before a model is trained [-].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<f64>,
     /// The files, in the order of their windows.
     pub shards: Vec<Shard>,
 }
@@ -114,8 +121,23 @@ impl Set {
     pub fn new(shards: Vec<Shard>, bytes: Option<u64>) -> Self {
         let documents = shards.iter().map(|shard| shard.documents).sum();
         let tokens = shards.iter().map(Shard::used).sum();
-        Self { documents, tokens, bytes, raw_sha256: None, shards }
+        Self { documents, tokens, bytes, copies: 1, raw_sha256: None, noise: None, shards }
     }
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Self::new(Vec::new(), None)
+    }
+}
+
+fn once() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+fn is_once(copies: &u32) -> bool {
+    *copies == 1
 }
 
 /// A file of ids and its index.
@@ -315,6 +337,10 @@ impl Manifest {
             }
             for (what, set) in domain.sets() {
                 set.shards.iter().try_for_each(Shard::check)?;
+                let (copies, noise) = (set.copies, set.noise.unwrap_or(0.0));
+                if !(1..=1000).contains(&copies) || !(0.0..=1e6).contains(&noise) {
+                    return Err(format!("`{name}`, {what}: {copies} copies, a noise of {noise}"));
+                }
                 let tokens = set.shards.iter().try_fold(0_u64, |sum, s| sum.checked_add(s.used()));
                 if tokens != Some(set.tokens) {
                     return Err(format!(

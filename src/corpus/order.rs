@@ -132,6 +132,7 @@ mod tests {
             name: format!("d{i}"),
             share: *share,
             windows: *windows,
+            copies: 1,
         };
         Mixture { context: 1, domains: domains.iter().enumerate().map(portion).collect() }
     }

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::files::{DOCUMENT, Whole, key};
-use super::noise::{Cluster, Contexts, error, variance};
+use super::noise::{Cluster, Contexts, Sums};
 use super::text::Split;
 use crate::documents::pieces;
 use crate::plan::{HeldOutText, WELL_KNOWN, hex};
@@ -115,7 +115,7 @@ fn units(wholes: &[Whole], unit: Unit) -> impl Iterator<Item = (u64, &[u8])> {
     })
 }
 
-/// The number of different units, and how much the loss differs between them ([`variance`]), from a sample of them.
+/// The number of different units, and how much the loss differs between them ([`Sums::variance`]), from a sample of them.
 fn scatter(wholes: &[Whole], unit: Unit, contexts: &Contexts) -> (f64, f64) {
     let all: u64 = wholes.iter().flat_map(|w| &w.documents).map(|d| d.len() as u64).sum();
     let every = all.div_ceil(SAMPLE).max(1);
@@ -127,8 +127,7 @@ fn scatter(wholes: &[Whole], unit: Unit, contexts: &Contexts) -> (f64, f64) {
             sampled.push((key, text));
         }
     }
-    let clusters = clusters(&sampled, contexts);
-    (keys.len() as f64, variance(&clusters))
+    (keys.len() as f64, Sums::of(clusters(&sampled, contexts)).variance())
 }
 
 /// Sums over texts of one hash.
@@ -191,6 +190,13 @@ impl<'t> Aside<'t> {
         Split { train: self.train.clone(), held_out, sha256: hex(&all.finalize()) }
     }
 
+    /// Hash of what is held out.
+    fn held_out_sha256(&self) -> String {
+        let mut all = Sha256::new();
+        self.held_out.iter().for_each(|(_, text)| all.update(Sha256::digest(text)));
+        hex(&all.finalize())
+    }
+
     /// What is said of the held-out text; `tokens` of it there are, and `evaluated` of them in windows of `context` are
     /// what losses are measured on.
     pub(super) fn facts(
@@ -206,17 +212,17 @@ impl<'t> Aside<'t> {
         let wanted = (evaluated / context as u64).max(1);
         let span = (bytes as f64 / tokens.max(1) as f64 * context as f64).max(2.0);
         let windows = self.windows(bytes, wanted, span);
-        let told =
-            |texts: &[_]| Some(error(&clusters(texts, contexts))).filter(|noise| noise.is_finite());
+        let told = |texts: &[_]| Sums::of(clusters(texts, contexts)).error();
         HeldOutText {
             by: self.by.clone(),
             share: self.share,
-            documents: documents.len() as u64,
-            bytes,
+            documents: Some(documents.len() as u64),
+            bytes: Some(bytes),
             evaluated_tokens: evaluated,
             noise: told(&windows),
             noise_of_all: told(&self.held_out),
             tokens,
+            sha256: Some(self.held_out_sha256()),
         }
     }
 

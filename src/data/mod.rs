@@ -9,7 +9,7 @@ pub mod dataset;
 pub mod encode;
 mod files;
 mod kept;
-mod noise;
+pub(crate) mod noise;
 mod older;
 mod plain;
 mod prose;
@@ -132,7 +132,10 @@ impl Dataset {
                 let prepared = Prepared::open(Path::new(dir), &spec.data, context)?;
                 let unique = spec.data.most_unique();
                 let facts = prepared.facts(source, unique);
-                let (corpus, notes) = (None, Vec::new());
+                let asked = spec.eval.tokens.get_ref().0 as u64;
+                let corpus = prepared.corpus(asked, facts.held_out_tokens);
+                let notes = corpus.held_out.warnings();
+                let corpus = Some(corpus);
                 let tokens = Tokens::Prepared(Arc::new(prepared));
                 Ok(Self { facts, documents: None, corpus, notes, context, tokens })
             }

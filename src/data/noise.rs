@@ -8,6 +8,8 @@
 //! The error is that of a ratio of sums over clusters (Cochran, Sampling Techniques, 1977, §6.4): documents are drawn,
 //! not bytes, and a long one counts as one.
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes before a byte that it is judged by.
 const ORDER: usize = 4;
 /// Counters of a byte after others, by how many others; and of these others alone [bits].
@@ -15,7 +17,7 @@ const AFTER: [u32; ORDER + 1] = [8, 16, 20, 21, 22];
 const BEFORE: [u32; ORDER + 1] = [1, 8, 16, 17, 18];
 
 /// How often bytes followed others.
-pub(super) struct Contexts {
+pub(crate) struct Contexts {
     orders: Vec<Order>,
 }
 
@@ -38,30 +40,33 @@ fn places(order: usize, past: u64, byte: u8) -> (usize, usize) {
 
 impl Contexts {
     /// Counts.
-    pub(super) fn of<'t>(texts: impl Iterator<Item = &'t [u8]>) -> Self {
+    pub(crate) fn of<'t>(texts: impl Iterator<Item = &'t [u8]>) -> Self {
         let order = |n: usize| Order {
             after: vec![0; 1 << AFTER[n]],
             before: vec![(0, 0); 1 << BEFORE[n]],
         };
-        let mut orders: Vec<Order> = (0..=ORDER).map(order).collect();
-        for text in texts {
-            let mut past = 0_u64;
-            for byte in text {
-                for (n, order) in orders.iter_mut().enumerate() {
-                    let (after, before) = places(n, past, *byte);
-                    let (times, kinds) = &mut order.before[before];
-                    *times = times.saturating_add(1);
-                    *kinds += u32::from(order.after[after] == 0);
-                    order.after[after] = order.after[after].saturating_add(1);
-                }
-                past = past << 8 | u64::from(*byte);
+        let mut contexts = Self { orders: (0..=ORDER).map(order).collect() };
+        texts.for_each(|text| contexts.count(text));
+        contexts
+    }
+
+    /// Counts one more text.
+    pub(crate) fn count(&mut self, text: &[u8]) {
+        let mut past = 0_u64;
+        for byte in text {
+            for (n, order) in self.orders.iter_mut().enumerate() {
+                let (after, before) = places(n, past, *byte);
+                let (times, kinds) = &mut order.before[before];
+                *times = times.saturating_add(1);
+                *kinds += u32::from(order.after[after] == 0);
+                order.after[after] = order.after[after].saturating_add(1);
             }
+            past = past << 8 | u64::from(*byte);
         }
-        Self { orders }
     }
 
     /// Nats of a text that was counted, as if it had not been.
-    pub(super) fn nats(&self, text: &[u8]) -> f64 {
+    pub(crate) fn nats(&self, text: &[u8]) -> f64 {
         let (mut sum, mut past) = (0.0, 0_u64);
         for byte in text {
             let mut chance = 1.0 / 256.0;
@@ -84,20 +89,59 @@ impl Contexts {
 }
 
 /// Sums over what is drawn together: nats, and bytes.
-pub(super) type Cluster = (f64, f64);
+pub(crate) type Cluster = (f64, f64);
 
-/// Relative variance of a mean loss for each cluster that is drawn: that of a mean over n of them is an n-th of it.
-/// Not a number for fewer than two clusters.
-pub(super) fn variance(clusters: &[Cluster]) -> f64 {
-    let n = clusters.len() as f64;
-    let (nats, bytes) = clusters.iter().fold((0.0, 0.0), |s, c| (s.0 + c.0, s.1 + c.1));
-    let rest = |(l, b): &Cluster| (l - nats / bytes * b).powi(2);
-    clusters.iter().map(rest).sum::<f64>() / (n - 1.0) / (nats / n).powi(2)
+/// Sums over clusters, which tell the error of their mean loss without the clusters themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sums {
+    clusters: f64,
+    nats: f64,
+    bytes: f64,
+    nats_nats: f64,
+    nats_bytes: f64,
+    bytes_bytes: f64,
 }
 
-/// Standard error of a mean loss over these clusters, over the loss [-].
-pub(super) fn error(clusters: &[Cluster]) -> f64 {
-    (variance(clusters) / clusters.len() as f64).sqrt()
+impl Sums {
+    /// Of these.
+    pub(crate) fn of(clusters: impl IntoIterator<Item = Cluster>) -> Self {
+        let one = |(nats, bytes): Cluster| Self {
+            clusters: 1.0,
+            nats,
+            bytes,
+            nats_nats: nats * nats,
+            nats_bytes: nats * bytes,
+            bytes_bytes: bytes * bytes,
+        };
+        clusters.into_iter().fold(Self::default(), |all, cluster| all.and(one(cluster)))
+    }
+
+    /// Of both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            clusters: self.clusters + other.clusters,
+            nats: self.nats + other.nats,
+            bytes: self.bytes + other.bytes,
+            nats_nats: self.nats_nats + other.nats_nats,
+            nats_bytes: self.nats_bytes + other.nats_bytes,
+            bytes_bytes: self.bytes_bytes + other.bytes_bytes,
+        }
+    }
+
+    /// Relative variance of a mean loss for each cluster that is drawn: that of a mean over n of them is an n-th of it.
+    /// Not a number for fewer than two clusters.
+    pub(super) fn variance(&self) -> f64 {
+        let loss = self.nats / self.bytes;
+        let squares =
+            self.nats_nats - 2.0 * loss * self.nats_bytes + loss * loss * self.bytes_bytes;
+        squares.max(0.0) / (self.clusters - 1.0) / (self.nats / self.clusters).powi(2)
+    }
+
+    /// Standard error of the mean loss over the clusters, over the loss [-]; none for fewer than two of them.
+    pub(crate) fn error(&self) -> Option<f64> {
+        let error = (self.variance() / self.clusters).sqrt();
+        (self.clusters > 1.5 && error.is_finite()).then_some(error)
+    }
 }
 
 #[cfg(test)]
@@ -124,9 +168,16 @@ mod tests {
         let truth = ratio(&population);
         let all: Vec<Vec<Cluster>> = (0..800).map(draw).collect();
         let scatter = all.iter().map(|c| (ratio(c) / truth - 1.0).powi(2)).sum::<f64>() / 800.0;
-        let told = all.iter().map(|c| error(c).powi(2)).sum::<f64>() / 800.0;
+        let error = |c: &[Cluster]| Sums::of(c.iter().copied()).error();
+        let told = all.iter().map(|c| error(c).unwrap().powi(2)).sum::<f64>() / 800.0;
+        // Draws that are told of in two halves are the same.
+        let halves = |c: &[Cluster]| {
+            let (one, other) = c.split_at(20);
+            Sums::of(one.iter().copied()).and(Sums::of(other.iter().copied())).error().unwrap()
+        };
+        assert!(all.iter().all(|c| (halves(c) / error(c).unwrap() - 1.0).abs() < 1e-9));
         assert!((told / scatter - 1.0).abs() < 0.15, "{told} {scatter}");
-        assert!(error(&[(1.0, 1.0)]).is_nan());
+        assert_eq!(error(&[(1.0, 1.0)]), None);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(super) fn load(
         files: *files,
         documents: *documents,
     });
-    dataset.corpus = Some(Corpus { kinds: kinds.collect(), bytes: text.bytes, held_out });
+    dataset.corpus = Some(Corpus { kinds: kinds.collect(), bytes: Some(text.bytes), held_out });
     Ok(dataset)
 }
 
@@ -127,7 +127,7 @@ mod tests {
         let data = load(dir.path(), own).unwrap();
         let held_out = &data.corpus.as_ref().unwrap().held_out;
         assert_eq!((held_out.by.as_str(), held_out.share), ("files", None));
-        assert_eq!(held_out.bytes, lines(5000, 5200).len() as u64);
+        assert_eq!(held_out.bytes, Some(lines(5000, 5200).len() as u64));
         let first: Vec<i32> = lines(5000, 5200).bytes().take(16).map(i32::from).collect();
         assert_eq!(data.held_out(16, 1).next().unwrap().unwrap().inputs, first);
         // Its bytes and each document's end.
@@ -152,7 +152,7 @@ mod tests {
         }
         let once = load(dir.path(), "source = { files = [\"a.txt\"] }").unwrap();
         let held_out = &once.corpus.as_ref().unwrap().held_out;
-        assert!(held_out.documents > 3 && held_out.by == "pieces of 4 kB", "{held_out:?}");
+        assert!(held_out.documents > Some(3) && held_out.by == "pieces of 4 kB", "{held_out:?}");
         let thrice = load(dir.path(), "source = { files = [\"*.txt\"] }").unwrap();
         assert_eq!(thrice.corpus.as_ref().unwrap().held_out.documents, held_out.documents);
         assert!(thrice.notes.iter().any(|n| n.contains("67% of the training text are copies")));

@@ -48,6 +48,8 @@ pub enum Code {
     OpenInterval,
     /// Held-out text that tells the loss less well than is wanted.
     HeldOutNoise,
+    /// Held-out losses that part from the training losses.
+    HeldOutGap,
     /// Rows that repeat another's N, D and loss to the digit.
     Copies,
     /// The law misses by more than seeds scatter.

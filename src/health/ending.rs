@@ -45,7 +45,7 @@ pub fn rising_end(losses: &[f32]) -> Option<Rise> {
 
 /// Mean of the losses, and the variance of that mean, from successive differences of block means: a rise
 /// within the tenth must not pass for noise.
-fn blocks(losses: &[f32]) -> (f64, f64) {
+pub(super) fn blocks(losses: &[f32]) -> (f64, f64) {
     let n = BLOCKS.min(losses.len());
     let edge = |i: usize| i * losses.len() / n;
     let mean = |part: &[f32]| part.iter().map(|l| f64::from(*l)).sum::<f64>() / part.len() as f64;

@@ -9,6 +9,7 @@
 
 mod collapse;
 mod ending;
+mod gap;
 mod spike;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::points::{Exclusion, Table};
 use crate::units::count;
 pub use collapse::{Collapse, Shape, collapse};
 pub use ending::{Rise, rising_end};
+pub use gap::gaps;
 pub use spike::{Spikes, spikes};
 
 /// Runs of fewer steps are not judged by their losses [steps]: a tenth of them says nothing.
@@ -93,6 +95,10 @@ pub struct Run {
     pub last_rate: f64,
     /// Steps of the warmup over those of the run [-].
     pub warmup: f64,
+    /// Held-out loss at the end, and its standard error over windows [nats/token].
+    pub held_out: (f64, f64),
+    /// Times that each training token is seen, where it is known [-].
+    pub epochs: Option<f64>,
 }
 
 /// What was found in the loss curves of a sweep: `health` in `fit.json`.

@@ -24,7 +24,16 @@ fn heavy(stream: Stream, t: u64) -> f64 {
 }
 
 fn run(id: &str, losses: Vec<f32>) -> Run {
-    Run { id: id.into(), params: 1e4, losses, last_rate: 0.02, warmup: 0.1 }
+    let end = f64::from(*losses.last().unwrap_or(&1.0));
+    Run {
+        id: id.into(),
+        params: 1e4,
+        losses,
+        last_rate: 0.02,
+        warmup: 0.1,
+        held_out: (end, 0.01),
+        epochs: None,
+    }
 }
 
 #[test]
@@ -204,4 +213,30 @@ fn y_is_the_share_of_the_reducible_loss() {
     assert_eq!(found.typical, 0.0);
     assert!(collapse(runs[..5].iter(), 1.0).is_none(), "five are too few");
     assert!(collapse(runs.iter(), 2.5).is_none(), "all end below E");
+}
+
+#[test]
+fn a_held_out_loss_that_parts_from_training_is_told_and_noise_is_not() {
+    let runs = |ratio: f64, epochs: Option<f64>| -> Vec<Run> {
+        (0..20)
+            .map(|seed| {
+                let losses = curve(seed, 600, 0.04, gauss);
+                let last = losses[540..].iter().map(|l| f64::from(*l)).sum::<f64>() / 60.0;
+                Run { held_out: (ratio * last, 0.005), epochs, ..run("a", losses) }
+            })
+            .collect()
+    };
+    assert_eq!(gaps(&runs(1.0, None)), None);
+    assert_eq!(gaps(&runs(1.015, None)), None, "too small to matter");
+    let told = gaps(&runs(1.1, None)).unwrap();
+    assert!(told.contains("20 of 20 runs lies above") && told.contains("another kind"), "{told}");
+    assert!(gaps(&runs(1.1, Some(8.0))).unwrap().contains("up to 8.0 times"));
+    let told = gaps(&runs(0.9, None)).unwrap();
+    assert!(told.contains("lies below") && told.contains("10.0%"), "{told}");
+    // One run of many: above counts, below does not.
+    let one = |ratio| [runs(1.0, None), runs(ratio, None)[..1].to_vec()].concat();
+    assert!(gaps(&one(1.1)).unwrap().contains("1 of 21 runs"));
+    assert_eq!(gaps(&one(0.9)), None);
+    let short = Run { losses: vec![1.0; 20], held_out: (2.0, 0.0), ..run("a", Vec::new()) };
+    assert_eq!(gaps(&[short]), None, "too short to be judged");
 }

@@ -227,13 +227,19 @@ pub fn runs(ledger: &Ledger) -> Vec<health::Run> {
         .cells
         .iter()
         .filter_map(|(cell, state)| {
-            let State::Completed { dir, .. } = state else { return None };
+            let State::Completed { dir, loss, loss_se, .. } = state else { return None };
+            let distinct = ledger.distinct.get(&cell.id).copied();
             Some(health::Run {
                 id: cell.id.clone(),
                 params: cell.params(),
                 losses: log::read_losses(dir),
                 last_rate: last_rate(&cell.recipe),
                 warmup: cell.recipe.warmup_steps() as f64 / cell.recipe.steps as f64,
+                held_out: (*loss, *loss_se),
+                epochs: distinct.or(ledger.truth.train_tokens).map(|unique| {
+                    let tokens = cell.recipe.tokens();
+                    tokens as f64 / unique.min(tokens).max(1) as f64
+                }),
             })
         })
         .collect()

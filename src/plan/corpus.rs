@@ -10,13 +10,13 @@ pub const CORPUS: &str = "data.json";
 /// A held-out loss that is known so well needs no word: one standard error over the loss [-].
 pub const WELL_KNOWN: f64 = 0.002;
 
-/// Text that was read as it lies in files.
+/// Text that was read as it lies in files, or the held-out text of a dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Corpus {
-    /// What was read, by kind of file.
+    /// What was read, by kind of file; empty for a dataset.
     pub kinds: Vec<Taken>,
-    /// Length of all documents, line ends as `\n` [bytes].
-    pub bytes: u64,
+    /// Length of all documents, line ends as `\n`; null where a dataset does not tell it [bytes].
+    pub bytes: Option<u64>,
     /// What is never trained on.
     pub held_out: HeldOutText,
 }
@@ -36,23 +36,27 @@ pub struct Taken {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldOutText {
     /// What is held out or trained on as a whole: `documents`, `pieces of 32 kB`, `pieces of 4 kB`; `files` where a person named
-    /// them.
+    /// them, `dataset` where it was prepared so.
     pub by: String,
-    /// Their share, by their hashes; null where files were named.
+    /// Their share, by their hashes; null where files were named and for a dataset.
     pub share: Option<f64>,
-    /// Different ones that are held out.
-    pub documents: u64,
-    /// Their length [bytes].
-    pub bytes: u64,
+    /// Different ones that are held out; null where a dataset does not tell.
+    pub documents: Option<u64>,
+    /// Their length; null where a dataset does not tell it [bytes].
+    pub bytes: Option<u64>,
     /// Tokens that the loss is measured on [tokens].
     pub evaluated_tokens: u64,
     /// Standard error of a loss measured on these tokens as one of all such text, over the loss, as far as that can be
-    /// told before a model is trained; null where there is but one document [-].
+    /// told before a model is trained; null where there is but one document and where text was not read [-].
     pub noise: Option<f64>,
     /// The same if all of the held-out text were evaluated [-].
     pub noise_of_all: Option<f64>,
     /// All held-out tokens [tokens].
     pub tokens: u64,
+    /// Hash of the held-out text: studies with the same one are measured on the same text. None where an older isoflop
+    /// wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 impl Corpus {
@@ -71,12 +75,13 @@ impl Corpus {
                 )
             })
             .collect();
-        format!(
-            "Read {}: {}.\n{}",
-            kinds.join(", "),
-            bytes(self.bytes as f64),
-            self.held_out.told()
-        )
+        let held_out = self.held_out.told();
+        match self.bytes.filter(|_| !kinds.is_empty()) {
+            Some(read) => {
+                format!("Read {}: {}.\n{held_out}", kinds.join(", "), bytes(read as f64))
+            }
+            None => held_out,
+        }
     }
 }
 
@@ -84,15 +89,24 @@ impl HeldOutText {
     /// What is held out, and how well it tells the loss.
     #[must_use]
     pub fn told(&self) -> String {
-        let share = self.share.map_or("by name".to_owned(), |share| {
-            format!("{}% of the {}, by their hash", 100.0 * share, self.by)
+        let share = match self.share {
+            Some(share) => format!("{}% of the {}, by their hash", 100.0 * share, self.by),
+            None if self.by == "files" => "by name".to_owned(),
+            None => "by the dataset".to_owned(),
+        };
+        let length = self.bytes.map_or_else(
+            || format!("{} tokens", count(self.tokens as f64)),
+            |length| bytes(length as f64),
+        );
+        let documents = self.documents.map(|n| {
+            let kind = if self.by == "dataset" { "documents" } else { "different" };
+            format!("{} {kind}, ", count(n as f64))
         });
         format!(
-            "Held out {share}: {} different, {}; the loss is measured on {} tokens of them and tells that of such text {}.\n",
-            self.documents,
-            bytes(self.bytes as f64),
+            "Held out {share}: {}{length}; the loss is measured on {} tokens of them and tells that of such text {}.\n",
+            documents.unwrap_or_default(),
             count(self.evaluated_tokens as f64),
-            known(self.noise)
+            self.known(self.noise)
         )
     }
 
@@ -113,32 +127,38 @@ impl HeldOutText {
     /// That the loss is known less well than is wanted, if so.
     #[must_use]
     pub fn noise_told(&self) -> Option<String> {
-        if self.noise.is_none_or(|noise| noise > WELL_KNOWN) {
-            let better = |noise| self.noise_of_all.is_some_and(|all| all < 0.8 * noise);
-            let remedy = if self.noise.is_some_and(better) {
-                format!(
-                    "eval.tokens = {} measures on all of the held-out text, {}",
-                    self.tokens,
-                    known(self.noise_of_all)
-                )
-            } else {
-                "more documents would say more".to_owned()
-            };
-            return Some(format!(
-                "{} different held-out {} tell the loss of such text {}, and {:.1}% is wanted; the same for all cells, it moves E and no comparison within the study: {remedy}",
-                self.documents,
-                if self.by == "files" { "documents" } else { &self.by },
-                known(self.noise),
-                100.0 * WELL_KNOWN
-            ));
+        // Of a dataset without text nothing is said.
+        let told = self.by != "dataset" || self.documents == Some(1);
+        if self.noise.map_or(!told, |noise| noise <= WELL_KNOWN) {
+            return None;
         }
-        None
+        let better = |noise| self.noise_of_all.is_some_and(|all| all < 0.8 * noise);
+        let remedy = if self.noise.is_some_and(better) {
+            format!(
+                "eval.tokens = {} measures on all of the held-out text, {}",
+                self.tokens,
+                self.known(self.noise_of_all)
+            )
+        } else {
+            "more documents would say more".to_owned()
+        };
+        let by = if self.by.starts_with("pieces") { &self.by } else { "documents" };
+        Some(format!(
+            "{} different held-out {by} tell the loss of such text {}, and {:.1}% is wanted; the same for all cells, it moves E and no comparison within the study: {remedy}",
+            self.documents.map_or_else(|| "the".to_owned(), |n| n.to_string()),
+            self.known(self.noise),
+            100.0 * WELL_KNOWN
+        ))
     }
-}
 
-/// How well a loss is known.
-fn known(noise: Option<f64>) -> String {
-    noise.map_or("nobody knows how well, for there is but one".to_owned(), |noise| {
-        format!("to about {:.2}% (one standard error)", 100.0 * noise)
-    })
+    /// How well a loss is known.
+    fn known(&self, noise: Option<f64>) -> String {
+        match noise {
+            Some(noise) => format!("to about {:.2}% (one standard error)", 100.0 * noise),
+            None if self.by != "dataset" || self.documents == Some(1) => {
+                "nobody knows how well, for there is but one".to_owned()
+            }
+            None => "to an error that is not known before a model is trained".to_owned(),
+        }
+    }
 }

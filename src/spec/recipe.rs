@@ -196,6 +196,9 @@ pub struct DomainRecipe {
     /// Long documents become ones of about so many words, at blank lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paragraphs: Option<u64>,
+    /// Share of the documents that may be trained on, by another hash of their raw text than the one that holds out.
+    #[serde(default = "all", skip_serializing_if = "is_all")]
+    pub share: f64,
     /// How often each document is written: what copies cost can be measured.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub copies: u32,
@@ -210,6 +213,15 @@ fn text() -> String {
 
 fn is_text(text: &str) -> bool {
     text == "text"
+}
+
+fn all() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+fn is_all(share: &f64) -> bool {
+    *share == 1.0
 }
 
 fn once() -> u32 {
@@ -357,6 +369,12 @@ impl DomainRecipe {
             return Some(format!(
                 "paragraphs = {:?} for `{name}`; want 16 to 16777216 words",
                 self.paragraphs
+            ));
+        }
+        if !(self.share > 0.0 && self.share <= 1.0) {
+            return Some(format!(
+                "share = {} for `{name}`; want above 0 and at most 1",
+                self.share
             ));
         }
         if !(1..=1000).contains(&self.copies) {

@@ -58,6 +58,7 @@ fn warning(remark: &Remark) -> Warning {
         Topic::Checkpoints => Code::Checkpoints,
         Topic::Magnitude => Code::UnlikelySize,
         Topic::HeldOut => Code::HeldOutNoise,
+        Topic::HeldOutGap => Code::HeldOutGap,
     };
     Warning { code, text: remark.text.clone() }
 }

@@ -33,6 +33,7 @@
 pub mod analysis;
 pub mod backtest;
 pub mod check;
+pub mod compare;
 mod corpus;
 pub mod datasets;
 mod failure;

@@ -9,7 +9,7 @@ use crate::health::{self, Health, Run};
 use crate::import::{Imported, Taken};
 use crate::ledger::{self, Ledger};
 use crate::plan::Cell;
-use crate::points::{Curve, Remark, Table};
+use crate::points::{Curve, Remark, Table, Topic};
 use crate::spec::{Files, Source, Spec};
 use crate::units::several;
 
@@ -52,6 +52,8 @@ impl Runs {
         health.screen(&mut table);
         let mut remarks = covariates::keep_best(&mut table, &ledger::settings(&recorded.ledger));
         remarks.extend(corpus::remark(&recorded.dir));
+        let gaps = health::gaps(&runs).map(|text| Remark { topic: Topic::HeldOutGap, text });
+        remarks.extend(gaps);
         runs.retain(|run| table.points.iter().any(|p| p.id == run.id));
         Self {
             taken: Vec::new(),

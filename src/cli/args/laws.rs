@@ -89,6 +89,24 @@ pub struct BacktestArgs {
     pub dirs: Dirs,
 }
 
+/// `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// A sweep file, a directory under results/, a table (CSV, TSV, JSON or Parquet), or a fit.json.
+    pub a: PathBuf,
+    /// The other.
+    pub b: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How to read tables.
+    #[command(flatten)]
+    pub columns: Columns,
+    /// Level of the intervals.
+    #[arg(long, default_value = "0.9", value_parser = share)]
+    pub level: f64,
+}
+
 /// `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {

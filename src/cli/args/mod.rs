@@ -11,7 +11,9 @@ use clap::{Parser, Subcommand};
 
 pub use data::{DataArgs, Shards};
 pub use device::{DeviceArgs, DeviceBenchArgs, DeviceCheckArgs, DeviceVerb, Which};
-pub use laws::{BacktestArgs, ExportArgs, FitArgs, PredictArgs, ReportArgs, SelftestArgs};
+pub use laws::{
+    BacktestArgs, CompareArgs, ExportArgs, FitArgs, PredictArgs, ReportArgs, SelftestArgs,
+};
 pub use sweep::{
     CheckArgs, Launcher, PlanArgs, RunArgs, ScoreArgs, StatusArgs, TrainingArgs, TuneArgs,
 };
@@ -52,6 +54,8 @@ pub enum Verb {
     Selftest(SelftestArgs),
     /// Predict the larger runs from the smaller ones, cut by cut, and measure the errors.
     Backtest(BacktestArgs),
+    /// Compare two studies: whether one loss is lower than the other, by how much, and how that goes with compute.
+    Compare(CompareArgs),
     /// Compare a locked forecast with its run.
     Score(ScoreArgs),
     /// Write figures and the report again from what is recorded.

@@ -21,7 +21,7 @@ use crate::corpus::{Domain, Order, shares};
 use crate::error::{FileError, InputError};
 use crate::fs::{Disk as _, Os};
 use crate::plan::mixture::{BLOCK, Mixture, Portion};
-use crate::plan::{DataFacts, Draw, hex};
+use crate::plan::{Corpus, DataFacts, Draw, HeldOutText, hex};
 use crate::random::{Permutation, Stream};
 use crate::spec::{DataSpec, HeldOut, Source};
 pub use verify::{Damage, Verified, is_dataset, verify};
@@ -49,8 +49,21 @@ pub(super) struct Prepared {
 struct Part {
     train: Windows,
     held_out: Windows,
+    /// Of the held-out set: documents, ids [tokens], raw text [bytes], and how well it tells its loss, as far as they are known.
+    facts: HeldOutFacts,
     /// Raw text of the held-out set over its tokens, where it is known [bytes/token].
     bytes_per_token: Option<f64>,
+}
+
+/// What the manifest says of a held-out set.
+#[derive(Debug)]
+struct HeldOutFacts {
+    documents: u64,
+    tokens: u64,
+    bytes: Option<u64>,
+    noise: Option<f64>,
+    /// Hash of the raw text, or else of its ids.
+    sha256: String,
 }
 
 /// Windows of the shards of a set, cut within each shard.
@@ -150,7 +163,8 @@ impl Prepared {
         for (domain, share) in weights {
             let part = Part::open(&at, domain, raw)?;
             let windows = part.train.count();
-            portions.push(Portion { name: domain.name.clone(), share, windows });
+            let copies = u64::from(domain.train.copies);
+            portions.push(Portion { name: domain.name.clone(), share, windows, copies });
             parts.push(part);
         }
         let mixture = Mixture { context: context as u64, domains: portions };
@@ -177,6 +191,46 @@ impl Prepared {
             entropy: None,
             mixture: Some(self.mixture.clone()),
         }
+    }
+
+    /// What is held out, and how well `asked` tokens of it tell the loss: windows are spread evenly over each domain's
+    /// set, and documents of which none is read tell nothing.
+    pub(super) fn corpus(&self, asked: u64, available: u64) -> Corpus {
+        let window = self.context as u64;
+        let evaluated = asked.min(available) / window * window;
+        let windows = self.held_out_counts(evaluated / window);
+        let domains = || self.mixture.domains.iter().zip(&self.parts);
+        let variance = |windows: Option<&[u64]>| -> Option<f64> {
+            let each = domains().enumerate().map(|(i, (portion, part))| {
+                let documents = part.facts.documents.max(1) as f64;
+                let read = windows.map_or(documents, |windows| documents.min(windows[i] as f64));
+                Some((portion.weight() * part.facts.noise?).powi(2) * documents / read.max(1.0))
+            });
+            each.sum()
+        };
+        let facts = || self.parts.iter().map(|part| &part.facts);
+        let documents: u64 = facts().map(|facts| facts.documents).sum();
+        let held_out = HeldOutText {
+            by: "dataset".to_owned(),
+            share: None,
+            documents: facts().all(|facts| facts.documents > 0).then_some(documents),
+            bytes: facts().map(|facts| facts.bytes).sum(),
+            evaluated_tokens: evaluated,
+            noise: variance(Some(&windows)).map(f64::sqrt),
+            noise_of_all: variance(None).map(f64::sqrt),
+            tokens: facts().map(|facts| facts.tokens).sum(),
+            sha256: Some(self.held_out_sha256()),
+        };
+        Corpus { kinds: Vec::new(), bytes: None, held_out }
+    }
+
+    /// Hash of the held-out text of the mixture, at its weights.
+    fn held_out_sha256(&self) -> String {
+        let mut all = Sha256::new();
+        for (portion, part) in self.mixture.domains.iter().zip(&self.parts) {
+            all.update(format!("{} {} {}\n", portion.name, portion.share, part.facts.sha256));
+        }
+        hex(&all.finalize())
     }
 
     /// Whether batches are better read before they are asked for.
@@ -296,7 +350,11 @@ impl Part {
         }
         let (bytes, tokens) = (set.bytes, set.tokens);
         let bytes_per_token = bytes.map(|bytes| bytes as f64 / tokens as f64);
-        Ok(Self { train, held_out, bytes_per_token })
+        let noise = set.noise;
+        let ids = || set.shards.iter().map(|shard| shard.file.sha256.as_str()).collect::<Vec<_>>();
+        let sha256 = set.raw_sha256.clone().unwrap_or_else(|| ids().concat());
+        let facts = HeldOutFacts { documents: set.documents, tokens, bytes, noise, sha256 };
+        Ok(Self { train, held_out, facts, bytes_per_token })
     }
 }
 

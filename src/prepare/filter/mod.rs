@@ -98,7 +98,12 @@ pub const RULES: &[&str] = &[
     "longest-line",
     "mean-line",
     "alphanumeric",
+    // Of the recipe.
+    SHARE,
 ];
+
+/// The document is not in the domain's `share`.
+pub(super) const SHARE: &str = "share";
 
 /// Places in [`RULES`] of n-grams of one word.
 const TOP_1: usize = 6;

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::scatter::Scatter;
 use super::work::write_whole;
 use super::{DataError, Work};
 use crate::corpus::index;
+use crate::data::noise::Sums;
 use crate::documents::{Document, Tally, raw_key};
 use crate::error::InputError;
 use crate::fs::read_file;
@@ -80,6 +82,8 @@ pub(super) struct Found {
     pub(super) kept: [u64; 2],
     /// Documents set aside, and their raw text [bytes].
     pub(super) held_out: [u64; 2],
+    /// How the loss differs between those that the filters keep, and between all that are set aside.
+    pub(super) scatter: [Sums; 2],
 }
 
 impl Found {
@@ -101,6 +105,9 @@ impl Found {
         }
         for (all, one) in [(&mut self.kept, other.kept), (&mut self.held_out, other.held_out)] {
             *all = [all[0] + one[0], all[1] + one[1]];
+        }
+        for (all, one) in self.scatter.iter_mut().zip(other.scatter) {
+            *all = all.and(one);
         }
     }
 }
@@ -139,6 +146,16 @@ impl<'a> Judge<'a> {
         self.share >= 1.0 || (number as f64) < self.share * 2_f64.powi(64)
     }
 
+    /// Why a document is not trained on, whatever its text: it is not in the domain's share.
+    fn beyond_share(&self, raw: &[u8; 32]) -> Option<Removed> {
+        let number = u64::from_be_bytes([
+            raw[8], raw[9], raw[10], raw[11], raw[12], raw[13], raw[14], raw[15],
+        ]);
+        let value = number as f64 / 2_f64.powi(64);
+        let limit = self.domain.share;
+        (value >= limit && limit < 1.0).then_some(Removed { rule: filter::SHARE, value, limit })
+    }
+
     /// The text that stays, as filters leave it; or why it goes.
     pub(super) fn judge(&self, text: &str) -> Result<Option<String>, Removed> {
         if let (Some(detector), Some(rule)) = (&self.detector, &self.domain.language)
@@ -155,10 +172,11 @@ impl<'a> Judge<'a> {
     /// Counts a document of a sample.
     pub(super) fn count(&self, found: &mut Found, document: &Document) {
         let one = [1, document.text.len() as u64];
-        let all = if self.held_out(document, &raw_key(&document.text)) {
+        let raw = raw_key(&document.text);
+        let all = if self.held_out(document, &raw) {
             &mut found.held_out
         } else {
-            match self.judge(&document.text) {
+            match self.beyond_share(&raw).map_or_else(|| self.judge(&document.text), Err) {
                 Ok(_) => &mut found.kept,
                 Err(removed) => return note(found, document, removed),
             }
@@ -188,12 +206,13 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
     let mut copies =
         Copies { near: vec![Vec::new(); near.map_or(0, |near| near.buckets)], ..Copies::default() };
     let (mut records, mut held_texts) = (Vec::new(), Vec::new());
-    let mut found = Found::default();
+    let (mut found, mut scatter) = (Found::default(), Scatter::new());
     let tally = work.documents(unit, progress, &mut |number, document| {
         let raw = raw_key(&document.text);
         let held_out = judge.held_out(&document, &raw);
         let bytes = u32::try_from(document.text.len()).map_err(|_| too_long(name))?;
-        let judged = judge.judge(&document.text);
+        let beyond = if held_out { None } else { judge.beyond_share(&raw) };
+        let judged = beyond.map_or_else(|| judge.judge(&document.text), Err);
         let one = [1, u64::from(bytes)];
         if let Some(language) = judge.language(&document.text) {
             let all = found.languages.entry(language).or_default();
@@ -212,7 +231,9 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
             // Its length, then its text.
             held_texts.extend_from_slice(&bytes.to_le_bytes());
             held_texts.extend_from_slice(document.text.as_bytes());
+            scatter.held_out(&document.text, document.group.as_deref(), judged.is_ok());
         } else if judged.is_ok() {
+            scatter.trained(&document.text);
             found.kept = [found.kept[0] + 1, found.kept[1] + one[1]];
         }
         if held_out || judged.is_ok() {
@@ -233,6 +254,7 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
         Ok(())
     })?;
     found.tally = tally;
+    found.scatter = scatter.finish();
     write_whole(&work.file(STAGE, unit, "held"), &held_texts)?;
     write_whole(&work.file(STAGE, unit, "documents"), &records)?;
     write_whole(&work.file(STAGE, unit, "exact"), &run(copies.exact))?;

@@ -17,6 +17,7 @@ mod judge;
 mod queue;
 mod resolve;
 mod sample;
+mod scatter;
 mod seal;
 #[cfg(test)]
 mod tests;

@@ -72,7 +72,7 @@ pub struct DomainCard {
 pub(super) fn all(work: &Work) -> Result<(), DataError> {
     let tokenizer = tokens::made(work)?;
     let (mut domains, mut cards) = (Vec::new(), Vec::new());
-    for (place, (name, _)) in work.recipe.domains().into_iter().enumerate() {
+    for (place, (name, domain)) in work.recipe.domains().into_iter().enumerate() {
         let units = || (0..work.units.len()).filter(|unit| work.units[*unit].domain == place);
         let written: Vec<Wrote> =
             units().map(|unit| wrote(work, unit)).collect::<Result<_, _>>()?;
@@ -84,13 +84,16 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
         let shards = |of: fn(&Wrote) -> &Option<Shard>| {
             written.iter().filter_map(move |w| of(w).clone()).collect::<Vec<Shard>>()
         };
-        let train = Set::new(shards(|w| &w.train), Some(bytes(|w| w.bytes)));
+        let mut train = Set::new(shards(|w| &w.train), Some(bytes(|w| w.bytes)));
+        train.copies = domain.copies;
         let mut held =
             joined(work, &format!("{name}/held-out"), &shards(|w| &w.held_out), tokenizer.vocab)?;
         held.bytes = Some(bytes(|w| w.held_out_bytes));
+        held.noise = judged.scatter[0].error();
         let mut raw =
             joined(work, &format!("{name}/held-out-raw"), &shards(|w| &w.raw), tokenizer.vocab)?;
         raw.bytes = Some(bytes(|w| w.raw_bytes));
+        raw.noise = judged.scatter[1].error();
         let keys: Vec<&str> =
             written.iter().flat_map(|w| w.raw_keys.iter().map(String::as_str)).collect();
         raw.raw_sha256 = Some(hex(&Sha256::digest(keys.concat())));
