@@ -11,6 +11,7 @@
 //! Each line of the file is an object with `text`. Every stage is given texts in memory, as many times as fill a
 //! second; the shortest time counts. MB are 10^6 bytes of UTF-8.
 
+use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -19,8 +20,7 @@ use isoflop::data::encode::{EncodeError, Quick, Slow as _};
 use isoflop::prepare::filter::Verdict;
 use isoflop::prepare::language::Detector;
 use isoflop::prepare::minhash::Signer;
-use isoflop::prepare::ngrams::{Gather, Index};
-use isoflop::prepare::{Text, exact_key, normalise};
+use isoflop::prepare::{Text, exact_key, ngrams, normalise};
 use isoflop::spec::{Filter, Language, Near};
 use serde_json::{Value, json};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -32,6 +32,8 @@ type Failure = Box<dyn std::error::Error>;
 
 /// Names of the filters that are timed together: they share lines and words.
 const TOGETHER: [&str; 3] = ["gopher-repetition", "gopher-quality", "fineweb"];
+/// Words of an n-gram that is looked for.
+const NGRAM: usize = 12;
 /// Shortest time of a stage, all repetitions together [s].
 const LEAST: f64 = 1.0;
 
@@ -100,7 +102,7 @@ fn stages(texts: &[String]) -> Vec<(&'static str, Stage)> {
     let c4 = Filter::named("c4").expect("a filter of that name");
     let signer = Signer::new(Near::default());
     let english = Language { keep: vec!["en".to_owned()], at_least: 0.65, model: None };
-    let index = index(texts);
+    let held_out = held_out(texts);
     vec![
         (
             "filters",
@@ -122,11 +124,17 @@ fn stages(texts: &[String]) -> Vec<(&'static str, Stage)> {
             }),
         ),
         ("exact", Box::new(|text: &str| exact_key(&normalise(text)) as u64)),
-        ("decontamination", Box::new(move |text: &str| index.scan(&normalise(text)).hits as u64)),
+        (
+            "decontamination",
+            Box::new(move |text: &str| {
+                let hashes = ngrams::hashes(&normalise(text), NGRAM);
+                hashes.filter(|hash| held_out.contains(hash)).count() as u64
+            }),
+        ),
         (
             "whatlang",
             Box::new(move |text: &str| {
-                u64::from(Detector::Whatlang.judge(text, &english).is_some())
+                u64::from(Detector::Whatlang.judge(text, &english).1.is_some())
             }),
         ),
     ]
@@ -184,13 +192,10 @@ fn encoders(texts: &[String], vocab: usize) -> Result<Vec<(&'static str, Stage)>
     ])
 }
 
-/// Every hundredth document, looked for in all.
-fn index(texts: &[String]) -> Index {
-    let mut gather = Gather::new(12);
-    for text in texts.iter().step_by(100) {
-        gather.add(&normalise(text));
-    }
-    gather.finish()
+/// N-grams of every hundredth document, looked for in all.
+fn held_out(texts: &[String]) -> HashSet<u64> {
+    let some = texts.iter().step_by(100);
+    some.flat_map(|text| ngrams::hashes(&normalise(text), NGRAM).collect::<Vec<_>>()).collect()
 }
 
 /// The shortest time that all texts took [s]. One worker is timed by the kernel's account of its thread, where there is

@@ -4,13 +4,16 @@
     .venv/bin/python benches/peers/data.py                 # prints the tables; --write-docs puts them into docs/
     .venv/bin/python benches/peers/data.py --megabytes 5   # a smoke
 
-Builds `benches/prepare.rs` and the corpus of `corpus.py`, and gives both sides the same texts in memory: no reader and
+Builds `benches/prepare.rs`, the program and the corpus of `corpus.py`, and gives both sides the same texts in memory: no reader and
 no writer is timed. isoflop is timed before and after datatrove, and the slower time counts. With one worker both
 sides are timed by the processor time of their thread, with several by the clock.
 
 Near-duplicates are pairs that agree in one bucket of their signatures; kept documents are the first of each
 cluster of such pairs, taken from the signatures by one function for both sides. Jaccard similarities are computed
 from datatrove's own n-grams.
+
+The whole pipeline, text to token shards, is isoflop's alone: once with a tokenizer that is trained, once with that one
+taken.
 """
 
 import argparse
@@ -42,7 +45,7 @@ BUCKETS, HASHES = 14, 8
 
 def main():
     options = arguments()
-    binary = options.binary or build()
+    binary, program = (options.binary, options.program) if options.binary else build()
     documents = corpus.build(options.packages, options.megabytes)
     texts = [document["text"] for document in documents]
     size = sum(len(text.encode()) for text in texts) / 1e6
@@ -51,7 +54,7 @@ def main():
         corpus.write(file, documents)
         ours = decisions(binary, file, pathlib.Path(folder) / "ours.jsonl")
         rates, theirs = timed(binary, file, texts, size, options.workers)
-        piped = pipeline(file, size, options.workers)
+        piped = pipeline(program, file, size, options.workers)
     result = {
         "megabytes": size,
         "documents": len(documents),
@@ -76,23 +79,24 @@ def arguments():
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="default 1 2")
     parser.add_argument("--packages", type=pathlib.Path, default=pathlib.Path("packages"), help="where they are kept")
     parser.add_argument("--binary", help="benches/prepare.rs, built (default: built now)")
+    parser.add_argument("--program", help="isoflop, built, beside --binary (default: the pipeline is left out)")
     parser.add_argument("--json", metavar="FILE", help="write every number")
     parser.add_argument("--write-docs", action="store_true", help="rewrite docs/BENCHMARKS.md")
     return parser.parse_args()
 
 
 def build():
-    """Path of the benchmark's binary, built if need be."""
-    command = ["cargo", "build", "--release", "--locked", "--bench", "prepare"]
+    """Paths of the benchmark's binary and of the program, built if need be."""
+    command = ["cargo", "build", "--release", "--locked", "--bench", "prepare", "--bin", "isoflop"]
     command.append("--message-format=json-render-diagnostics")
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(done.returncode)
     messages = (json.loads(line) for line in done.stdout.splitlines())
-    for message in messages:
-        if message.get("executable") and message["target"]["kind"] == ["bench"]:
-            return message["executable"]
-    sys.exit("error: cargo names no binary of the benchmark")
+    built = {m["target"]["kind"][0]: m["executable"] for m in messages if m.get("executable")}
+    if not {"bench", "bin"} <= set(built):
+        sys.exit("error: cargo names no binary of the benchmark or of the program")
+    return built["bench"], built["bin"]
 
 
 def decisions(binary, file, out):
@@ -201,39 +205,38 @@ def kept(side):
     return {root(i) for i in range(len(side))}
 
 
-HEAD = """name = "bench"
-tokenizer = { bpe = { vocab = 8192, sample = "10MB" } }
-"""
+TRAINED = '{ bpe = { vocab = 8192, sample = "10MB" } }'
+RULES = 'filters = ["gopher-repetition", "gopher-quality", "fineweb"]'
 
 
-def pipeline(file, size, workers):
-    """Text to token shards by `isoflop data`, for each number of workers; why not, where the program is not built."""
-    binary = ROOT / "target/release/isoflop"
-    if not binary.exists():
-        return {"skipped": f"{binary.relative_to(ROOT)} is not built"}
+def pipeline(program, file, size, workers):
+    """Text to token shards by `isoflop data`, for each number of workers."""
+    if not program:
+        return {"skipped": "it was not given"}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        # One unit is one worker's: several files, so that several have work.
-        lines = file.read_text().splitlines(keepends=True)
+        # A unit holds neighbours together up to 64 MB: each file is a domain of its own, so that several have work.
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         parts = 4 * max(workers)
         for part in range(parts):
-            (folder / f"{part}.jsonl").write_text("".join(lines[part::parts]))
-        recipe = folder / "bench.toml"
+            (folder / f"{part}.jsonl").write_text("".join(lines[part::parts]), encoding="utf-8")
+        domains = [f'[domain.part-{part}]\nread = {{ jsonl = ["{part}.jsonl"] }}\n{RULES}\n' for part in range(parts)]
         for n in workers:
-            # A unit holds neighbours together up to 64 MB, so each file is a domain of its own.
-            domains = [f'[domain.part-{part}]\nread = {{ jsonl = ["{part}.jsonl"] }}\n' for part in range(parts)]
-            filters = 'filters = ["gopher-repetition", "gopher-quality", "fineweb"]\n'
-            recipe.write_text(HEAD + "".join(domain + filters for domain in domains))
-            command = [binary, "data", recipe, "--out", folder / f"out-{n}", "--workers", str(n), "--json"]
-            begin = time.perf_counter()
-            done = subprocess.run(command, capture_output=True, text=True)
-            seconds = time.perf_counter() - begin
-            if done.returncode:
-                return {"skipped": f"isoflop data ended with {done.returncode}: {done.stderr.strip()}"}
-            card = json.loads(done.stdout)
-            kept = sum(domain["train_documents"] for domain in card["domains"])
-            rows.append({"workers": n, "rate": size / seconds, "kept": kept, "id": card["id"]})
+            for name, tokenizer in ((f"trained-{n}", TRAINED), (f"taken-{n}", f'{{ of = "trained-{n}" }}')):
+                recipe = folder / f"{name}.toml"
+                recipe.write_text(f'name = "{name}"\ntokenizer = {tokenizer}\n' + "".join(domains))
+                command = [program, "data", recipe, "--out", folder / name, "--workers", str(n), "--json"]
+                begin = time.perf_counter()
+                done = subprocess.run(command, capture_output=True, text=True)
+                seconds = time.perf_counter() - begin
+                if done.returncode:
+                    return {"skipped": f"isoflop data ended with {done.returncode}: {done.stderr.strip()}"}
+                card = json.loads(done.stdout)
+                kept = sum(domain["train_documents"] for domain in card["domains"])
+                rows.append({"workers": n, "tokenizer": name.split("-")[0], "rate": size / seconds, "kept": kept, "id": card["id"]})
+    if len({row["id"] for row in rows}) != 1:
+        return {"skipped": "datasets of one recipe differ: " + ", ".join(row["id"][:12] for row in rows)}
     return {"rows": rows}
 
 
@@ -271,10 +274,17 @@ def tables(result):
     if "skipped" in result["pipeline"]:
         lines += ["", f"The whole pipeline: not measured, {result['pipeline']['skipped']}."]
     else:
-        lines += ["", "| text to token shards (three filters, both kinds of copies, BPE of 8192 trained on 10 MB) | [MB/s] | [MB/s a worker] | kept |", "|---|---:|---:|---:|"]
+        lines += [
+            "",
+            "Text to token shards by `isoflop data`: three filters, both kinds of copies, held-out text kept out, BPE of 8,192.",
+            "",
+            "| tokenizer | workers | [MB/s] | [MB/s a worker] | kept |",
+            "|---|---:|---:|---:|---:|",
+        ]
         for row in result["pipeline"]["rows"]:
             rate, n = row["rate"], row["workers"]
-            lines.append(f"| {n} worker{'s' if n > 1 else ''} | {rate:.1f} | {rate / n:.1f} | {row['kept']:,} |")
+            name = {"trained": "trained on 10 MB", "taken": "of another dataset"}[row["tokenizer"]]
+            lines.append(f"| {name} | {n} | {rate:.1f} | {rate / n:.1f} | {row['kept']:,} |")
     lines += [
         "",
         "| filter | documents | removed | decided equally | kept by both | same text |",

@@ -214,7 +214,7 @@ impl Cache {
 
 /// Hashes the bytes of one string.
 #[derive(Default)]
-struct Xxh3(u64);
+pub(super) struct Xxh3(u64);
 
 impl Hasher for Xxh3 {
     fn finish(&self) -> u64 {
@@ -292,6 +292,15 @@ impl Pattern {
             Self::Cl100k { digits } => cl100k(text, digits),
         }
     }
+}
+
+/// The words of a text that GPT-2's pattern makes.
+pub(super) fn gpt2_words(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let (word, later) = text.split_at(if text.is_empty() { 0 } else { gpt2(text) });
+        text = later;
+        (!word.is_empty()).then_some(word)
+    })
 }
 
 /// Length of the first piece [bytes].

@@ -9,6 +9,7 @@ pub mod dataset;
 pub mod encode;
 mod files;
 mod kept;
+mod learn;
 pub(crate) mod noise;
 mod older;
 mod plain;
@@ -17,6 +18,7 @@ mod synthetic;
 pub mod take;
 mod text;
 mod tokenizer;
+pub mod tokenizer_json;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +33,7 @@ use crate::spec::{DataSpec, Source, Spec};
 pub use ahead::Batches;
 use dataset::Prepared;
 use synthetic::Generator;
-pub use tokenizer::train_bpe;
+pub use tokenizer::Learner;
 
 /// Where trained tokenizers are kept.
 #[derive(Debug, Clone, Copy)]

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
-use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, TokenizerBuilder, TokenizerImpl};
+use tokenizers::{TokenizerBuilder, TokenizerImpl};
 
 use super::encode::Quick;
+use super::learn::{END, Words};
 use super::text::Split;
 use super::{Cache, DataError, kept};
 use crate::error::{FileError, InputError, exit};
@@ -35,19 +36,19 @@ const MAX_STRETCH: usize = 1 << 20;
 /// words of 4096 take 0.7 s. No word of the embedded prose comes near.
 const MAX_WORD: usize = 4096;
 
+/// Memory for learning from texts whose number of words nobody knows [bytes].
+const LEARNING: usize = 320 << 20;
+
 /// How often a training says how far it is.
 const SAID_EVERY: Duration = Duration::from_secs(3);
 /// A training on so much text takes long [bytes].
 const LONG: usize = 8 << 20;
 
-/// Separates documents under BPE; id 0. Under raw bytes the zero byte does, also id 0.
-const END: &str = "<|endoftext|>";
-
 type ByteLevelBpe = TokenizerImpl<BPE, NFC, ByteLevel, ByteLevel, ByteLevel>;
 
 /// Turns documents into one stream of ids.
 pub(super) enum Encoder {
-    /// One id a byte.
+    /// One id a byte; the zero byte, id 0, separates documents.
     Bytes,
     /// Merges learned from the training documents.
     Bpe(Box<Quick<ByteLevelBpe>>),
@@ -176,21 +177,11 @@ fn failed(what: &str, error: &dyn std::fmt::Display) -> DataError {
     .into()
 }
 
-fn trainer(vocab: u32) -> BpeTrainer {
-    BpeTrainer::builder()
-        .show_progress(false)
-        .vocab_size(vocab as usize)
-        .min_frequency(2)
-        .special_tokens(vec![AddedToken::from(END, true)])
-        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-        .build()
-}
-
-/// What training begins with. No normalisation and no added space: ids must spell the bytes that were read.
-fn untrained() -> Result<ByteLevelBpe, DataError> {
+/// A tokenizer around merges. No normalisation and no added space: ids must spell the bytes that were read.
+fn around(bpe: BPE) -> Result<ByteLevelBpe, DataError> {
     let byte_level = ByteLevel::new(false, false, true);
     TokenizerBuilder::new()
-        .with_model(BPE::default())
+        .with_model(bpe)
         .with_normalizer(None)
         .with_pre_tokenizer(Some(byte_level))
         .with_post_processor(Some(byte_level))
@@ -199,16 +190,23 @@ fn untrained() -> Result<ByteLevelBpe, DataError> {
         .map_err(|e| failed("build", &*e))
 }
 
+/// One that learned from these words.
+fn learned(vocab: u32, words: Words) -> Result<ByteLevelBpe, DataError> {
+    let (bpe, special) = words.learn(vocab).map_err(|e| failed("train", &*e))?;
+    let mut built = around(bpe)?;
+    built.add_special_tokens(special).map_err(|e| failed("build", &*e))?;
+    Ok(built)
+}
+
 /// Trains a tokenizer and keeps it in `file`, if given.
 fn train(vocab: u32, text: &Split<'_>, file: Option<PathBuf>) -> Result<ByteLevelBpe, DataError> {
-    let mut bpe = untrained()?;
     let mut progress = Progress::new(vocab, text);
-    let documents = text.train.iter().flat_map(move |document| {
-        let text = String::from_utf8_lossy(document);
+    let mut words = Words::default();
+    for document in &text.train {
+        pieces(&String::from_utf8_lossy(document)).for_each(|piece| words.add(piece));
         progress.given(document.len());
-        pieces(&text).map(str::to_owned).collect::<Vec<_>>()
-    });
-    bpe.train(&mut trainer(vocab), documents).map_err(|e| failed("train", &*e))?;
+    }
+    let bpe = learned(vocab, words)?;
     if let Some(file) = file {
         let json = serde_json::to_vec(&bpe).map_err(|e| failed("write", &e))?;
         Os.write_atomic(&file, &json)?;
@@ -217,16 +215,31 @@ fn train(vocab: u32, text: &Split<'_>, file: Option<PathBuf>) -> Result<ByteLeve
     Ok(bpe)
 }
 
-/// Byte-level BPE trained on these texts, as its `tokenizer.json`.
-///
-/// # Errors
-///
-/// [`DataError`] with what the library says.
-pub fn train_bpe(vocab: u32, texts: &[String]) -> Result<Vec<u8>, DataError> {
-    let mut bpe = untrained()?;
-    let all = texts.iter().flat_map(|text| pieces(text).map(str::to_owned));
-    bpe.train(&mut trainer(vocab), all).map_err(|e| failed("train", &*e))?;
-    serde_json::to_vec(&bpe).map_err(|e| failed("write", &e))
+/// Learns byte-level BPE from texts that come one after another, in bounded memory.
+#[derive(Default)]
+pub struct Learner(Words);
+
+impl Learner {
+    /// Takes a text. Where there are more different words than memory for them, the rarest ones are forgotten.
+    pub fn add(&mut self, text: &str) {
+        pieces(text).for_each(|piece| self.0.add(piece));
+        self.0.keep_within(LEARNING);
+    }
+
+    /// Was no text given?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The `tokenizer.json` of so many ids.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] with what the library says.
+    pub fn finish(self, vocab: u32) -> Result<Vec<u8>, DataError> {
+        let bpe = learned(vocab, self.0)?;
+        serde_json::to_vec(&bpe).map_err(|e| failed("write", &e))
+    }
 }
 
 /// Says on a terminal how far a training that takes long has come.
@@ -290,7 +303,8 @@ fn read(file: &Path) -> Result<ByteLevelBpe, DataError> {
     if sha256(&json).as_bytes() != written {
         return Err(damaged(&"its hash does not match").into());
     }
-    let untrained = serde_json::to_value(untrained()?).map_err(|e| failed("build", &e))?;
+    let untrained =
+        serde_json::to_value(around(BPE::default())?).map_err(|e| failed("build", &e))?;
     kept::check(&json, &untrained, END).map_err(|why| damaged(&why))?;
     // The library panics on merges that it has not made.
     let bpe = catch_unwind(|| serde_json::from_slice::<ByteLevelBpe>(&json));
@@ -356,9 +370,10 @@ mod tests {
         assert_eq!(ids.len(), whole.get_ids().len() + 1);
         assert!(ids.iter().zip(whole.get_ids()).all(|(l, r)| u32::from(*l) == *r));
         // Trained on pieces as on the whole.
-        let mut trained = untrained().unwrap();
-        trained.train(&mut trainer(300), [text].into_iter()).unwrap();
-        assert_eq!(trained.get_vocab(true), bpe.slow().get_vocab(true));
+        let mut words = Words::default();
+        words.add(&text);
+        let learned = learned(300, words).unwrap();
+        assert_eq!(learned.get_vocab(true), bpe.slow().get_vocab(true));
     }
 
     #[test]

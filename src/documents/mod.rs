@@ -31,8 +31,8 @@ pub use find::{LeftOut, Listing, find};
 pub use parts::{parts, units};
 pub use text::clean;
 
-/// Longest document that is read [bytes].
-pub const MAX_DOCUMENT: usize = 64 << 20;
+/// Longest document that is read [bytes]: what judging one needs is 20 times as much.
+pub const MAX_DOCUMENT: usize = 16 << 20;
 
 /// One document.
 #[derive(Debug, Clone, PartialEq, Eq)]

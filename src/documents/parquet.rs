@@ -17,7 +17,7 @@ use crate::fs::open_regular;
 use crate::spec::Scalar;
 
 /// Most bytes that one page is unpacked to, and the dictionary of a column [bytes].
-const PAGE: u64 = 2 * MAX_DOCUMENT as u64;
+const PAGE: u64 = 8 * MAX_DOCUMENT as u64;
 
 /// A file whose reader asks for no more than a page at a time.
 pub(super) struct Bounded(File);

@@ -203,10 +203,10 @@ fn a_document_beyond_the_cap_is_an_error_and_costs_no_more_than_the_cap() {
     let dir = tempfile::tempdir().unwrap();
     let zeros = gzip(&vec![b'a'; MAX_DOCUMENT + (1 << 20)]);
     let found = write(dir.path(), "a.txt.gz", &zeros);
-    assert!(take(&all(&found), &Fields::default()).0.unwrap_err().contains("64 MiB"));
+    assert!(take(&all(&found), &Fields::default()).0.unwrap_err().contains("16 MiB"));
     let line = [b"{\"text\": \"", &vec![b'a'; 2 * MAX_DOCUMENT][..], b"\"}\n"].concat();
     let found = write(dir.path(), "a.jsonl.gz", &gzip(&line));
-    assert!(take(&all(&found), &Fields::default()).0.unwrap_err().contains("128 MiB"));
+    assert!(take(&all(&found), &Fields::default()).0.unwrap_err().contains("32 MiB"));
 }
 
 #[test]

@@ -43,35 +43,41 @@ impl Detector {
         Ok(Self::FastText(Box::new(model)))
     }
 
-    /// The likeliest of these languages, and how likely it is, 0 to 1; of all languages where none is given.
-    pub fn guess(&self, text: &str, of: &[String]) -> Option<(String, f64)> {
-        let wanted = |code: &str| of.is_empty() || of.iter().any(|keep| keep == code);
+    /// The likeliest language of a text, where one is known, and how likely the likeliest wanted one is, 0 to 1.
+    pub fn guess(&self, text: &str, wanted: &[String]) -> (Option<String>, f64) {
+        let is_wanted = |code: &str| wanted.is_empty() || wanted.iter().any(|keep| keep == code);
         match self {
             Self::Whatlang => {
                 let head = &text[..text.floor_char_boundary(HEAD)];
-                let info = whatlang::detect(head)?;
+                let Some(info) = whatlang::detect(head) else { return (None, 0.0) };
                 let code = code(info.lang());
-                let wanted = wanted(code) || of.iter().any(|keep| keep == info.lang().code());
-                wanted.then(|| (code.to_owned(), info.confidence()))
+                let wanted = is_wanted(code) || is_wanted(info.lang().code());
+                (Some(code.to_owned()), if wanted { info.confidence() } else { 0.0 })
             }
             Self::FastText(model) => {
                 // A line end would end the text.
                 let line = text.replace('\n', " ");
-                let all = model.predict(&line, usize::MAX >> 33, 0.0);
-                let named = all.into_iter().map(|p| {
-                    let code = p.label.strip_prefix("__label__").unwrap_or(&p.label).to_owned();
-                    (code, f64::from(p.prob).min(1.0))
-                });
-                named.filter(|(code, _)| wanted(code)).max_by(|l, r| l.1.total_cmp(&r.1))
+                let (mut first, mut most, mut best): (Option<String>, f64, f64) = (None, 0.0, 0.0);
+                for one in model.predict(&line, usize::MAX >> 33, 0.0) {
+                    let code = one.label.strip_prefix("__label__").unwrap_or(&one.label);
+                    let likely = f64::from(one.prob).min(1.0);
+                    if is_wanted(code) {
+                        best = best.max(likely);
+                    }
+                    if first.is_none() || likely >= most {
+                        (first, most) = (Some(code.to_owned()), likely);
+                    }
+                }
+                (first, best)
             }
         }
     }
 
-    /// Why a document goes: no wanted language is likely enough.
-    pub fn judge(&self, text: &str, rule: &Language) -> Option<Removed> {
-        let value = self.guess(text, &rule.keep).map_or(0.0, |(_, probability)| probability);
+    /// The likeliest language of a text, and why it goes: no wanted language is likely enough.
+    pub fn judge(&self, text: &str, rule: &Language) -> (Option<String>, Option<Removed>) {
+        let (language, value) = self.guess(text, &rule.keep);
         let goes = value < rule.at_least;
-        goes.then_some(Removed { rule: "language", value, limit: rule.at_least })
+        (language, goes.then_some(Removed { rule: "language", value, limit: rule.at_least }))
     }
 }
 
@@ -123,20 +129,22 @@ mod tests {
     #[test]
     fn what_is_not_in_a_wanted_language_goes() {
         let detector = Detector::Whatlang;
-        assert_eq!(detector.judge(ENGLISH, &rule(&["en"], 0.65)), None);
-        assert_eq!(detector.judge(ENGLISH, &rule(&["fr", "eng"], 0.65)), None);
-        let removed = detector.judge(FRENCH, &rule(&["en"], 0.65)).unwrap();
-        assert_eq!((removed.rule, removed.value, removed.limit), ("language", 0.0, 0.65));
-        assert_eq!(detector.judge(FRENCH, &rule(&["en", "fr"], 0.65)), None);
-        assert_eq!(detector.judge("1234", &rule(&["en"], 0.65)).unwrap().value, 0.0);
+        let judge = |text: &str, keep: &[&str]| detector.judge(text, &rule(keep, 0.65));
+        let (english, french) = (Some("en".to_owned()), Some("fr".to_owned()));
+        assert_eq!(judge(ENGLISH, &["en"]), (english.clone(), None));
+        assert_eq!(judge(ENGLISH, &["fr", "eng"]), (english, None));
+        let removed = Removed { rule: "language", value: 0.0, limit: 0.65 };
+        assert_eq!(judge(FRENCH, &["en"]), (french.clone(), Some(removed)));
+        assert_eq!(judge(FRENCH, &["en", "fr"]), (french, None));
+        assert_eq!(judge("1234", &["en"]), (None, Some(removed)));
     }
 
     #[test]
     fn only_the_head_is_read_without_a_model() {
         let text = format!("{} {FRENCH}", ENGLISH.repeat(40));
-        assert_eq!(Detector::Whatlang.guess(&text, &[]).unwrap().0, "en");
+        assert_eq!(Detector::Whatlang.guess(&text, &[]).0.as_deref(), Some("en"));
         let wide = "é".repeat(HEAD);
-        assert!(Detector::Whatlang.guess(&wide, &[]).is_some(), "cut between characters");
+        assert!(Detector::Whatlang.guess(&wide, &[]).0.is_some(), "cut between characters");
     }
 
     #[test]

@@ -4,8 +4,6 @@
 //! minimum of `(h·a + b) mod 2^64 mod (2^61 − 1)` over all n-grams, for each of `buckets · hashes` pairs (a, b) of
 //! NumPy's `RandomState(1)`. Documents that agree in all minima of one bucket are taken for near-duplicates.
 
-use std::collections::HashSet;
-
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 use xxhash_rust::xxh64::xxh64;
 
@@ -78,15 +76,47 @@ impl Signer {
             })
             .collect()
     }
+}
 
-    /// The Jaccard similarity of the n-grams of two normalised texts, exactly; 1 for two without any.
-    pub fn jaccard(&self, left: &str, right: &str) -> f64 {
-        let set = |text: &str| -> HashSet<u64> {
-            shingles(&Words::new(text), self.near.ngram).into_iter().collect()
-        };
-        let [left, right] = [set(left), set(right)];
-        let both = left.intersection(&right).count();
-        let all = left.len() + right.len() - both;
+/// The smallest hashes of a text's n-grams: enough to tell how alike two texts are.
+pub struct Sketch {
+    smallest: Vec<u64>,
+    /// Whether there are no others.
+    whole: bool,
+}
+
+impl Sketch {
+    /// Hashes that are kept.
+    const KEPT: usize = 1024;
+
+    /// That of a normalised text.
+    pub fn new(normalised: &str, ngram: usize) -> Self {
+        let mut smallest = shingles(&Words::new(normalised), ngram);
+        smallest.sort_unstable();
+        smallest.dedup();
+        let whole = smallest.len() <= Self::KEPT;
+        smallest.truncate(Self::KEPT);
+        smallest.shrink_to_fit();
+        Self { smallest, whole }
+    }
+
+    /// The Jaccard similarity of the n-grams of two texts: exactly where both have at most 1,024 different ones, else
+    /// with a standard error of at most 0.016; 1 for two without any.
+    pub fn jaccard(&self, other: &Self) -> f64 {
+        let most = if self.whole && other.whole { usize::MAX } else { Self::KEPT };
+        let (mut left, mut right) = (self.smallest.as_slice(), other.smallest.as_slice());
+        let (mut both, mut all) = (0, 0);
+        while all < most {
+            let (step_left, step_right) = match (left.first(), right.first()) {
+                (None, None) => break,
+                (Some(l), Some(r)) => (l <= r, r <= l),
+                (l, r) => (l.is_some(), r.is_some()),
+            };
+            left = &left[usize::from(step_left)..];
+            right = &right[usize::from(step_right)..];
+            both += usize::from(step_left && step_right);
+            all += 1;
+        }
         if all == 0 { 1.0 } else { both as f64 / all as f64 }
     }
 }
@@ -196,10 +226,29 @@ mod tests {
 
     #[test]
     fn jaccard_counts_shared_ngrams() {
-        let signer = Signer::new(Near { ngram: 2, ..Near::default() });
+        let alike = |left: &str, right: &str| {
+            let [left, right] = [left, right].map(|text| Sketch::new(text, 2));
+            (left.jaccard(&right), right.jaccard(&left))
+        };
         // ab bc cd, bc cd de: 2 of 4.
-        assert_eq!(signer.jaccard("a1 b1 c1 d1", "b1 c1 d1 e1"), 0.5);
-        assert_eq!(signer.jaccard("a1 b1", "c1 d1"), 0.0);
-        assert_eq!(signer.jaccard("", "x"), 1.0);
+        assert_eq!(alike("a1 b1 c1 d1", "b1 c1 d1 e1"), (0.5, 0.5));
+        assert_eq!(alike("a1 b1", "c1 d1"), (0.0, 0.0));
+        assert_eq!(alike("", "x"), (1.0, 1.0));
+        // 2000 of 4000, and 500 of 4500, of which not all are kept.
+        let words = |from: usize, to: usize| {
+            (from..to)
+                .map(|i| {
+                    format!(
+                        "w{}",
+                        i.to_string().bytes().map(|b| char::from(b + 49)).collect::<String>()
+                    )
+                })
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        for (from, want) in [(1000, 0.5), (2500, 0.091)] {
+            let (one, other) = alike(&words(0, 3001), &words(from, from + 3001));
+            assert!(one == other && (one - want).abs() < 0.05, "{one}");
+        }
     }
 }

@@ -117,7 +117,13 @@ impl Words {
         self.places.push((start, self.joined.len() as u32));
     }
 
-    /// All n-grams of `n` words, in order, each joined by spaces.
+    /// The n-gram of `n` words that begins at this word, joined by spaces.
+    pub(super) fn ngram(&self, at: usize, n: usize) -> Option<&[u8]> {
+        let words = self.places.get(at..at + n)?;
+        Some(&self.joined.as_bytes()[words[0].0 as usize..words[n - 1].1 as usize])
+    }
+
+    /// All n-grams of `n` words, in order.
     pub(super) fn ngrams(&self, n: usize) -> impl ExactSizeIterator<Item = &[u8]> {
         let bytes = self.joined.as_bytes();
         self.places

@@ -9,6 +9,7 @@
 //! ```
 
 mod data;
+mod datasets;
 mod mutate;
 mod records;
 mod results;

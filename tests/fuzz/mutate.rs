@@ -14,11 +14,19 @@ const MUTANTS: u64 = 4000;
 const TOLD: usize = 5;
 
 /// Every target, and what one of its mutants costs beside one of a sweep file.
-pub(crate) const TARGETS: [(&str, u64); 20] = [
+pub(crate) const TARGETS: [(&str, u64); 31] = [
     ("backtest", 2),
+    ("dataset", 8),
+    ("dataset, sealed", 8),
+    ("documents, jsonl", 40),
+    ("documents, jsonl.gz", 40),
+    ("documents, jsonl.zst", 40),
+    ("documents, parquet", 40),
+    ("documents, txt", 40),
     ("fit", 40),
     ("forecast", 2),
     ("forecast, sealed", 2),
+    ("index", 2),
     ("log", 4),
     ("log, sealed", 4),
     ("manifest", 8),
@@ -26,13 +34,16 @@ pub(crate) const TARGETS: [(&str, u64); 20] = [
     ("plan", 4),
     ("plan, named", 8),
     ("price", 4),
+    ("recipe", 2),
     ("runner", 20),
+    ("shard", 2),
     ("state", 20),
     ("steps", 8),
     ("sweep", 1),
     ("table", 4),
     ("text", 20),
     ("tokenizer", 10),
+    ("tokenizer.json", 40),
     ("tune", 4),
     ("weights", 20),
 ];

@@ -67,8 +67,8 @@ struct Found {
 pub fn take(taking: Taking<'_>) -> Result<Manifest, DataError> {
     let found = find(taking.dir, taking.format)?;
     let foreign = taking.tokenizer.map(Foreign::read).transpose()?;
-    let separator = taking.separator.or(foreign.as_ref().and_then(|f| f.separator));
-    let vocab = foreign.as_ref().map(|f| f.vocab);
+    let separator = taking.separator.or(foreign.as_ref().and_then(|f| f.tokenizer.separator));
+    let vocab = foreign.as_ref().map(|f| f.tokenizer.vocab);
     let scanned: Vec<Scanned> = found
         .par_iter()
         .map(|f| scan(&f.path, taking.format, separator))

@@ -1,48 +1,34 @@
 //! First reading: what becomes of each document, and what tells copies apart.
 
 use std::collections::BTreeMap;
+use std::io::BufReader;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::records::Writer;
+use super::runs::Runs;
 use super::scatter::Scatter;
-use super::work::write_whole;
+use super::verdicts::Judged;
 use super::{DataError, Work};
 use crate::corpus::index;
 use crate::data::noise::Sums;
 use crate::documents::{Document, Tally, raw_key};
-use crate::error::InputError;
-use crate::fs::read_file;
+use crate::error::{FileError, InputError};
+use crate::fs::open_regular;
 use crate::prepare::filter::{self, Judgement, Removed};
 use crate::prepare::language::Detector;
 use crate::prepare::minhash::Signer;
-use crate::prepare::{exact_key, normalise};
-use crate::spec::DomainRecipe;
+use crate::prepare::{exact_key, ngrams, normalise};
+use crate::spec::{DataRecipe, DomainRecipe, OnContact};
 
-const STAGE: &str = "judge";
-/// Bytes of a document in the file of all: key, code, flags, length of its text.
-const RECORD: usize = 8 + 1 + 1 + 4;
-/// The document is held out.
-const HELD_OUT: u8 = 1;
+pub(super) const STAGE: &str = "judge";
 /// Examples of what a rule removes, of each unit.
 const EXAMPLES: usize = 3;
 /// Longest example that is kept [bytes].
 const EXCERPT: usize = 300;
 /// Largest file of a stage that is read [bytes].
 pub(super) const MAX_FILE: u64 = 4 << 30;
-
-/// One document as it was judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Judged {
-    /// First 8 bytes of the SHA-256 of its raw text.
-    pub(super) key: u64,
-    /// 0 for one that stays, else the place of its rule and one.
-    pub(super) code: u8,
-    /// Whether it is set aside.
-    pub(super) held_out: bool,
-    /// Length of its raw text [bytes].
-    pub(super) bytes: u32,
-}
 
 /// What a rule removed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -84,6 +70,8 @@ pub(super) struct Found {
     pub(super) held_out: [u64; 2],
     /// How the loss differs between those that the filters keep, and between all that are set aside.
     pub(super) scatter: [Sums; 2],
+    /// Runs of keys that were written.
+    pub(super) runs: u32,
 }
 
 impl Found {
@@ -126,8 +114,8 @@ impl<'a> Judge<'a> {
             None => Ok(Detector::Whatlang),
             Some(name) => {
                 let path = work.base.join(name);
-                let bytes = read_file(&path, MAX_FILE)?;
-                Ok::<_, DataError>(Detector::model(name, &mut bytes.as_slice())?)
+                let file = open_regular(&path).map_err(FileError::new("read", &path))?;
+                Ok::<_, DataError>(Detector::model(name, &mut BufReader::new(file))?)
             }
         });
         Ok(Self { domain, detector: detector.transpose()?, share })
@@ -156,13 +144,21 @@ impl<'a> Judge<'a> {
         (value >= limit && limit < 1.0).then_some(Removed { rule: filter::SHARE, value, limit })
     }
 
-    /// The text that stays, as filters leave it; or why it goes.
-    pub(super) fn judge(&self, text: &str) -> Result<Option<String>, Removed> {
-        if let (Some(detector), Some(rule)) = (&self.detector, &self.domain.language)
-            && let Some(removed) = detector.judge(text, rule)
-        {
-            return Err(removed);
+    /// The text that stays, as filters leave it, or why it goes; and its language, where the recipe asks for it.
+    pub(super) fn judge(&self, text: &str) -> (Result<Option<String>, Removed>, Option<String>) {
+        let mut language = None;
+        if let (Some(detector), Some(rule)) = (&self.detector, &self.domain.language) {
+            let removed;
+            (language, removed) = detector.judge(text, rule);
+            if let Some(removed) = removed {
+                return (Err(removed), language);
+            }
         }
+        (self.filtered(text), language)
+    }
+
+    /// The same of a text whose language is right.
+    pub(super) fn filtered(&self, text: &str) -> Result<Option<String>, Removed> {
         match filter::judge(&self.domain.filters, text) {
             Judgement::Keep(edited) => Ok(edited),
             Judgement::Remove(_, removed) => Err(removed),
@@ -176,47 +172,82 @@ impl<'a> Judge<'a> {
         let all = if self.held_out(document, &raw) {
             &mut found.held_out
         } else {
-            match self.beyond_share(&raw).map_or_else(|| self.judge(&document.text), Err) {
+            match self.beyond_share(&raw).map_or_else(|| self.judge(&document.text).0, Err) {
                 Ok(_) => &mut found.kept,
                 Err(removed) => return note(found, document, removed),
             }
         };
         *all = [all[0] + one[0], all[1] + one[1]];
     }
-
-    fn language(&self, text: &str) -> Option<String> {
-        Some(self.detector.as_ref()?.guess(text, &[])?.0)
-    }
 }
 
-/// What copies are known by.
-#[derive(Default)]
-struct Copies {
-    exact: Vec<(u128, u32)>,
-    /// Of each bucket, as wide as exact keys, so that one merge serves both.
-    near: Vec<Vec<(u128, u32)>>,
+/// The list of a run that holds what equal documents are known by; those of MinHash follow, a bucket each, and the last
+/// one holds n-grams of held-out documents.
+pub(super) const EXACT: usize = 0;
+
+/// Lists of the runs of a recipe.
+pub(super) fn lists(recipe: &DataRecipe) -> usize {
+    EXACT + 1 + recipe.dedup.near.numbers().map_or(0, |near| near.buckets) + 1
+}
+
+/// What documents are known by, as they are read.
+struct Keys<'w> {
+    recipe: &'w DataRecipe,
+    signer: Option<Signer>,
+    runs: Runs<'w>,
+}
+
+impl<'w> Keys<'w> {
+    fn new(work: &'w Work, unit: usize) -> Self {
+        let recipe = &work.recipe;
+        let signer = recipe.dedup.near.numbers().map(Signer::new);
+        Self { recipe, signer, runs: Runs::new(work, STAGE, unit, lists(recipe)) }
+    }
+
+    /// Takes a document that stays or is held out: its text, as filters leave it, and as it was read.
+    fn add(&mut self, number: u32, text: &str, raw: &str, held_out: bool) -> Result<(), DataError> {
+        let normalised = normalise(text);
+        if self.recipe.dedup.exact {
+            self.runs.push(EXACT, exact_key(&normalised), number)?;
+        }
+        if let Some(signer) = &self.signer
+            && let Some(signature) = signer.sign(&normalised)
+        {
+            for (bucket, key) in signer.keys(&signature).into_iter().enumerate() {
+                self.runs.push(EXACT + 1 + bucket, key.into(), number)?;
+            }
+        }
+        let rule = &self.recipe.decontaminate;
+        if held_out && rule.action != OnContact::Ignore {
+            let raw = if text == raw { normalised } else { normalise(raw) };
+            for hash in ngrams::hashes(&raw, rule.ngram) {
+                self.runs.push(lists(self.recipe) - 1, hash.into(), number)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Judges one unit.
 pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(), DataError> {
     let (name, domain) = work.domain(unit);
     let judge = Judge::new(work, domain)?;
-    let near = work.recipe.dedup.near.numbers();
-    let signer = near.map(Signer::new);
-    let mut copies =
-        Copies { near: vec![Vec::new(); near.map_or(0, |near| near.buckets)], ..Copies::default() };
-    let (mut records, mut held_texts) = (Vec::new(), Vec::new());
+    let mut keys = Keys::new(work, unit);
+    let mut records = Writer::create(work.file(STAGE, unit, "documents"))?;
     let (mut found, mut scatter) = (Found::default(), Scatter::new());
     let tally = work.documents(unit, progress, &mut |number, document| {
         let raw = raw_key(&document.text);
         let held_out = judge.held_out(&document, &raw);
         let bytes = u32::try_from(document.text.len()).map_err(|_| too_long(name))?;
         let beyond = if held_out { None } else { judge.beyond_share(&raw) };
-        let judged = beyond.map_or_else(|| judge.judge(&document.text), Err);
+        let (judged, language) = match beyond {
+            Some(removed) => (Err(removed), None),
+            None => judge.judge(&document.text),
+        };
         let one = [1, u64::from(bytes)];
-        if let Some(language) = judge.language(&document.text) {
-            let all = found.languages.entry(language).or_default();
-            *all = [all[0] + 1, all[1] + one[1]];
+        let add = |all: &mut [u64; 2]| *all = [all[0] + one[0], all[1] + one[1]];
+        if let Some(language) = language {
+            add(found.languages.entry(language).or_default());
         }
         *found.lengths.entry(bytes.max(1).next_power_of_two().ilog2()).or_default() += 1;
         let code = match &judged {
@@ -227,46 +258,24 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
             }
         };
         if held_out {
-            found.held_out = [found.held_out[0] + 1, found.held_out[1] + one[1]];
-            // Its length, then its text.
-            held_texts.extend_from_slice(&bytes.to_le_bytes());
-            held_texts.extend_from_slice(document.text.as_bytes());
+            add(&mut found.held_out);
             scatter.held_out(&document.text, document.group.as_deref(), judged.is_ok());
         } else if judged.is_ok() {
+            add(&mut found.kept);
             scatter.trained(&document.text);
-            found.kept = [found.kept[0] + 1, found.kept[1] + one[1]];
         }
         if held_out || judged.is_ok() {
-            let text = judged.ok().flatten();
-            let normalised = normalise(text.as_deref().unwrap_or(&document.text));
-            if work.recipe.dedup.exact {
-                copies.exact.push((exact_key(&normalised), number));
-            }
-            let signer = signer.as_ref();
-            if let Some((signer, signature)) = signer.and_then(|s| Some((s, s.sign(&normalised)?)))
-            {
-                let keys = signer.keys(&signature).into_iter().map(u128::from);
-                keys.zip(&mut copies.near).for_each(|(key, bucket)| bucket.push((key, number)));
-            }
+            let edited = judged.ok().flatten();
+            let text = edited.as_deref().unwrap_or(&document.text);
+            keys.add(number, text, &document.text, held_out)?;
         }
-        let judged = Judged { key: index::key(&raw), code, held_out, bytes };
-        judged.write(&mut records);
-        Ok(())
+        records.write(&Judged { key: index::key(&raw), code, held_out, bytes }.encode())
     })?;
     found.tally = tally;
     found.scatter = scatter.finish();
-    write_whole(&work.file(STAGE, unit, "held"), &held_texts)?;
-    write_whole(&work.file(STAGE, unit, "documents"), &records)?;
-    write_whole(&work.file(STAGE, unit, "exact"), &run(copies.exact))?;
-    for (bucket, keys) in copies.near.into_iter().enumerate() {
-        write_whole(&work.file(STAGE, unit, &near_ending(bucket)), &run(keys))?;
-    }
+    found.runs = keys.runs.finish()?;
+    records.keep()?;
     work.done(STAGE, unit, &found)
-}
-
-/// Ending of the file of a bucket.
-pub(super) fn near_ending(bucket: usize) -> String {
-    format!("near-{bucket:03}")
 }
 
 fn too_long(domain: &str) -> DataError {
@@ -288,46 +297,6 @@ pub(super) fn note(found: &mut Found, document: &Document, removed: Removed) {
             begins: document.text[..end].to_owned(),
         });
     }
-}
-
-/// Sorted by key, so that units can be merged.
-fn run(mut of: Vec<(u128, u32)>) -> Vec<u8> {
-    of.sort_unstable();
-    let one =
-        |(key, number): (u128, u32)| key.to_le_bytes().into_iter().chain(number.to_le_bytes());
-    of.into_iter().flat_map(one).collect()
-}
-
-impl Judged {
-    fn write(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.key.to_le_bytes());
-        out.extend_from_slice(&[self.code, if self.held_out { HELD_OUT } else { 0 }]);
-        out.extend_from_slice(&self.bytes.to_le_bytes());
-    }
-
-    /// The documents of a unit.
-    pub(super) fn all(work: &Work, unit: usize) -> Result<Vec<Self>, DataError> {
-        let bytes = read_file(&work.file(STAGE, unit, "documents"), MAX_FILE)?;
-        let one = |b: &[u8; RECORD]| Self {
-            key: u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]),
-            code: b[8],
-            held_out: b[9] == HELD_OUT,
-            bytes: u32::from_le_bytes([b[10], b[11], b[12], b[13]]),
-        };
-        Ok(bytes.as_chunks::<RECORD>().0.iter().map(one).collect())
-    }
-}
-
-/// Texts of held-out documents of a unit.
-pub(super) fn held_texts(work: &Work, unit: usize) -> Result<Vec<String>, DataError> {
-    let bytes = read_file(&work.file(STAGE, unit, "held"), MAX_FILE)?;
-    let (mut rest, mut out) = (bytes.as_slice(), Vec::new());
-    while let Some((length, later)) = rest.split_first_chunk::<4>() {
-        let length = (u32::from_le_bytes(*length) as usize).min(later.len());
-        out.push(String::from_utf8_lossy(&later[..length]).into_owned());
-        rest = &later[length..];
-    }
-    Ok(out)
 }
 
 /// What was found in a unit.

@@ -12,16 +12,23 @@
 //! the unit is done. What a unit writes depends on the recipe and its input alone, so a unit that was cut, or done
 //! twice, or done by another machine, leaves the same bytes. A stage begins when every unit of the one before is done.
 
+mod alike;
+mod contacts;
 mod encoder;
 mod judge;
+mod numbers;
+mod places;
 mod queue;
+mod records;
 mod resolve;
+mod runs;
 mod sample;
 mod scatter;
 mod seal;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod verdicts;
 mod work;
 mod write;
 mod writing;

@@ -1,55 +1,21 @@
-//! Which documents are copies of others, and which of them go.
+//! Which documents are copies of others, and which of them go; and what no training document may share.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
-use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::{Judged, MAX_FILE, near_ending};
-use super::work::write_whole;
-use super::{DataError, Work};
-use crate::error::FileError;
-use crate::fs::{open_regular, read_file};
-use crate::prepare::minhash::Signer;
-use crate::prepare::normalise;
-use crate::random::Stream;
+use super::numbers::{Joined, Numbers};
+use super::places::Places;
+use super::records::Writer;
+use super::runs::{self, Source};
+use super::verdicts::{Copy, Judged};
+use super::{DataError, Work, alike, contacts, judge};
 
 const STAGE: &str = "resolve";
-/// Bytes of a document in a run: its key and its number.
-const ENTRY: usize = 16 + 4;
-/// Entries of a run that are read at once.
-const AHEAD: usize = 4096;
 /// Clusters above this are checked.
-const LARGE: usize = 100;
-/// Pairs of a large cluster that are compared.
-const PAIRS: u64 = 50;
-/// Median Jaccard similarity of its pairs below which a large cluster is left alone.
-const LIKE: f64 = 0.7;
-
-/// Why a document goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(super) enum Copy {
-    /// Another of the same words stays.
-    Exact = 1,
-    /// Another that is nearly the same stays.
-    Near = 2,
-    /// It is a copy, or nearly one, of a held-out document.
-    HeldOut = 3,
-}
-
-impl Copy {
-    /// Its name on the card.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "copy",
-            Self::Near => "near-copy",
-            Self::HeldOut => "copy-of-held-out",
-        }
-    }
-}
+const LARGE: u64 = 100;
+/// Bit of a cluster's size: its documents are not alike. Bit of the one that stays: some are held out.
+const FLAG: u64 = 1 << 63;
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -62,243 +28,177 @@ pub struct Copies {
     pub left_alone: Vec<(u64, f64)>,
 }
 
-/// A document: its unit and its number there.
-type Place = (u32, u32);
-
-/// Documents that are joined.
-#[derive(Default)]
-struct Joined {
-    parents: HashMap<Place, Place>,
+/// What is known of all documents while copies are looked for.
+struct Looking<'w> {
+    work: &'w Work,
+    places: Places,
+    exact: Joined,
+    joined: Joined,
 }
 
-impl Joined {
-    fn root(&mut self, place: Place) -> Place {
-        let mut root = place;
-        while let Some(parent) = self.parents.get(&root).filter(|parent| **parent != root) {
-            root = *parent;
-        }
-        let mut at = place;
-        while at != root {
-            at = self.parents.insert(at, root).unwrap_or(root);
-        }
-        root
-    }
-
-    fn join(&mut self, left: Place, right: Place) {
-        let (left, right) = (self.root(left), self.root(right));
-        let (low, high) = (left.min(right), left.max(right));
-        self.parents.insert(low, low);
-        self.parents.insert(high, low);
-    }
-
-    /// Every set, by its first document, its documents in order.
-    fn sets(mut self) -> BTreeMap<Place, Vec<Place>> {
-        let all: Vec<Place> = self.parents.keys().copied().collect();
-        let mut out: BTreeMap<Place, Vec<Place>> = BTreeMap::new();
-        for place in all {
-            out.entry(self.root(place)).or_default().push(place);
-        }
-        for set in out.values_mut() {
-            set.sort_unstable();
-        }
-        out
-    }
-}
-
-/// A sorted run on disk. No file stays open, since there may be more runs than files may be.
-struct Run {
-    path: PathBuf,
-    unit: u32,
-    read: u64,
-    entries: std::vec::IntoIter<(u128, u32)>,
-}
-
-impl Run {
-    fn next(&mut self) -> Result<Option<(u128, u32)>, DataError> {
-        if let Some(entry) = self.entries.next() {
-            return Ok(Some(entry));
-        }
-        let failed = |e| FileError::new("read", &self.path)(e);
-        let mut file = open_regular(&self.path).map_err(failed)?;
-        file.seek(SeekFrom::Start(self.read)).map_err(failed)?;
-        let mut bytes = Vec::new();
-        file.take((ENTRY * AHEAD) as u64).read_to_end(&mut bytes).map_err(failed)?;
-        self.read += bytes.len() as u64;
-        let entry = |b: &[u8; ENTRY]| {
-            let (key, number) = b.split_at(16);
-            let key = u128::from_le_bytes(key.try_into().expect("16 bytes"));
-            (key, u32::from_le_bytes(number.try_into().expect("4 bytes")))
-        };
-        let entries: Vec<(u128, u32)> = bytes.as_chunks::<ENTRY>().0.iter().map(entry).collect();
-        self.entries = entries.into_iter();
-        Ok(self.entries.next())
-    }
-}
-
-/// Calls `same` for every two neighbours of equal keys over all units.
-fn merge(work: &Work, ending: &str, same: &mut dyn FnMut(Place, Place)) -> Result<(), DataError> {
-    let across = work.recipe.dedup.across;
-    let mut runs: Vec<Run> = (0..work.units.len())
-        .map(|unit| Run {
-            path: work.file("judge", unit, ending),
-            unit: unit as u32,
-            read: 0,
-            entries: Vec::new().into_iter(),
-        })
-        .collect();
-    let mut heap = BinaryHeap::new();
-    for (i, run) in runs.iter_mut().enumerate() {
-        heap.extend(run.next()?.map(|(key, number)| Reverse((key, run.unit, number, i))));
-    }
-    // The last document of the same key, in each domain.
-    let mut last: (u128, BTreeMap<usize, Place>) = (0, BTreeMap::new());
-    while let Some(Reverse((key, unit, number, i))) = heap.pop() {
-        if key != last.0 {
-            last = (key, BTreeMap::new());
-        }
-        let domain = if across { 0 } else { work.units[unit as usize].domain };
-        if let Some(before) = last.1.insert(domain, (unit, number)) {
-            same(before, (unit, number));
-        }
-        let run = &mut runs[i];
-        heap.extend(run.next()?.map(|(key, number)| Reverse((key, run.unit, number, i))));
-    }
-    Ok(())
-}
-
-/// Finds copies and says which documents go: for each unit a file of numbers and reasons.
+/// Finds copies and says which documents go: for each unit a file of numbers and reasons. And puts together what no
+/// training document may share with what is measured.
 pub(super) fn all(work: &Work) -> Result<(), DataError> {
-    let near = work.recipe.dedup.near.numbers();
-    let mut exact = Joined::default();
-    if work.recipe.dedup.exact {
-        merge(work, "exact", &mut |left, right| exact.join(left, right))?;
+    let (mut sources, mut places) = (Vec::new(), Places::default());
+    for unit in 0..work.units.len() {
+        let found = judge::found(work, unit)?;
+        sources.extend(runs::sources(work, judge::STAGE, unit, found.runs));
+        places.add(found.tally.documents);
     }
-    let mut joined = Joined { parents: exact.parents.clone() };
-    for bucket in 0..near.map_or(0, |near| near.buckets) {
-        merge(work, &near_ending(bucket), &mut |left, right| joined.join(left, right))?;
+    contacts::gather(work, &sources)?;
+    let scratch = |name: &str| work.file(STAGE, 0, name);
+    let mut looking = Looking {
+        work,
+        places,
+        exact: Joined::new(&scratch("exact")),
+        joined: Joined::new(&scratch("joined")),
+    };
+    for list in 0..judge::lists(&work.recipe) - 1 {
+        looking.join(&sources, list)?;
     }
-    let judged: Vec<Vec<Judged>> =
-        (0..work.units.len()).map(|unit| Judged::all(work, unit)).collect::<Result<_, _>>()?;
     let mut copies = Copies::default();
-    let mut sets: Vec<Vec<Place>> = joined.sets().into_values().collect();
-    if let Some(near) = near {
-        sets = checked(work, &Signer::new(near), sets, &mut exact, &mut copies)?;
-    }
-    let mut drop: Vec<Vec<(u32, Copy)>> = vec![Vec::new(); work.units.len()];
-    for set in &sets {
-        copies.clusters += 1;
-        copies.largest = copies.largest.max(set.len() as u64);
-        for (place, why) in goes(work, &judged, set, &mut exact) {
-            drop[place.0 as usize].push((place.1, why));
-        }
-    }
-    for (unit, mut drop) in drop.into_iter().enumerate() {
-        drop.sort_unstable();
-        let bytes: Vec<u8> = drop
-            .into_iter()
-            .flat_map(|(number, why)| number.to_le_bytes().into_iter().chain([why as u8]))
-            .collect();
-        write_whole(&work.file(STAGE, unit, "copies"), &bytes)?;
-    }
+    looking.check(&scratch("sizes"), &mut copies)?;
+    looking.write([scratch("sizes"), scratch("stays"), scratch("keys")], &mut copies)?;
     work.done(STAGE, 0, &copies)
 }
 
-/// The documents of a set that go, and why.
-fn goes(
-    work: &Work,
-    judged: &[Vec<Judged>],
-    set: &[Place],
-    exact: &mut Joined,
-) -> Vec<(Place, Copy)> {
-    let of = |place: &Place| judged[place.0 as usize][place.1 as usize];
-    // Held-out documents stay, whatever else is dropped: they are the same under every treatment.
-    let train = set.iter().filter(|place| !of(place).held_out);
-    if set.iter().any(|place| of(place).held_out) {
-        return train.map(|place| (*place, Copy::HeldOut)).collect();
-    }
-    let rank = |place: &Place| (work.units[place.0 as usize].domain, of(place).key, *place);
-    let stays = *set.iter().min_by_key(|place| rank(place)).expect("a set has documents");
-    let root = exact.root(stays);
-    let why = |place: &Place, exact: &mut Joined| {
-        if exact.root(*place) == root { Copy::Exact } else { Copy::Near }
-    };
-    train.filter(|place| **place != stays).map(|place| (*place, why(place, exact))).collect()
-}
-
-/// Large sets are compared, text by text: chains of MinHash have joined thousands of documents that are not alike.
-/// Of those that are not, only what is equal stays joined.
-fn checked(
-    work: &Work,
-    signer: &Signer,
-    sets: Vec<Vec<Place>>,
-    exact: &mut Joined,
-    copies: &mut Copies,
-) -> Result<Vec<Vec<Place>>, DataError> {
-    let mut out = Vec::new();
-    for set in sets {
-        if set.len() <= LARGE {
-            out.push(set);
-            continue;
-        }
-        let stream = Stream::new(u64::from(set[0].0) << 32 | u64::from(set[0].1), "pairs");
-        let pick = |n: u64| set[stream.below(n, set.len() as u64) as usize];
-        let pairs: Vec<(Place, Place)> =
-            (0..PAIRS).map(|n| (pick(2 * n), pick(2 * n + 1))).collect();
-        let texts = texts(work, pairs.iter().flat_map(|(l, r)| [*l, *r]))?;
-        let mut alike: Vec<f64> =
-            pairs.iter().map(|(l, r)| signer.jaccard(&texts[l], &texts[r])).collect();
-        alike.sort_by(f64::total_cmp);
-        let median = alike[alike.len() / 2];
-        if median >= LIKE {
-            out.push(set);
-            continue;
-        }
-        copies.left_alone.push((set.len() as u64, median));
-        let mut equal: BTreeMap<Place, Vec<Place>> = BTreeMap::new();
-        for place in set {
-            equal.entry(exact.root(place)).or_default().push(place);
-        }
-        out.extend(equal.into_values().filter(|set| set.len() > 1));
-    }
-    Ok(out)
-}
-
-/// The normalised texts of some documents.
-fn texts(
-    work: &Work,
-    places: impl Iterator<Item = Place>,
-) -> Result<HashMap<Place, String>, DataError> {
-    let mut wanted: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for (unit, number) in places {
-        wanted.entry(unit).or_default().push(number);
-    }
-    let mut out = HashMap::new();
-    for (unit, numbers) in wanted {
-        work.documents(unit as usize, &|_| (), &mut |number, document| {
-            if numbers.contains(&number) {
-                out.insert((unit, number), normalise(&document.text));
+impl Looking<'_> {
+    /// Joins the documents of equal keys.
+    fn join(&mut self, sources: &[Source], list: usize) -> Result<(), DataError> {
+        let across = self.work.recipe.dedup.across;
+        // The last document of the same key, in each domain.
+        let mut last: (u128, Vec<Option<u64>>) = (0, Vec::new());
+        let domains = self.work.recipe.domains().len();
+        let lists = judge::lists(&self.work.recipe);
+        runs::merge(sources, list, lists, &mut |key, unit, number| {
+            if key != last.0 || last.1.is_empty() {
+                last = (key, vec![None; domains]);
+            }
+            let place = self.places.of(unit, number);
+            let domain = if across { 0 } else { self.work.units[unit as usize].domain };
+            if let Some(before) = last.1[domain].replace(place) {
+                self.joined.join(before, place)?;
+                if list == judge::EXACT {
+                    self.exact.join(before, place)?;
+                }
             }
             Ok(())
-        })?;
+        })
     }
-    Ok(out)
-}
 
-/// Which documents of a unit go as copies, and why.
-pub(super) fn dropped(work: &Work, unit: usize) -> Result<HashMap<u32, Copy>, DataError> {
-    let path = work.file(STAGE, unit, "copies");
-    let bytes = read_file(&path, MAX_FILE)?;
-    let one = |b: &[u8; 5]| {
-        let why = match b[4] {
-            1 => Copy::Exact,
-            2 => Copy::Near,
-            3 => Copy::HeldOut,
-            _ => return Err(FileError::new("read", &path)(ErrorKind::InvalidData.into())),
-        };
-        Ok((u32::from_le_bytes([b[0], b[1], b[2], b[3]]), why))
-    };
-    let all = bytes.as_chunks::<5>().0.iter().map(one);
-    Ok(all.collect::<Result<_, _>>()?)
+    /// Compares documents of large sets: chains of MinHash have joined thousands of documents that are not alike. Of
+    /// those that are not, only what is equal stays joined.
+    fn check(&mut self, scratch: &std::path::Path, copies: &mut Copies) -> Result<(), DataError> {
+        let mut sizes = Numbers::new(scratch);
+        let (mut large, mut unlike) = (Vec::new(), false);
+        for place in self.places.all() {
+            if let Some(set) = self.joined.set(place)? {
+                let size = sizes.get(set)? + 1;
+                sizes.set(set, size)?;
+                if size == LARGE + 1 {
+                    large.push(set);
+                }
+            }
+        }
+        let Some(near) = self.work.recipe.dedup.near.numbers() else { return Ok(()) };
+        large.sort_unstable();
+        for sets in large.chunks(alike::AT_ONCE) {
+            let mut picks = alike::Picks::default();
+            for set in sets {
+                picks.choose(*set, sizes.get(*set)?, self.places.unit(*set));
+            }
+            for place in self.places.all() {
+                if let Some(set) = self.joined.known(place)? {
+                    picks.see(set, place);
+                }
+            }
+            for (set, median) in picks.compare(self.work, &self.places, near.ngram)? {
+                if median < alike::LIKE {
+                    let size = sizes.get(set)?;
+                    copies.left_alone.push((size, median));
+                    sizes.set(set, size | FLAG)?;
+                    unlike = true;
+                }
+            }
+        }
+        if unlike {
+            for place in self.places.all() {
+                if let Some(set) = self.joined.known(place)?
+                    && sizes.get(set)? & FLAG != 0
+                {
+                    let equal = self.exact.set(place)?;
+                    self.joined.put(place, equal)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which documents of each set go. Held-out documents stay, whatever else is dropped: they are the same under
+    /// every treatment.
+    fn write(&mut self, scratch: [PathBuf; 3], copies: &mut Copies) -> Result<(), DataError> {
+        // By set: how many it has; the one that stays and one, with a flag where some are held out; its key.
+        let [mut sizes, mut stays, mut keys] = scratch.map(|path| Numbers::new(&path));
+        let domain = |place: u64| self.work.units[self.places.unit(place).0].domain;
+        for unit in 0..self.work.units.len() {
+            let mut judged = Judged::all(self.work, unit)?;
+            let mut place = self.places.of(unit as u32, 0);
+            while let Some(one) = judged.next()? {
+                if let Some(set) = self.joined.known(place)? {
+                    let size = sizes.get(set)? + 1;
+                    sizes.set(set, size)?;
+                    copies.largest = copies.largest.max(size);
+                    copies.clusters += u64::from(set == place);
+                    let best = stays.get(set)?;
+                    let now = (best & !FLAG).checked_sub(1);
+                    if one.held_out {
+                        stays.set(set, best | FLAG)?;
+                    } else if match now {
+                        Some(now) => (domain(place), one.key) < (domain(now), keys.get(set)?),
+                        None => true,
+                    } {
+                        stays.set(set, (best & FLAG) | (place + 1))?;
+                        keys.set(set, one.key)?;
+                    }
+                }
+                place += 1;
+            }
+        }
+        for unit in 0..self.work.units.len() {
+            let mut out = Writer::create(self.work.file(STAGE, unit, "copies"))?;
+            let mut judged = Judged::all(self.work, unit)?;
+            let first = self.places.of(unit as u32, 0);
+            let mut place = first;
+            while let Some(one) = judged.next()? {
+                if let Some(set) = self.joined.known(place)?
+                    && !one.held_out
+                {
+                    let best = stays.get(set)?;
+                    let stays = (best & !FLAG).saturating_sub(1);
+                    let why = if best & FLAG != 0 {
+                        Some(Copy::HeldOut)
+                    } else if stays == place {
+                        None
+                    } else if self.equal(stays, place)? {
+                        Some(Copy::Exact)
+                    } else {
+                        Some(Copy::Near)
+                    };
+                    if let Some(why) = why {
+                        out.write(&why.encode((place - first) as u32))?;
+                    }
+                }
+                place += 1;
+            }
+            out.keep()?;
+        }
+        Ok(())
+    }
+
+    fn equal(&mut self, one: u64, other: u64) -> Result<bool, DataError> {
+        let set = self.exact.set(one)?;
+        Ok(set.is_some() && set == self.exact.set(other)?)
+    }
 }
 
 /// What was found of copies.

@@ -56,11 +56,10 @@ impl Work {
     ///
     /// [`DataError`]: a file that cannot be read.
     pub fn sample(&self, domain: usize, budget: u64) -> Result<Sample, DataError> {
-        let units: Vec<usize> =
-            (0..self.units.len()).filter(|unit| self.units[*unit].domain == domain).collect();
+        let units = self.units_of(domain);
         let picked: Vec<usize> = match units.len() {
-            n if n <= UNITS => units,
-            n => (0..UNITS).map(|i| units[i * n / UNITS]).collect(),
+            n if n <= UNITS => units.collect(),
+            n => (0..UNITS).map(|i| units.start + i * n / UNITS).collect(),
         };
         let share = budget / picked.len().max(1) as u64;
         let (_, recipe): (&str, &DomainRecipe) = self.recipe.domains()[domain];
@@ -95,10 +94,7 @@ impl Work {
     /// [`DataError`]: a file that cannot be read.
     pub fn forecast(&self, domain: usize, budget: u64) -> Result<Forecast, DataError> {
         let Sample { found, consumed, seconds } = self.sample(domain, budget)?;
-        let units = || self.units.iter().filter(|unit| unit.domain == domain);
-        let bytes: u64 = units().map(|unit| unit.bytes).sum();
-        let files: std::collections::BTreeSet<_> =
-            units().flat_map(|unit| unit.parts.iter().map(|p| &p.file.path)).collect();
+        let bytes: u64 = self.units[self.units_of(domain)].iter().map(|unit| unit.bytes).sum();
         let scale = bytes as f64 / (consumed.max(1)) as f64;
         let sampled = found.tally.bytes.max(1) as f64;
         let mut removed: Vec<(String, u64)> =
@@ -106,7 +102,7 @@ impl Work {
         removed.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
         Ok(Forecast {
             name: self.recipe.domains()[domain].0.to_owned(),
-            files: files.len() as u64,
+            files: self.files_of(domain),
             bytes,
             left_out: self.left_out[domain].clone(),
             documents: scale * found.tally.documents as f64,

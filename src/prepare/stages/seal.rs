@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::judge::{Found, MAX_FILE, Rule, found};
 use super::resolve::Copies;
 use super::work::{Output, WORK, write_whole};
-use super::write::{Wrote, wrote};
+use super::write::{Wrote, raw_keys, wrote};
 use super::{DataError, Work, resolve, tokens};
 use crate::corpus::manifest::{self, Domain, Manifest, Set};
 use crate::corpus::{Index, Shard, shard};
@@ -73,12 +73,15 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
     let tokenizer = tokens::made(work)?;
     let (mut domains, mut cards) = (Vec::new(), Vec::new());
     for (place, (name, domain)) in work.recipe.domains().into_iter().enumerate() {
-        let units = || (0..work.units.len()).filter(|unit| work.units[*unit].domain == place);
-        let written: Vec<Wrote> =
-            units().map(|unit| wrote(work, unit)).collect::<Result<_, _>>()?;
-        let mut judged = Found::default();
-        for unit in units() {
+        let (mut written, mut judged) = (Vec::new(), Found::default());
+        let mut keys = Sha256::new();
+        for unit in work.units_of(place) {
+            written.push(wrote(work, unit)?);
             judged.add(&found(work, unit)?);
+            let mut raw = raw_keys(work, unit)?;
+            while let Some(key) = raw.next()? {
+                keys.update(hex(&key));
+            }
         }
         let bytes = |of: fn(&Wrote) -> u64| written.iter().map(of).sum::<u64>();
         let shards = |of: fn(&Wrote) -> &Option<Shard>| {
@@ -94,18 +97,14 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
             joined(work, &format!("{name}/held-out-raw"), &shards(|w| &w.raw), tokenizer.vocab)?;
         raw.bytes = Some(bytes(|w| w.raw_bytes));
         raw.noise = judged.scatter[1].error();
-        let keys: Vec<&str> =
-            written.iter().flat_map(|w| w.raw_keys.iter().map(String::as_str)).collect();
-        raw.raw_sha256 = Some(hex(&Sha256::digest(keys.concat())));
+        raw.raw_sha256 = Some(hex(&keys.finalize()));
         let mut copies: BTreeMap<String, u64> = BTreeMap::new();
         for (kind, n) in written.iter().flat_map(|w| &w.copies) {
             *copies.entry(kind.clone()).or_default() += n;
         }
-        let files: std::collections::BTreeSet<_> =
-            units().flat_map(|u| work.units[u].parts.iter().map(|p| &p.file.path)).collect();
         cards.push(DomainCard {
             name: name.to_owned(),
-            files: files.len() as u64,
+            files: work.files_of(place),
             documents: judged.tally.documents,
             bytes: judged.tally.bytes,
             train_documents: train.documents,

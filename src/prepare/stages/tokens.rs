@@ -1,14 +1,11 @@
 //! The tokenizer of a dataset: bytes, trained on a sample of what is trained on, or given.
 
-use std::cell::Cell;
-
-use serde::{Deserialize, Serialize};
-
-use super::encoder::{Encoder, train};
-use super::judge::Judged;
+use super::encoder::Encoder;
+use super::verdicts::{Judged, Verdicts};
 use super::work::write_whole;
-use super::{DataError, Work, resolve};
+use super::{DataError, Work};
 use crate::corpus::manifest::{FileFacts, Manifest, Tokenizer};
+use crate::data::Learner;
 use crate::error::InputError;
 use crate::fs::read_file;
 use crate::spec::RecipeTokenizer;
@@ -19,11 +16,11 @@ const FILE: &str = "tokenizer.json";
 /// Longest file of a tokenizer that is read [bytes].
 const MAX_FILE: u64 = 64 << 20;
 
-/// What was made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Made {
-    tokenizer: Tokenizer,
-}
+/// Keys are told apart by so many leading bits when the end of a sample is looked for.
+const LEADING: u32 = 16;
+
+/// A document by its key: what comes first is taken first.
+type Ranked = (u64, u32, usize, u32);
 
 /// Makes it.
 pub(super) fn make(work: &Work) -> Result<(), DataError> {
@@ -41,7 +38,7 @@ pub(super) fn make(work: &Work) -> Result<(), DataError> {
             Tokenizer { kind: "bytes".to_owned(), file: None, vocab: 256, separator: Some(0) }
         }
         RecipeTokenizer::Bpe { vocab, sample } => {
-            let json = train(*vocab, &mut |each| sampled(work, sample.0, each))?;
+            let json = learned(work, sample.0)?.finish(*vocab)?;
             write_whole(&work.dir.join(FILE), &json)?;
             of("bpe", &json)?
         }
@@ -68,52 +65,92 @@ pub(super) fn make(work: &Work) -> Result<(), DataError> {
             }
         }
     };
-    work.done(STAGE, 0, &Made { tokenizer })
+    work.done(STAGE, 0, &tokenizer)
 }
 
-/// Training documents that stay, as many as the sample takes: those of the smallest keys, so that the sample does not
-/// depend on the order of files.
-fn sampled(
-    work: &Work,
-    sample: u64,
-    each: &mut dyn FnMut(&str) -> Result<(), InputError>,
-) -> Result<(), DataError> {
-    let mut keys = Vec::new();
+/// What is learned from training documents that stay, as many as the sample takes: those of the smallest keys, so that
+/// the sample does not depend on the order of files.
+fn learned(work: &Work, sample: u64) -> Result<Learner, DataError> {
+    let end = end_of_sample(work, sample)?;
+    let taken = |ranked: &Ranked| end.is_none_or(|end| *ranked < end);
+    let mut learner = Learner::default();
     for unit in 0..work.units.len() {
-        let dropped = resolve::dropped(work, unit)?;
-        let all = Judged::all(work, unit)?;
-        let stays = all.iter().enumerate().filter(|(number, judged)| {
-            judged.code == 0 && !judged.held_out && !dropped.contains_key(&(*number as u32))
-        });
-        keys.extend(stays.map(|(number, judged)| (judged.key, judged.bytes, unit, number as u32)));
-    }
-    keys.sort_unstable();
-    let mut sum = 0;
-    let taken = keys.iter().take_while(|(_, bytes, ..)| {
-        let before = sum;
-        sum += u64::from(*bytes);
-        before < sample
-    });
-    let mut by_unit = vec![std::collections::HashSet::new(); work.units.len()];
-    for (_, _, unit, number) in taken {
-        by_unit[*unit].insert(*number);
-    }
-    for (unit, numbers) in by_unit.iter().enumerate().filter(|(_, numbers)| !numbers.is_empty()) {
-        let left = Cell::new(numbers.len());
+        let mut left = 0_u64;
+        each_staying(work, unit, &mut |ranked| left += u64::from(taken(&ranked)))?;
+        if left == 0 {
+            continue;
+        }
+        let mut verdicts = Verdicts::open(work, unit)?;
         work.documents(unit, &|_| (), &mut |number, document| {
-            if left.get() > 0 && numbers.contains(&number) {
-                left.set(left.get() - 1);
-                each(&document.text)?;
+            if left > 0
+                && let Some(verdict) = verdicts.next()?
+                && verdict.stays()
+                && taken(&ranked(&verdict.judged, unit, number))
+            {
+                left -= 1;
+                learner.add(&document.text);
             }
             Ok(())
         })?;
+    }
+    if learner.is_empty() {
+        let hint = "the filters remove every document: `--look DOMAIN` shows some";
+        return Err(InputError::new("no document is left to train a tokenizer on", hint).into());
+    }
+    Ok(learner)
+}
+
+/// The first document that is not taken; none where all are.
+fn end_of_sample(work: &Work, sample: u64) -> Result<Option<Ranked>, DataError> {
+    // Bytes of the documents whose keys begin alike, then the documents among which the sample ends.
+    let mut bytes = vec![0_u64; 1 << LEADING];
+    let leading = |(key, ..): &Ranked| (key >> (64 - LEADING)) as usize;
+    for unit in 0..work.units.len() {
+        each_staying(work, unit, &mut |ranked| bytes[leading(&ranked)] += u64::from(ranked.1))?;
+    }
+    let mut sum = 0;
+    let ends = bytes.iter().position(|bytes| {
+        sum += bytes;
+        sum >= sample
+    });
+    let Some(ends) = ends else { return Ok(None) };
+    let mut among = Vec::new();
+    for unit in 0..work.units.len() {
+        each_staying(work, unit, &mut |ranked| {
+            among.extend((leading(&ranked) == ends).then_some(ranked))
+        })?;
+    }
+    among.sort_unstable();
+    let mut sum: u64 = bytes[..ends].iter().sum();
+    let first = among.into_iter().find(|(_, bytes, ..)| {
+        let ended = sum >= sample;
+        sum += u64::from(*bytes);
+        ended
+    });
+    // The sample may end with the last of them, and that may be the last of all.
+    let after = (ends as u64 + 1).checked_mul(1 << (64 - LEADING));
+    Ok(first.or(after.map(|key| (key, 0, 0, 0))))
+}
+
+fn ranked(judged: &Judged, unit: usize, number: u32) -> Ranked {
+    (judged.key, judged.bytes, unit, number)
+}
+
+/// Every document of a unit that is trained on.
+fn each_staying(work: &Work, unit: usize, each: &mut dyn FnMut(Ranked)) -> Result<(), DataError> {
+    let (mut verdicts, mut number) = (Verdicts::open(work, unit)?, 0);
+    while let Some(verdict) = verdicts.next()? {
+        if verdict.stays() {
+            each(ranked(&verdict.judged, unit, number));
+        }
+        number += 1;
     }
     Ok(())
 }
 
 /// What the manifest says of it.
 pub(super) fn made(work: &Work) -> Result<Tokenizer, DataError> {
-    Ok(work.result::<Made>(STAGE, 0)?.tokenizer)
+    work.result(STAGE, 0)
 }
 
 /// What turns text into its ids.

@@ -1,5 +1,7 @@
 //! The directory of work: what is to be done, fixed when it begins, and what was done.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -124,6 +126,19 @@ impl Work {
     /// Name and recipe of a unit's domain.
     pub fn domain(&self, unit: usize) -> (&str, &DomainRecipe) {
         self.recipe.domains()[self.units[unit].domain]
+    }
+
+    /// The units of a domain.
+    pub(super) fn units_of(&self, domain: usize) -> Range<usize> {
+        let place = |of: usize| self.units.partition_point(|unit| unit.domain < of);
+        place(domain)..place(domain + 1)
+    }
+
+    /// How many files a domain has.
+    pub(super) fn files_of(&self, domain: usize) -> u64 {
+        let units = &self.units[self.units_of(domain)];
+        let parts = units.iter().flat_map(|unit| unit.parts.iter());
+        parts.map(|part| &part.file.path).collect::<BTreeSet<_>>().len() as u64
     }
 
     /// A file of a stage, for a unit.

@@ -2,18 +2,21 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::contacts::Contacts;
 use super::encoder::Encoder;
-use super::judge::{Judge, Judged, held_texts};
+use super::judge::Judge;
+use super::records::{Reader, Writer};
+use super::verdicts::Verdicts;
 use super::work::{Output, WORK};
 use super::writing::Writing;
-use super::{DataError, Work, resolve, tokens};
+use super::{DataError, Work, tokens};
 use crate::corpus::Shard;
-use crate::documents::{self, Fields};
+use crate::documents;
 use crate::error::InputError;
-use crate::prepare::ngrams::{Gather, Index};
 use crate::prepare::normalise;
 use crate::spec::{Filter, OnContact};
 
@@ -31,8 +34,6 @@ pub(super) struct Wrote {
     pub(super) held_out_bytes: u64,
     pub(super) raw: Option<Shard>,
     pub(super) raw_bytes: u64,
-    /// SHA-256 of the raw text of each held-out document, hexadecimal.
-    pub(super) raw_keys: Vec<String>,
     /// Documents that went as copies, by kind.
     pub(super) copies: BTreeMap<String, u64>,
     /// Training documents that share an n-gram with what must not be in them.
@@ -43,7 +44,7 @@ pub(super) struct Wrote {
 fn writing(work: &Work) -> Result<&Writing, DataError> {
     if work.writing.get().is_none() {
         let (encoder, vocab) = (tokens::encoder(work)?, tokens::made(work)?.vocab);
-        let made = Writing { encoder, vocab, contacts: contacts(work)? };
+        let made = Writing { encoder, vocab, contacts: Contacts::open(work)? };
         // Another thread may have made the same.
         let _ = work.writing.set(made);
     }
@@ -54,21 +55,21 @@ fn writing(work: &Work) -> Result<&Writing, DataError> {
 pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(), DataError> {
     let (name, domain) = work.domain(unit);
     let judge = Judge::new(work, domain)?;
-    let judged = Judged::all(work, unit)?;
-    let dropped = resolve::dropped(work, unit)?;
+    let mut verdicts = Verdicts::open(work, unit)?;
     let Writing { encoder, vocab, contacts } = writing(work)?;
     let vocab = *vocab;
     let edits = domain.filters.iter().any(|filter| matches!(filter, Filter::C4(_)));
-    let first = work.units.iter().position(|u| u.domain == work.units[unit].domain);
-    let number = unit - first.unwrap_or(0);
+    let number = unit - work.units_of(work.units[unit].domain).start;
     let held = |which: &str| format!("{WORK}/{STAGE}/{which}-{unit:05}");
     let mut train = Output::create(work, format!("{name}/train-{number:05}"), vocab)?;
     let mut held_out = Output::create(work, held("held-out"), vocab)?;
     let mut raw = Output::create(work, held("held-out-raw"), vocab)?;
+    let mut raw_keys = Writer::create(keys_file(work, unit))?;
     let mut wrote = Wrote::default();
     let ids = RefCell::new(Vec::new());
-    work.documents(unit, progress, &mut |number, document| {
-        let Some(was) = judged.get(number as usize) else { return Err(changed(name)) };
+    work.documents(unit, progress, &mut |_, document| {
+        let Some(verdict) = verdicts.next()? else { return Err(changed(name)) };
+        let was = verdict.judged;
         let bytes = document.text.len() as u64;
         if u64::from(was.bytes) != bytes {
             return Err(changed(name));
@@ -78,17 +79,17 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
             encode(encoder, &document.text, &mut ids)?;
             raw.push(&ids, was.key)?;
             wrote.raw_bytes += bytes;
-            wrote.raw_keys.push(crate::plan::hex(&documents::raw_key(&document.text)));
+            raw_keys.write(&documents::raw_key(&document.text))?;
         }
         if was.code != 0 {
             return Ok(());
         }
-        if let Some(why) = dropped.get(&number) {
+        if let Some(why) = verdict.copy {
             *wrote.copies.entry(why.name().to_owned()).or_default() += 1;
             return Ok(());
         }
         // Only an edit is made again: what stays was decided.
-        let edited = if edits { judge.judge(&document.text).ok().flatten() } else { None };
+        let edited = if edits { judge.filtered(&document.text).ok().flatten() } else { None };
         let text = edited.as_deref().unwrap_or(&document.text);
         if was.held_out {
             encode(encoder, text, &mut ids)?;
@@ -96,13 +97,12 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
             wrote.held_out_bytes += text.len() as u64;
             return Ok(());
         }
-        if let Some(index) = contacts {
-            let hits = index.scan(&normalise(text));
-            if hits.hits > 0 {
-                wrote.contaminated += 1;
-                if work.recipe.decontaminate.action == OnContact::Drop {
-                    return Ok(());
-                }
+        if let Some(contacts) = contacts
+            && contacts.shares(&normalise(text))?
+        {
+            wrote.contaminated += 1;
+            if work.recipe.decontaminate.action == OnContact::Drop {
+                return Ok(());
             }
         }
         encode(encoder, text, &mut ids)?;
@@ -115,6 +115,7 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
     wrote.train = train.finish()?;
     wrote.held_out = held_out.finish()?;
     wrote.raw = raw.finish()?;
+    raw_keys.keep()?;
     work.done(STAGE, unit, &wrote)
 }
 
@@ -134,30 +135,13 @@ fn encode(encoder: &Encoder, text: &str, ids: &mut Vec<u32>) -> Result<(), DataE
     Ok(())
 }
 
-/// What training documents must not share an n-gram with: items, then held-out documents.
-fn contacts(work: &Work) -> Result<Option<Index>, DataError> {
-    let rule = &work.recipe.decontaminate;
-    if rule.action == OnContact::Ignore {
-        return Ok(None);
-    }
-    let mut gather = Gather::new(rule.ngram);
-    if !rule.against.is_empty() {
-        let listing = documents::find(&rule.against, &work.base)?;
-        for file in listing.files {
-            for part in documents::parts(&file, u64::MAX)? {
-                for item in documents::read(&part, &Fields::default())? {
-                    gather.add(&normalise(&item?.text));
-                }
-            }
-        }
-    }
-    for unit in 0..work.units.len() {
-        for text in held_texts(work, unit)? {
-            gather.add(&normalise(&text));
-        }
-    }
-    let index = gather.finish();
-    Ok((!index.is_empty()).then_some(index))
+/// SHA-256 of the raw text of each held-out document, in order.
+pub(super) fn raw_keys(work: &Work, unit: usize) -> Result<Reader<32>, DataError> {
+    Reader::open(keys_file(work, unit))
+}
+
+fn keys_file(work: &Work, unit: usize) -> PathBuf {
+    work.file(STAGE, unit, "raw-keys")
 }
 
 /// What was written of a unit.

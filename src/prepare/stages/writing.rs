@@ -1,7 +1,7 @@
 //! What a worker makes once for all units that it writes.
 
+use super::contacts::Contacts;
 use super::encoder::Encoder;
-use crate::prepare::ngrams::Index;
 
 /// What every unit is written with.
 pub(super) struct Writing {
@@ -9,7 +9,7 @@ pub(super) struct Writing {
     /// Every id is below this.
     pub(super) vocab: u32,
     /// What training documents must not share an n-gram with.
-    pub(super) contacts: Option<Index>,
+    pub(super) contacts: Option<Contacts>,
 }
 
 impl std::fmt::Debug for Writing {
