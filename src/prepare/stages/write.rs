@@ -55,7 +55,6 @@ fn writing(work: &Work) -> Result<&Writing, DataError> {
 pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(), DataError> {
     let (name, domain) = work.domain(unit);
     let judge = Judge::new(work, domain)?;
-    let mut verdicts = Verdicts::open(work, unit)?;
     let Writing { encoder, vocab, contacts } = writing(work)?;
     let vocab = *vocab;
     let edits = domain.filters.iter().any(|filter| matches!(filter, Filter::C4(_)));
@@ -67,51 +66,58 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
     let mut raw_keys = Writer::create(keys_file(work, unit))?;
     let mut wrote = Wrote::default();
     let ids = RefCell::new(Vec::new());
-    work.documents(unit, progress, &mut |_, document| {
-        let Some(verdict) = verdicts.next()? else { return Err(changed(name)) };
-        let was = verdict.judged;
-        let bytes = document.text.len() as u64;
-        if u64::from(was.bytes) != bytes {
-            return Err(changed(name));
-        }
-        let mut ids = ids.borrow_mut();
-        if was.held_out {
-            encode(encoder, &document.text, &mut ids)?;
-            raw.push(&ids, was.key)?;
-            wrote.raw_bytes += bytes;
-            raw_keys.write(&documents::raw_key(&document.text))?;
-        }
-        if was.code != 0 {
-            return Ok(());
-        }
-        if let Some(why) = verdict.copy {
-            *wrote.copies.entry(why.name().to_owned()).or_default() += 1;
-            return Ok(());
-        }
-        // Only an edit is made again: what stays was decided.
-        let edited = if edits { judge.filtered(&document.text).ok().flatten() } else { None };
-        let text = edited.as_deref().unwrap_or(&document.text);
-        if was.held_out {
-            encode(encoder, text, &mut ids)?;
-            held_out.push(&ids, was.key)?;
-            wrote.held_out_bytes += text.len() as u64;
-            return Ok(());
-        }
-        if let Some(contacts) = contacts
-            && contacts.shares(&normalise(text))?
-        {
-            wrote.contaminated += 1;
-            if work.recipe.decontaminate.action == OnContact::Drop {
+    // All documents once, then all of them again: copies that are neighbours would be one window.
+    for copy in 0..domain.copies {
+        let first = copy == 0;
+        let mut verdicts = Verdicts::open(work, unit)?;
+        let told: &dyn Fn(u64) = if first { progress } else { &|_| () };
+        work.documents(unit, told, &mut |_, document| {
+            let Some(verdict) = verdicts.next()? else { return Err(changed(name)) };
+            let was = verdict.judged;
+            if !first && (was.held_out || was.code != 0 || verdict.copy.is_some()) {
                 return Ok(());
             }
-        }
-        encode(encoder, text, &mut ids)?;
-        for _ in 0..domain.copies {
+            let bytes = document.text.len() as u64;
+            if u64::from(was.bytes) != bytes {
+                return Err(changed(name));
+            }
+            let mut ids = ids.borrow_mut();
+            if was.held_out {
+                encode(encoder, &document.text, &mut ids)?;
+                raw.push(&ids, was.key)?;
+                wrote.raw_bytes += bytes;
+                raw_keys.write(&documents::raw_key(&document.text))?;
+            }
+            if was.code != 0 {
+                return Ok(());
+            }
+            if let Some(why) = verdict.copy {
+                *wrote.copies.entry(why.name().to_owned()).or_default() += 1;
+                return Ok(());
+            }
+            // Only an edit is made again: what stays was decided.
+            let edited = if edits { judge.filtered(&document.text).ok().flatten() } else { None };
+            let text = edited.as_deref().unwrap_or(&document.text);
+            if was.held_out {
+                encode(encoder, text, &mut ids)?;
+                held_out.push(&ids, was.key)?;
+                wrote.held_out_bytes += text.len() as u64;
+                return Ok(());
+            }
+            if let Some(contacts) = contacts
+                && contacts.shares(&normalise(text))?
+            {
+                wrote.contaminated += u64::from(first);
+                if work.recipe.decontaminate.action == OnContact::Drop {
+                    return Ok(());
+                }
+            }
+            encode(encoder, text, &mut ids)?;
             train.push(&ids, was.key)?;
             wrote.bytes += text.len() as u64;
-        }
-        Ok(())
-    })?;
+            Ok(())
+        })?;
+    }
     wrote.train = train.finish()?;
     wrote.held_out = held_out.finish()?;
     wrote.raw = raw.finish()?;
