@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
 use super::args::DataArgs;
+use super::bar::Bar;
 use super::show::table;
 use super::{print, print_json};
 use crate::corpus::Manifest;
 use crate::error::InputError;
 use crate::prepare::stages::{Card, DomainCard, Forecast, Sample};
 use crate::study::Failure;
-use crate::study::preparing::{self, Request, Watch};
+use crate::study::preparing::{self, Request};
 use crate::terminal::note;
 use crate::units::{bytes, count, duration, several};
 
@@ -36,7 +35,7 @@ pub(super) fn execute(args: &DataArgs, recipe: &Path) -> Result<u8, Failure> {
     }
     let bar = Bar::new();
     let (manifest, card) = preparing::prepare(&request, &bar)?;
-    bar.bar.finish_and_clear();
+    bar.end();
     if args.json {
         print_json(&card);
     } else {
@@ -44,34 +43,6 @@ pub(super) fn execute(args: &DataArgs, recipe: &Path) -> Result<u8, Failure> {
     }
     note!("wrote {}", request.dir()?.display());
     Ok(0)
-}
-
-/// What is shown while workers read.
-struct Bar {
-    bar: ProgressBar,
-}
-
-impl Bar {
-    fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
-        let style = "  {msg:<10} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
-        }
-        Self { bar }
-    }
-}
-
-impl Watch for Bar {
-    fn read(&self, stage: &str, done: u64, all: u64) {
-        self.bar.set_length(all);
-        self.bar.set_position(done);
-        self.bar.set_message(stage.to_owned());
-    }
-
-    fn note(&self, text: &str) {
-        self.bar.suspend(|| note!("{text}"));
-    }
 }
 
 fn plan(args: &DataArgs, request: &Request) -> Result<u8, Failure> {
