@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use super::args::DataArgs;
+use super::args::{DataArgs, Launcher};
 use super::bar::Bar;
 use super::show::table;
-use super::{print, print_json};
-use crate::corpus::Manifest;
+use super::{launch, print, print_json};
 use crate::error::InputError;
-use crate::prepare::stages::{Card, DomainCard, Forecast, Sample};
+use crate::prepare::stages::{DomainCard, Forecast, Sample};
 use crate::study::Failure;
-use crate::study::preparing::{self, Request};
+use crate::study::preparing::{self, Prepared, Request};
 use crate::terminal::note;
 use crate::units::{bytes, count, duration, several};
 
@@ -27,21 +26,25 @@ pub(super) fn execute(args: &DataArgs, recipe: &Path) -> Result<u8, Failure> {
         // The one who started it says why it ends.
         return Ok(preparing::worker(&request).map_or_else(|failure| failure.code, |()| 0));
     }
-    if args.plan {
+    let slurm = args.launcher == Launcher::Slurm;
+    if args.plan && !slurm {
         return plan(args, &request);
     }
     if let Some(domain) = &args.look {
         return look(&request, domain);
     }
     let bar = Bar::new();
-    let (manifest, card) = preparing::prepare(&request, &bar)?;
+    if slurm && (args.plan || preparing::prepared(&request)?.is_none()) {
+        return launch::recipe(args, &request);
+    }
+    let prepared = preparing::prepare(&request, &bar)?;
     bar.end();
     if args.json {
-        print_json(&card);
+        print_json(&prepared.card);
     } else {
-        print(&shown(&manifest, &card));
+        print(&shown(&prepared));
     }
-    note!("wrote {}", request.dir()?.display());
+    note!("wrote {}", prepared.dir.display());
     Ok(0)
 }
 
@@ -126,7 +129,8 @@ fn looked(domain: &str, sample: &Sample) -> String {
 }
 
 /// What was made.
-fn shown(manifest: &Manifest, card: &Card) -> String {
+fn shown(prepared: &Prepared) -> String {
+    let Prepared { manifest, card, .. } = prepared;
     let rows = card.domains.iter().map(|d: &DomainCard| {
         let removed: u64 = d.removed.values().map(|rule| rule.documents).sum();
         let copies: u64 = d.copies.values().sum();

@@ -14,6 +14,7 @@
 
 mod encoder;
 mod judge;
+mod progress;
 mod queue;
 mod resolve;
 mod sample;
@@ -28,12 +29,13 @@ mod writing;
 use crate::data::DataError;
 
 pub use judge::{Example, Rule};
+pub use progress::{Progress, Reached};
 pub use queue::{Next, Queue, Stage};
 pub use resolve::Copies;
 pub use sample::{Forecast, Sample};
 pub(crate) use seal::CARD;
 pub use seal::{Card, DomainCard};
-pub use work::{Unit, Work};
+pub use work::{Unit, Work, read_recipe};
 
 impl Work {
     /// Does one unit. `progress` is told bytes of input as they are read.
