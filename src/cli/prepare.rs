@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::args::{DataArgs, Launcher};
 use super::bar::Bar;
-use super::show::table;
+use super::show::{table, warnings};
 use super::{launch, print, print_json};
 use crate::error::InputError;
 use crate::prepare::stages::{DomainCard, Forecast, Sample};
@@ -44,7 +44,7 @@ pub(super) fn execute(args: &DataArgs, recipe: &Path) -> Result<u8, Failure> {
     } else {
         print(&shown(&prepared));
     }
-    note!("wrote {}", prepared.dir.display());
+    note!("{}", warnings(&prepared.card.doubts()));
     Ok(0)
 }
 
@@ -97,6 +97,8 @@ fn plan(args: &DataArgs, request: &Request) -> Result<u8, Failure> {
         bytes(disk)
     );
     print(&out);
+    let few: Vec<String> = all.into_iter().filter_map(|f| f.few).collect();
+    note!("{}", warnings(&few));
     Ok(0)
 }
 
@@ -130,16 +132,14 @@ fn looked(domain: &str, sample: &Sample) -> String {
 
 /// What was made.
 fn shown(prepared: &Prepared) -> String {
-    let Prepared { manifest, card, .. } = prepared;
+    let Prepared { dir, manifest, card } = prepared;
     let rows = card.domains.iter().map(|d: &DomainCard| {
-        let removed: u64 = d.removed.values().map(|rule| rule.documents).sum();
-        let copies: u64 = d.copies.values().sum();
         vec![
             d.name.clone(),
             count(d.documents as f64),
             bytes(d.bytes as f64),
-            count(removed as f64),
-            count(copies as f64),
+            count(d.removed() as f64),
+            count(d.copies() as f64),
             count(d.contaminated as f64),
             count(d.train_documents as f64),
             count(d.train_tokens as f64),
@@ -171,11 +171,13 @@ fn shown(prepared: &Prepared) -> String {
         }
     }
     out + &format!(
-        "  {} sets of copies, the largest of {}. Tokenizer {}, {} ids. Dataset {}.\n",
+        "  {} sets of copies, the largest of {}. Tokenizer {}, {} ids. Dataset {}.\n\n  dataset  {}\n  card     {}\n",
         card.copies.clusters,
         several(card.copies.largest as usize, "document"),
         manifest.tokenizer.kind,
         manifest.tokenizer.vocab,
-        crate::plan::short(&manifest.id)
+        crate::plan::short(&manifest.id),
+        dir.display(),
+        prepared.page().display()
     )
 }

@@ -118,6 +118,11 @@ impl Index {
         Hits { ngrams, hits, places }
     }
 
+    /// The item that a place of [`Hits::places`] is of.
+    pub fn item(&self, place: u32) -> u32 {
+        self.items[place as usize]
+    }
+
     /// Of each item, how many of its n-grams were seen: `seen` says of a place whether some document had it.
     pub fn items_seen(&self, seen: impl Fn(u32) -> bool) -> Vec<Seen> {
         let mut all: Vec<Seen> = self.totals.iter().map(|n| Seen { seen: 0, ngrams: *n }).collect();

@@ -12,13 +12,16 @@
 //! the unit is done. What a unit writes depends on the recipe and its input alone, so a unit that was cut, or done
 //! twice, or done by another machine, leaves the same bytes. A stage begins when every unit of the one before is done.
 
+mod card;
 mod encoder;
 mod judge;
 mod progress;
 mod queue;
+mod reference;
 mod resolve;
 mod sample;
 mod seal;
+mod sets;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -28,13 +31,15 @@ mod writing;
 
 use crate::data::DataError;
 
+pub(crate) use card::CARD;
+pub use card::{Card, DomainCard};
 pub use judge::{Example, Rule};
 pub use progress::{Progress, Reached};
 pub use queue::{Next, Queue, Stage};
+pub use reference::{Mix, Reference};
 pub use resolve::Copies;
 pub use sample::{Forecast, Sample};
-pub(crate) use seal::CARD;
-pub use seal::{Card, DomainCard};
+pub use sets::{CopySet, Member};
 pub use work::{Unit, Work, read_recipe};
 
 impl Work {

@@ -3,13 +3,15 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::judge::{Judged, MAX_FILE, near_ending};
+use super::sets::{CopySet, Member};
 use super::work::write_whole;
 use super::{DataError, Work};
+use crate::documents::Document;
 use crate::error::FileError;
 use crate::fs::{open_regular, read_file};
 use crate::prepare::minhash::Signer;
@@ -27,6 +29,11 @@ const LARGE: usize = 100;
 const PAIRS: u64 = 50;
 /// Median Jaccard similarity of its pairs below which a large cluster is left alone.
 const LIKE: f64 = 0.7;
+
+/// Largest sets of which the card shows documents.
+const SHOWN: usize = 3;
+/// How much of a document it shows [bytes].
+const EXCERPT: usize = 300;
 
 /// Why a document goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +67,9 @@ pub struct Copies {
     pub largest: u64,
     /// Large clusters that were left alone, since their documents are not alike: documents, and median similarity.
     pub left_alone: Vec<(u64, f64)>,
+    /// The largest sets, with documents of theirs.
+    #[serde(default)]
+    pub examples: Vec<CopySet>,
 }
 
 /// A document: its unit and its number there.
@@ -200,7 +210,28 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
             .collect();
         write_whole(&work.file(STAGE, unit, "copies"), &bytes)?;
     }
+    copies.examples = shown(work, sets)?;
     work.done(STAGE, 0, &copies)
+}
+
+/// The largest sets, for the card.
+fn shown(work: &Work, mut sets: Vec<Vec<Place>>) -> Result<Vec<CopySet>, DataError> {
+    sets.sort_by_key(|set| (Reverse(set.len()), set[0]));
+    sets.truncate(SHOWN);
+    let ends = |set: &[Place]| [set[0], set[set.len() - 1]];
+    let mut members = read(work, sets.iter().flat_map(|set| ends(set)), |document| Member {
+        id: work.named(Path::new(&document.id.unwrap_or_default())).display().to_string(),
+        begins: document.text[..document.text.floor_char_boundary(EXCERPT)].to_owned(),
+    })?;
+    let of = |set: Vec<Place>| {
+        let mut domains = BTreeMap::new();
+        for place in &set {
+            *domains.entry(work.domain(place.0 as usize).0.to_owned()).or_default() += 1;
+        }
+        let members = ends(&set).iter().filter_map(|place| members.remove(place)).collect();
+        CopySet { documents: set.len() as u64, domains, members }
+    };
+    Ok(sets.into_iter().map(of).collect())
 }
 
 /// The documents of a set that go, and why.
@@ -244,7 +275,8 @@ fn checked(
         let pick = |n: u64| set[stream.below(n, set.len() as u64) as usize];
         let pairs: Vec<(Place, Place)> =
             (0..PAIRS).map(|n| (pick(2 * n), pick(2 * n + 1))).collect();
-        let texts = texts(work, pairs.iter().flat_map(|(l, r)| [*l, *r]))?;
+        let both = pairs.iter().flat_map(|(l, r)| [*l, *r]);
+        let texts = read(work, both, |document| normalise(&document.text))?;
         let mut alike: Vec<f64> =
             pairs.iter().map(|(l, r)| signer.jaccard(&texts[l], &texts[r])).collect();
         alike.sort_by(f64::total_cmp);
@@ -263,11 +295,12 @@ fn checked(
     Ok(out)
 }
 
-/// The normalised texts of some documents.
-fn texts(
+/// Something of some documents, which are read again for it.
+fn read<T>(
     work: &Work,
     places: impl Iterator<Item = Place>,
-) -> Result<HashMap<Place, String>, DataError> {
+    of: impl Fn(Document) -> T,
+) -> Result<HashMap<Place, T>, DataError> {
     let mut wanted: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (unit, number) in places {
         wanted.entry(unit).or_default().push(number);
@@ -276,7 +309,7 @@ fn texts(
     for (unit, numbers) in wanted {
         work.documents(unit as usize, &|_| (), &mut |number, document| {
             if numbers.contains(&number) {
-                out.insert((unit, number), normalise(&document.text));
+                out.insert((unit, number), of(document));
             }
             Ok(())
         })?;

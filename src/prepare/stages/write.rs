@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::encoder::Encoder;
 use super::judge::{Judge, Judged, held_texts};
 use super::work::{Output, WORK};
-use super::writing::Writing;
+use super::writing::{Contacts, Writing};
 use super::{DataError, Work, resolve, tokens};
 use crate::corpus::Shard;
 use crate::documents::{self, Fields};
 use crate::error::InputError;
-use crate::prepare::ngrams::{Gather, Index};
+use crate::prepare::ngrams::Gather;
 use crate::prepare::normalise;
 use crate::spec::{Filter, OnContact};
 
@@ -37,6 +37,8 @@ pub(super) struct Wrote {
     pub(super) copies: BTreeMap<String, u64>,
     /// Training documents that share an n-gram with what must not be in them.
     pub(super) contaminated: u64,
+    /// The same by the set that they share it with.
+    pub(super) contacts: BTreeMap<String, u64>,
 }
 
 /// What every unit is written with, made for the first.
@@ -96,10 +98,13 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
             wrote.held_out_bytes += text.len() as u64;
             return Ok(());
         }
-        if let Some(index) = contacts {
-            let hits = index.scan(&normalise(text));
-            if hits.hits > 0 {
+        if let Some(contacts) = contacts {
+            let sets = contacts.of(&normalise(text));
+            if !sets.is_empty() {
                 wrote.contaminated += 1;
+                for set in sets {
+                    *wrote.contacts.entry(set.to_owned()).or_default() += 1;
+                }
                 if work.recipe.decontaminate.action == OnContact::Drop {
                     return Ok(());
                 }
@@ -135,29 +140,31 @@ fn encode(encoder: &Encoder, text: &str, ids: &mut Vec<u32>) -> Result<(), DataE
 }
 
 /// What training documents must not share an n-gram with: items, then held-out documents.
-fn contacts(work: &Work) -> Result<Option<Index>, DataError> {
+fn contacts(work: &Work) -> Result<Option<Contacts>, DataError> {
     let rule = &work.recipe.decontaminate;
     if rule.action == OnContact::Ignore {
         return Ok(None);
     }
     let mut gather = Gather::new(rule.ngram);
-    if !rule.against.is_empty() {
-        let listing = documents::find(&rule.against, &work.base)?;
-        for file in listing.files {
+    let (mut sets, mut items) = (Vec::new(), 0);
+    for name in &rule.against {
+        for file in documents::find(std::slice::from_ref(name), &work.base)?.files {
             for part in documents::parts(&file, u64::MAX)? {
                 for item in documents::read(&part, &Fields::default())? {
-                    gather.add(&normalise(&item?.text));
+                    items = gather.add(&normalise(&item?.text)) + 1;
                 }
             }
         }
+        sets.push((name.clone(), items));
     }
     for unit in 0..work.units.len() {
         for text in held_texts(work, unit)? {
-            gather.add(&normalise(&text));
+            items = gather.add(&normalise(&text)) + 1;
         }
+        sets.push((format!("held-out {}", work.domain(unit).0), items));
     }
     let index = gather.finish();
-    Ok((!index.is_empty()).then_some(index))
+    Ok((!index.is_empty()).then_some(Contacts { index, sets }))
 }
 
 /// What was written of a unit.

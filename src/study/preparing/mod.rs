@@ -12,9 +12,12 @@ use super::Failure;
 use crate::corpus::Manifest;
 use crate::error::{InputError, exit};
 use crate::exec::stop::Stop;
-use crate::fs::read_file;
+use crate::fs::{Disk as _, Os, read_file};
 use crate::prepare::stages::{CARD, Card, Progress, Stage, Work, read_recipe};
+use crate::report;
 
+/// Name of the card as a page, in the dataset's directory.
+const PAGE: &str = "card.html";
 /// Largest card that is read [bytes].
 const MAX_CARD: u64 = 1 << 30;
 
@@ -80,6 +83,26 @@ pub struct Prepared {
     pub card: Card,
 }
 
+impl Prepared {
+    /// The card as a page.
+    pub fn page(&self) -> PathBuf {
+        self.dir.join(PAGE)
+    }
+
+    /// Writes the page where it is not there as it is now. The dataset is whole without it.
+    fn show(&self, watch: &dyn Watch) {
+        let html =
+            report::card::html(report::card::Input { card: &self.card, manifest: &self.manifest });
+        let before = read_file(&self.page(), MAX_CARD);
+        if before.is_ok_and(|before| before == html.as_bytes()) {
+            return;
+        }
+        if let Err(e) = Os.write_atomic(&self.page(), html.as_bytes()) {
+            watch.note(&format!("{e}; the dataset is whole, and the same command writes its page"));
+        }
+    }
+}
+
 /// The dataset of a recipe, where it was prepared before.
 ///
 /// # Errors
@@ -120,6 +143,7 @@ pub fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, Failure
         .map_err(|e| InputError::new(format!("signals cannot be handled: {e}"), "try again"))?;
     if let Some(prepared) = prepared(request)? {
         watch.note("Prepared before: nothing is left to do.");
+        prepared.show(watch);
         return Ok(prepared);
     }
     let work = Work::open(&request.place()?.1, &request.recipe)?;
@@ -129,6 +153,7 @@ pub fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, Failure
         InputError::new("the workers ended and no manifest is there", "repeat the command")
             .with_code(exit::BUG)
     })?;
+    prepared.show(watch);
     Ok(prepared)
 }
 
