@@ -97,6 +97,49 @@ fn a_script_can_be_seen_before_anything_is_submitted() {
         assert!(out.contains(part), "{part} is missing in:\n{out}");
     }
     assert!(!place.dir.path().join("results").exists(), "nothing was written");
+    texts(&place);
+    let args = ["data", "small.toml", "--launcher", "slurm", "--dry-run", "--slurm"];
+    let output = place.isoflop(&[&args[..], &["tasks=3,cpus_per_task=4"]].concat());
+    let out = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for part in ["--array=0-2", "'data'", "/small.toml'", "/datasets/small'", "'--workers' '4'"] {
+        assert!(out.contains(part), "{part} is missing in:\n{out}");
+    }
+    assert!(!place.dir.path().join("datasets").exists(), "nothing was written");
+}
+
+/// A recipe of six domains, each a unit, with copies among them.
+fn texts(place: &Place) {
+    let dir = place.dir.path();
+    let mut recipe =
+        "name = \"small\"\ntokenizer.bpe = { vocab = 600 }\nheld_out = 0.1\n".to_owned();
+    for domain in 0..6_u64 {
+        let word = |n: u64| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40);
+        let document = |n: u64| (300 * n..300 * n + 300).map(word).collect::<Vec<_>>().join(" ");
+        let first = 150 * domain;
+        let lines: String = (first..first + 200)
+            .map(|n| serde_json::json!({ "text": document(n) }).to_string() + "\n")
+            .collect();
+        fs::write(dir.join(format!("{domain}.jsonl")), lines).unwrap();
+        recipe += &format!("[domain.d{domain}]\nread = {{ jsonl = [\"{domain}.jsonl\"] }}\n");
+    }
+    fs::write(dir.join("small.toml"), recipe).unwrap();
+}
+
+/// Every file of a dataset, without what Slurm has of it.
+fn dataset(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let (mut out, mut open) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(at) = open.pop() {
+        for path in sorted(&at) {
+            if path.is_dir() && !path.ends_with("slurm") {
+                open.push(path);
+            } else if path.is_file() {
+                out.push((path.strip_prefix(dir).unwrap().to_owned(), fs::read(&path).unwrap()));
+            }
+        }
+    }
+    out.sort();
+    out
 }
 
 #[test]
@@ -487,15 +530,56 @@ fn a_real_array_ends_with_the_same_bits_whatever_happens_to_its_tasks() {
     assert!(logs(&place).len() > 6, "tasks died at work");
 }
 
-/// The process of isoflop that is at work in a place.
-fn runner(place: &Place) -> Option<u32> {
+/// The process of isoflop that is at work in a place, with this word on its command line.
+fn runner(place: &Place, word: &str) -> Option<u32> {
     let dir = place.dir.path().canonicalize().unwrap();
     let is_it = |pid: &u32| {
         let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        link("cwd") == dir && link("exe").ends_with("isoflop")
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        link("cwd") == dir
+            && link("exe").ends_with("isoflop")
+            && line.split(|b| *b == 0).any(|own| own == word.as_bytes())
     };
     let pids = fs::read_dir("/proc").unwrap();
     pids.filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok()).find(is_it)
+}
+
+#[test]
+fn a_recipe_in_a_real_array_ends_with_the_same_bytes_whatever_happens_to_its_tasks() {
+    let Some(cluster) = Cluster::start() else { return };
+    let place = Place { conf: Some(cluster.conf()), ..Place::new() };
+    texts(&place);
+    let whole = place.isoflop(&["data", "small.toml", "--out", "whole", "--workers", "1"]);
+    assert!(whole.status.success(), "{}", text(&whole.stderr));
+    let submit = || {
+        let args = ["data", "small.toml", "--launcher", "slurm", "--slurm"];
+        let output = place.isoflop(&[&args[..], &["tasks=2,cpus_per_task=1"]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let out = submit();
+    assert!(out.contains("Submitted") && out.contains("isoflop status datasets/small"), "{out}");
+    // A worker is killed: its task starts another. Then one of both tasks is cancelled.
+    wait(&cluster, "a worker", || {
+        runner(&place, "--worker").is_some_and(|pid| {
+            Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success()
+        })
+    });
+    let status = text(&place.isoflop(&["status", "datasets/small"]).stdout);
+    assert!(status.contains("Dataset small") && status.contains("Slurm: "), "{status}");
+    if let Some(task) = cluster.running().first() {
+        cluster.slurm("scancel", &[task]);
+    }
+    let dir = place.dir.path().join("datasets/small");
+    wait(&cluster, "an empty queue", || cluster.slurm("squeue", &["--noheader"]).trim().is_empty());
+    let logs: String = sorted(&dir.join("slurm"))
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "out"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    assert!(logs.contains("another goes on"), "{logs}");
+    assert_eq!(dataset(&dir), dataset(&place.dir.path().join("whole")), "{logs}");
+    assert!(submit().contains("nothing is left to do"));
 }
 
 /// Whether a signal waits for a process that is stopped, by its number.
@@ -516,7 +600,7 @@ fn a_real_time_limit_is_warned_of_kept_and_gone_on_from() {
     let place = Place { conf: Some(cluster.conf()), ..Place::of(&sweep) };
     assert!(place.submit().status.success());
     wait(&cluster, "a checkpoint", || has(&place, "checkpoint") >= 1);
-    let pid = runner(&place).expect("at work");
+    let pid = runner(&place, "run").expect("at work");
     let kill = |signal: &str| {
         assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
     };

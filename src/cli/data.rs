@@ -1,12 +1,14 @@
 //! `isoflop data`: a dataset from a recipe, or from token shards that there are.
 
 use super::args::DataArgs;
+use super::bar::Bar;
 use super::layout::table;
 use super::{print, print_json};
 use crate::corpus::Manifest;
 use crate::error::InputError;
 use crate::study::Failure;
 use crate::study::datasets::{Taking, index};
+use crate::study::preparing::Watch as _;
 use crate::units::{bytes, count, several};
 
 pub(super) fn execute(args: &DataArgs) -> Result<u8, Failure> {
@@ -18,14 +20,17 @@ pub(super) fn execute(args: &DataArgs) -> Result<u8, Failure> {
         return Err(InputError::new("give a recipe, or --index DIR and --format", hint).into());
     };
     let out = args.out.as_ref().unwrap_or(dir);
-    let manifest = index(Taking {
+    let taking = Taking {
         dir,
         format: format.into(),
         tokenizer: args.tokenizer.as_deref(),
         separator: args.separator,
         held_out: args.held_out,
         out,
-    })?;
+    };
+    let bar = Bar::new();
+    let manifest = index(taking, &|done, all| bar.read("index", done, all))?;
+    bar.end();
     if args.json {
         print_json(&manifest);
         return Ok(0);

@@ -5,6 +5,7 @@
 mod answer;
 pub mod args;
 mod backtest;
+mod bar;
 mod check;
 mod compare;
 mod data;

@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use super::args::DataArgs;
-use super::show::table;
-use super::{print, print_json};
-use crate::corpus::Manifest;
+use super::args::{DataArgs, Launcher};
+use super::bar::Bar;
+use super::show::{table, warnings};
+use super::{launch, print, print_json};
 use crate::error::InputError;
-use crate::prepare::stages::{Card, DomainCard, Forecast, Sample};
+use crate::prepare::stages::{DomainCard, Forecast, Sample};
 use crate::study::Failure;
-use crate::study::preparing::{self, Request, Watch};
+use crate::study::preparing::{self, Prepared, Request};
 use crate::terminal::note;
 use crate::units::{bytes, count, duration, several};
 
@@ -28,50 +26,26 @@ pub(super) fn execute(args: &DataArgs, recipe: &Path) -> Result<u8, Failure> {
         // The one who started it says why it ends.
         return Ok(preparing::worker(&request).map_or_else(|failure| failure.code, |()| 0));
     }
-    if args.plan {
+    let slurm = args.launcher == Launcher::Slurm;
+    if args.plan && !slurm {
         return plan(args, &request);
     }
     if let Some(domain) = &args.look {
         return look(&request, domain);
     }
     let bar = Bar::new();
-    let (manifest, card) = preparing::prepare(&request, &bar)?;
-    bar.bar.finish_and_clear();
+    if slurm && (args.plan || preparing::prepared(&request)?.is_none()) {
+        return launch::recipe(args, &request);
+    }
+    let prepared = preparing::prepare(&request, &bar)?;
+    bar.end();
     if args.json {
-        print_json(&card);
+        print_json(&prepared.card);
     } else {
-        print(&shown(&manifest, &card));
+        print(&shown(&prepared));
     }
-    note!("wrote {}", request.dir()?.display());
+    note!("{}", warnings(&prepared.card.doubts()));
     Ok(0)
-}
-
-/// What is shown while workers read.
-struct Bar {
-    bar: ProgressBar,
-}
-
-impl Bar {
-    fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
-        let style = "  {msg:<10} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
-        }
-        Self { bar }
-    }
-}
-
-impl Watch for Bar {
-    fn read(&self, stage: &str, done: u64, all: u64) {
-        self.bar.set_length(all);
-        self.bar.set_position(done);
-        self.bar.set_message(stage.to_owned());
-    }
-
-    fn note(&self, text: &str) {
-        self.bar.suspend(|| note!("{text}"));
-    }
 }
 
 fn plan(args: &DataArgs, request: &Request) -> Result<u8, Failure> {
@@ -123,6 +97,8 @@ fn plan(args: &DataArgs, request: &Request) -> Result<u8, Failure> {
         bytes(disk)
     );
     print(&out);
+    let few: Vec<String> = all.into_iter().filter_map(|f| f.few).collect();
+    note!("{}", warnings(&few));
     Ok(0)
 }
 
@@ -155,16 +131,15 @@ fn looked(domain: &str, sample: &Sample) -> String {
 }
 
 /// What was made.
-fn shown(manifest: &Manifest, card: &Card) -> String {
+fn shown(prepared: &Prepared) -> String {
+    let Prepared { dir, manifest, card } = prepared;
     let rows = card.domains.iter().map(|d: &DomainCard| {
-        let removed: u64 = d.removed.values().map(|rule| rule.documents).sum();
-        let copies: u64 = d.copies.values().sum();
         vec![
             d.name.clone(),
             count(d.documents as f64),
             bytes(d.bytes as f64),
-            count(removed as f64),
-            count(copies as f64),
+            count(d.removed() as f64),
+            count(d.copies() as f64),
             count(d.contaminated as f64),
             count(d.train_documents as f64),
             count(d.train_tokens as f64),
@@ -196,11 +171,13 @@ fn shown(manifest: &Manifest, card: &Card) -> String {
         }
     }
     out + &format!(
-        "  {} sets of copies, the largest of {}. Tokenizer {}, {} ids. Dataset {}.\n",
+        "  {} sets of copies, the largest of {}. Tokenizer {}, {} ids. Dataset {}.\n\n  dataset  {}\n  card     {}\n",
         card.copies.clusters,
         several(card.copies.largest as usize, "document"),
         manifest.tokenizer.kind,
         manifest.tokenizer.vocab,
-        crate::plan::short(&manifest.id)
+        crate::plan::short(&manifest.id),
+        dir.display(),
+        prepared.page().display()
     )
 }

@@ -1,4 +1,6 @@
-//! `isoflop status`: every cell by state.
+//! `isoflop status`: every cell by state, and how far a dataset is.
+
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -8,9 +10,10 @@ use crate::exec::slurm;
 use crate::forecast::{Entry, Outcome};
 use crate::ledger::price::Prices;
 use crate::ledger::{self, StateName};
-use crate::study::{Dirs, Failure, Results, price, score};
+use crate::prepare::stages::Progress;
+use crate::study::{Dirs, Failure, Results, preparing, price, score};
 use crate::terminal::note;
-use crate::units::{flops, several};
+use crate::units::{bytes, flops, several};
 
 /// One cell.
 #[derive(Serialize)]
@@ -26,6 +29,9 @@ struct OutputCell<'a> {
 }
 
 pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
+    if let Some(progress) = preparing::progress(&args.sweep)? {
+        return Ok(dataset(args, &progress));
+    }
     let recorded = Results::open(&Results::dir(&args.sweep, &args.dirs.results)?)?;
     let ledger = &recorded.ledger;
     if args.json {
@@ -80,16 +86,50 @@ pub(super) fn execute(args: &StatusArgs) -> Result<u8, Failure> {
     if let Some(prices) = Prices::read(&recorded.dir) {
         print(&price::sittings(&prices));
     }
-    if slurm::script_path(&recorded.dir).exists() && slurm::is_here() {
-        let name = slurm::job_name(&recorded.name, &recorded.dir);
-        match slurm::state(&name, &recorded.dir) {
+    queue(&recorded.name, &recorded.dir);
+    note!("{}", show::warnings(&ledger.notes));
+    Ok(0)
+}
+
+/// What Slurm has of a directory, where something was submitted.
+fn queue(name: &str, dir: &Path) {
+    if slurm::script_path(dir).exists() && slurm::is_here() {
+        match slurm::state(&slurm::job_name(name, dir), dir) {
             Ok(Some(live)) => print(&format!("\nSlurm: {}.\n", launch::said(&live))),
             Ok(None) => print("\nSlurm: no task in the queue.\n"),
             Err(error) => print(&format!("\nSlurm: {error}\n")),
         }
     }
-    note!("{}", show::warnings(&ledger.notes));
-    Ok(0)
+}
+
+/// How far a dataset is.
+fn dataset(args: &StatusArgs, progress: &Progress) -> u8 {
+    if args.json {
+        print_json(progress);
+        return 0;
+    }
+    let Progress { name, finished, stages, failed } = progress;
+    let state = if *finished { "finished" } else { "in the making" };
+    print(&format!("Dataset {name}: {state}.\n"));
+    if !stages.is_empty() {
+        let rows: Vec<Vec<String>> = stages
+            .iter()
+            .map(|stage| {
+                let [done, all] = stage.bytes.map(|n| bytes(n as f64));
+                vec![
+                    stage.stage.to_owned(),
+                    format!("{} of {}", stage.done, stage.units),
+                    if stage.bytes[1] > 0 { format!("{done} of {all}") } else { String::new() },
+                ]
+            })
+            .collect();
+        print(&format!("\n{}", show::table(&["stage", "units", "input"], 1, &rows)));
+    }
+    for why in failed {
+        print(&format!("\nfailed: {why}\n"));
+    }
+    queue(name, &args.sweep);
+    0
 }
 
 /// What was spent, where that is less than what the completed cells come to one by one.

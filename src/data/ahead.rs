@@ -13,6 +13,10 @@ const AHEAD: usize = 2;
 /// A batch that takes longer than this is read by several threads from then on.
 const SLOW: Duration = Duration::from_millis(5);
 
+/// How long reading is tried, and windows of a batch then.
+const TRIAL: Duration = Duration::from_millis(300);
+const WINDOWS: usize = 16;
+
 /// The batches of a run, from one step to its last. What is read from a disk is read by a thread of its own.
 #[derive(Debug)]
 pub struct Batches<'a> {
@@ -66,6 +70,27 @@ impl<'a> Batches<'a> {
             return batch;
         }
         self.data.batch(self.draw, step, self.sequences)
+    }
+}
+
+impl Dataset {
+    /// Windows that one thread reads in a second; `None` where they are kept in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] where they cannot be read.
+    pub fn windows_per_second(&self, draw: Draw) -> Result<Option<f64>, DataError> {
+        let Tokens::Prepared(prepared) = &self.tokens else { return Ok(None) };
+        if !prepared.is_read_from_disk() {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let mut batches = 0;
+        while batches == 0 || begun.elapsed() < TRIAL {
+            prepared.batch(draw, batches, WINDOWS, false)?;
+            batches += 1;
+        }
+        Ok(Some((batches * WINDOWS as u64) as f64 / begun.elapsed().as_secs_f64()))
     }
 }
 

@@ -4,8 +4,8 @@ use std::f64::consts::LN_2;
 
 use maud::{Markup, html};
 
-use super::Input;
 use super::number::percent;
+use super::{Input, page};
 use crate::describe::{self, Scale, loss, method_title};
 use crate::figure::power;
 use crate::fit::{Analysis, Fit};
@@ -156,14 +156,7 @@ pub(super) fn doubts(input: &Input) -> Markup {
             }
         }
     }
-    html! {
-        @if !all.is_empty() {
-            section.doubt {
-                h2 { "What not to believe" }
-                ul { @for warning in &all { li { (warning) } } }
-            }
-        }
-    }
+    page::doubts("What not to believe", &all)
 }
 
 /// The unit of the loss in a sentence: nothing where the table does not tell.

@@ -1,29 +1,31 @@
-//! The report: one HTML page that needs nothing but itself.
+//! The report of a study, and the card of a dataset: HTML pages that need nothing but themselves.
 //!
 //! Fonts, style and figures are inline; there is no script, and a content security policy that would
 //! refuse one. Everything a person wrote (ids, reasons, the sweep file) is escaped. Every printed number
-//! is a rounding of a value that `fit` or `predict` computed and that `fit.json` holds.
+//! is a rounding of a value that `fit` or `predict` computed and that `fit.json` holds, or, on a card, `report.json`.
 
 mod answer;
 mod backtest;
+pub mod card;
 mod described;
 mod forecasts;
 mod forms;
 mod grid;
 mod health;
 mod number;
+mod page;
 mod tables;
 mod tuning;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
+use page::{Page, Part};
 
 use crate::backtest::Backtest;
-use crate::figure::{Figure, fonts};
+use crate::figure::Figure;
 use crate::fit::Analysis;
 use crate::forecast::Entry;
 use crate::points::CellRow;
 use crate::predict::Prediction;
-use crate::terminal;
 use crate::tune::{Agreement, Tuning};
 use crate::units::after_loss;
 
@@ -78,37 +80,14 @@ pub struct Input<'a> {
 /// ```
 pub fn html(input: &Input) -> String {
     let analysis = input.analysis;
-    let parts = sections(input);
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                // No script and no request can come from this page, whatever a table's cells hold.
-                meta http-equiv="Content-Security-Policy"
-                    content="default-src 'none'; style-src 'unsafe-inline'; font-src data:; img-src data:";
-                title { "Scaling law of " (named(&analysis.source)) }
-                style { (PreEscaped(style())) }
-            }
-            body {
-                main {
-                    header {
-                        h1 { "Scaling law of " (named(&analysis.source)) }
-                        p.sub { (subtitle(input)) }
-                    }
-                    (answer::answer(input))
-                    (answer::doubts(input))
-                    nav { @for part in &parts { a href={ "#" (part.id) } { (part.title) } } }
-                    @for part in &parts {
-                        section id=(part.id) { h2 { (part.title) } (part.body) }
-                    }
-                    footer { "Made by isoflop " (env!("CARGO_PKG_VERSION")) ". Every number is in fit.json with all its digits." }
-                }
-            }
-        }
+    let page = Page {
+        title: &format!("Scaling law of {}", named(&analysis.source)),
+        subtitle: &subtitle(input),
+        first: html! { (answer::answer(input)) (answer::doubts(input)) },
+        parts: sections(input),
+        numbers: "fit.json",
     };
-    terminal::escaped(&page.into_string()).into_owned()
+    page.html()
 }
 
 fn subtitle(input: &Input) -> String {
@@ -137,12 +116,6 @@ fn subtitle(input: &Input) -> String {
 /// A sweep's name, or the last part of a path; the whole of it stands in the provenance.
 fn named(source: &str) -> &str {
     source.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(source)
-}
-
-struct Part {
-    id: &'static str,
-    title: &'static str,
-    body: Markup,
 }
 
 /// The sections that have something to say, in the order of the page.
@@ -212,32 +185,6 @@ fn figures(figures: &[Figure]) -> Markup {
             }
         }
     }
-}
-
-fn style() -> String {
-    let faces = fonts().map(|(weight, bytes)| {
-        format!(
-            "@font-face {{ font-family: Inter; font-weight: {weight}; \
-             src: url(data:font/otf;base64,{}) format(\"opentype\"); }}\n",
-            base64(bytes)
-        )
-    });
-    format!("{}{}", faces.concat(), include_str!("style.css"))
-}
-
-/// RFC 4648, section 4, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().fold(0u32, |word, b| word << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let sextet = (word >> (18 - 6 * i)) & 63;
-            out.push(if i <= chunk.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use super::page::base64;
 use super::*;
 use crate::describe::{self, Scale};
 use crate::figure::{all, sample};

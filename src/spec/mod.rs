@@ -12,6 +12,7 @@ mod files;
 mod filter;
 mod grid;
 mod keep;
+mod kind;
 mod model;
 mod optim;
 mod recipe;
@@ -40,6 +41,7 @@ pub use filter::{
 };
 pub use grid::{ExplicitCell, Grid, Isoflop, Product};
 pub use keep::Keep;
+pub use kind::TextKind;
 pub use model::{ModelSpec, Parametrization};
 pub use optim::{OptimSpec, Schedule};
 pub use recipe::{

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::filter::{Filter, Language, Near};
+use super::kind::TextKind;
 use super::scalar::Scalar;
 use crate::error::SpecError;
 use crate::units::parse_quantity;
@@ -175,6 +176,9 @@ pub enum OnContact {
 pub struct DomainRecipe {
     /// Files, folders and patterns, relative to the recipe.
     pub read: Read,
+    /// What kind of text it is; without it, what its name says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<TextKind>,
     /// Field, or column, of the text.
     #[serde(default = "text", skip_serializing_if = "is_text")]
     pub text: String,
@@ -354,6 +358,11 @@ impl DataRecipe {
 }
 
 impl DomainRecipe {
+    /// What kind of text it is, of a domain that is called so.
+    pub fn kind(&self, name: &str) -> TextKind {
+        self.kind.unwrap_or_else(|| TextKind::called(name))
+    }
+
     /// What is wrong with it, if something is.
     fn fault(&self, name: &str) -> Option<String> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
@@ -403,13 +412,20 @@ filters = ["gopher-quality", { c4 = { terminal_punctuation = false } }]
 read = { text = ["books/**/*.txt"] }
 paragraphs = 4096
 where = { redirect = false }
+[domain.wiki]
+kind = "encyclopedia"
+read = { text = ["wiki"] }
 "#;
 
     #[test]
     fn a_recipe_keeps_the_order_of_its_domains() {
         let recipe = DataRecipe::parse(TEXT).unwrap();
         let names: Vec<&str> = recipe.domains().iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["web", "books"]);
+        assert_eq!(names, ["web", "books", "wiki"]);
+        let kinds: Vec<TextKind> =
+            recipe.domains().iter().map(|(name, domain)| domain.kind(name)).collect();
+        assert_eq!(kinds, [TextKind::Web, TextKind::Books, TextKind::Encyclopedia]);
+        assert_eq!(TextKind::called("web-2"), TextKind::Other);
         assert_eq!(recipe.domains()[0].1.filters.len(), 2);
         let want = RecipeTokenizer::Bpe { vocab: 8192, sample: ByteSize(10_000_000) };
         assert_eq!(recipe.tokenizer, want);
@@ -426,6 +442,7 @@ where = { redirect = false }
             ("paragraphs = 4096", "paragraphs = 1", "16 to 16777216"),
             ("ngram = 5", "ngram = 0", "`dedup.near`"),
             ("gopher-quality", "gopher", "no filter `gopher`"),
+            ("kind = \"encyclopedia\"", "kind = \"wiki\"", "`encyclopedia`"),
             ("name = \"everyday\"", "name = \"a/b\"", "name"),
         ] {
             let text = TEXT.replace(from, to);

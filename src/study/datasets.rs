@@ -8,13 +8,14 @@ use crate::data::dataset::{self, Verified};
 pub use crate::data::take::Taking;
 use crate::data::take::take;
 
-/// Takes token shards where they lie: their manifest, which is then there.
+/// Takes token shards where they lie: their manifest, which is then there. `watch` is told what was read of them, and
+/// all that there is [bytes].
 ///
 /// # Errors
 ///
 /// [`Failure`] names the file that does not fit, and why.
-pub fn index(taking: Taking<'_>) -> Result<Manifest, Failure> {
-    Ok(take(taking)?)
+pub fn index(taking: Taking<'_>, watch: &(dyn Fn(u64, u64) + Sync)) -> Result<Manifest, Failure> {
+    Ok(take(taking, watch)?)
 }
 
 /// Verifies every byte of the dataset in `dir`; `None` where there is none.

@@ -13,10 +13,11 @@ use crate::exec::probe::{self, Ask, Found};
 use crate::fs::Os;
 use crate::ledger::checkpoint::has_fork;
 use crate::ledger::{Ledger, State};
-use crate::plan::Cell;
 use crate::plan::cost::{Clock, Left, Price};
 use crate::plan::fit_in::{self, Proposal};
+use crate::plan::{Cell, Draw};
 use crate::spec::{DeviceKind, Matmul};
+use crate::units::count;
 
 /// Time that a probe may take even where a tenth of the study is less [s].
 const LEAST: f64 = 4.0;
@@ -72,7 +73,7 @@ impl Priced {
     ///
     /// [`Failure`] where it cannot be opened, the device is not here, or no cell could be timed to fit a time.
     pub fn new(request: &Request) -> Result<Self, Failure> {
-        let sweep = Sweep::open(&request.sweep, &request.results, false)?;
+        let mut sweep = Sweep::open(&request.sweep, &request.results, false)?;
         // Without a probe nothing runs, and the device need not be here.
         let kind = if request.probe { request.device } else { Some(DeviceKind::Cpu) };
         let device = device::choose(&Wanted::of(&sweep.spec.device, kind, request.matmul))?;
@@ -106,6 +107,8 @@ impl Priced {
         let most: Vec<&Cell> = cells.iter().collect();
         let memory = device.room(workers).side_by_side(&most, workers);
         let places = cells.iter().enumerate().map(|(i, c)| (c.id.clone(), i)).collect();
+        let warning = found.as_ref().map(|found| reading(&sweep, &found.price)).transpose()?;
+        sweep.plan.warnings.extend(warning.flatten());
         Ok(Self { sweep, device, workers, memory, ledger, found, left, proposal, places })
     }
 
@@ -119,6 +122,30 @@ impl Priced {
         let at = *self.places.get(&cell.id)?;
         self.whole().map(|price| price.cells[at])
     }
+}
+
+/// That reading a dataset will bind and not arithmetic, if it will: a batch takes longer to read than to train on.
+fn reading(sweep: &Sweep, price: &Price) -> Result<Option<String>, Failure> {
+    let Some(first) = sweep.plan.cells.first() else { return Ok(None) };
+    // Other windows than those that the probe has read.
+    let draw = Draw { seed: u64::MAX, ..first.recipe.draw() };
+    let Some(windows) = sweep.data.windows_per_second(draw)? else { return Ok(None) };
+    let cells = sweep.plan.cells.iter().zip(&price.cells).map(|(cell, seconds)| {
+        let read = cell.recipe.batch_sequences as f64 / windows;
+        (cell, read, seconds / cell.own_steps().max(1) as f64)
+    });
+    // A step that was timed reads its batch itself.
+    let bound = cells.max_by(|l, r| (l.1 / l.2).total_cmp(&(r.1 / r.2)));
+    Ok(bound.filter(|(_, read, step)| *read > 0.5 * step).map(|(cell, read, step)| {
+        format!(
+            "reading will bind, not arithmetic: a batch of cell {} takes {:.1} ms to read from this disk ({} windows/s \
+             by one thread) and {:.1} ms with its step; a faster disk or a longer context helps",
+            cell.short(),
+            1e3 * read,
+            count(windows),
+            1e3 * step
+        )
+    }))
 }
 
 /// What is left of cells that are to be trained.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::sweep::Launcher;
+use super::values::pair;
 use crate::corpus::foreign::Format;
 
 /// Who wrote token shards.
@@ -42,15 +44,22 @@ pub struct DataArgs {
     /// The recipe, a TOML file.
     #[arg(value_name = "RECIPE", required_unless_present = "index")]
     pub recipe: Option<PathBuf>,
-    /// Only show what would be read, kept and held out, by a sample of each domain.
-    #[arg(long, requires = "recipe", conflicts_with = "look")]
+    /// Only show what would be read, kept and held out, by a sample of each domain; of --launcher slurm the batch
+    /// script.
+    #[arg(long, visible_alias = "dry-run", requires = "recipe", conflicts_with = "look")]
     pub plan: bool,
     /// Only show documents of a domain that each rule removes, with the number that does.
     #[arg(long, requires = "recipe", value_name = "DOMAIN")]
     pub look: Option<String>,
-    /// Processes side by side [default: one for each core].
+    /// Processes side by side, in each task of a job array too [default: one for each core].
     #[arg(long, requires = "recipe", value_name = "N")]
     pub workers: Option<usize>,
+    /// Work here, or in a job array on a Slurm cluster.
+    #[arg(long, requires = "recipe", default_value = "local")]
+    pub launcher: Launcher,
+    /// What the job array asks for, as in a sweep's [slurm] table: partition=cpu,time=4:00:00,tasks=8,cpus_per_task=16.
+    #[arg(long, requires = "launcher", value_delimiter = ',', value_parser = pair, value_name = "KEY=VALUE")]
+    pub slurm: Vec<(String, String)>,
     /// One process of those that share the work.
     #[arg(long, hide = true, requires = "recipe")]
     pub worker: bool,

@@ -44,7 +44,7 @@ pub enum Verb {
     Run(RunArgs),
     /// Search learning rate, batch and weight decay at the sweep's [tune] cells; fit rules in N and D.
     Tune(TuneArgs),
-    /// List every cell of a sweep by state.
+    /// List every cell of a sweep by state, or say how far a dataset is.
     Status(StatusArgs),
     /// Fit scaling laws to a results directory or to any CSV of runs.
     Fit(FitArgs),

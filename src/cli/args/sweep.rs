@@ -41,7 +41,7 @@ pub struct PlanArgs {
     pub results: PathBuf,
 }
 
-/// Where the cells of a run are trained.
+/// Where a run, or a recipe, is worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Launcher {
     /// By this process.
@@ -128,7 +128,7 @@ pub struct TuneArgs {
 /// `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Sweep file, or a directory under results/.
+    /// Sweep file, a directory under results/, or a dataset.
     pub sweep: PathBuf,
     /// Print as JSON.
     #[arg(long)]

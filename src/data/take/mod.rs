@@ -11,6 +11,7 @@ mod tokenizer;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -24,7 +25,7 @@ use crate::corpus::manifest::{
 };
 use crate::corpus::{ShardWriter, index};
 use crate::error::{FileError, InputError};
-use crate::fs::{Disk as _, Os, Placed, Scratch};
+use crate::fs::{Disk as _, Os, Placed, Scratch, length};
 
 /// The domain of files that lie in no directory below.
 const ALL: &str = "all";
@@ -59,19 +60,23 @@ struct Found {
     held_out: bool,
 }
 
-/// Takes all shards of a directory; the same ones give the same id wherever they lie.
+/// Takes all shards of a directory; the same ones give the same id wherever they lie. `watch` is told what was read of
+/// them, and all that there is [bytes].
 ///
 /// # Errors
 ///
 /// [`DataError`] names the file that does not fit, and why.
-pub fn take(taking: Taking<'_>) -> Result<Manifest, DataError> {
+pub fn take(taking: Taking<'_>, watch: &(dyn Fn(u64, u64) + Sync)) -> Result<Manifest, DataError> {
     let found = find(taking.dir, taking.format)?;
     let foreign = taking.tokenizer.map(Foreign::read).transpose()?;
     let separator = taking.separator.or(foreign.as_ref().and_then(|f| f.tokenizer.separator));
     let vocab = foreign.as_ref().map(|f| f.tokenizer.vocab);
+    let lengths = found.iter().map(|f| length(&f.path)).collect::<Result<Vec<u64>, _>>()?;
+    let (all, done) = (lengths.iter().sum(), AtomicU64::new(0));
+    let read = |bytes| watch(done.fetch_add(bytes, Ordering::Relaxed) + bytes, all);
     let scanned: Vec<Scanned> = found
         .par_iter()
-        .map(|f| scan(&f.path, taking.format, separator))
+        .map(|f| scan(&f.path, taking.format, separator, &read))
         .collect::<Result<_, _>>()?;
     let largest = scanned.iter().map(|s| s.largest).max().unwrap_or(0);
     let most = u64::from(vocab.unwrap_or(manifest::MAX_VOCAB));

@@ -30,11 +30,12 @@ pub(super) struct Scanned {
 }
 
 /// Reads all of a file. Without an index of documents a `separator` parts them, where it is known: after each, or, where
-/// the file begins with one, before each.
+/// the file begins with one, before each. `progress` is told of bytes as they are read.
 pub(super) fn scan(
     path: &Path,
     format: Format,
     separator: Option<u32>,
+    progress: &dyn Fn(u64),
 ) -> Result<Scanned, DataError> {
     let refuse = |why: String| -> DataError {
         let message = format!("`{}` is no token file of this format: {why}", path.display());
@@ -64,6 +65,7 @@ pub(super) fn scan(
         if n == 0 {
             break;
         }
+        progress(n as u64);
         sha256.update(&chunk[..n]);
         blocks.update(&chunk[..n]);
         let header = skip.min(n);

@@ -1,9 +1,9 @@
 //! A job array of runners on a Slurm cluster.
 //!
-//! Every task of the array is a whole runner on the shared results directory and takes whatever cell is free,
-//! so tasks may come, go and be repeated as the cluster likes. Slurm is asked by its own commands, each with a
-//! time limit. A sweep's jobs are known by their name: nothing is submitted while one of that name is in the
-//! queue or was submitted and may still come up there.
+//! Every task of the array is a whole runner on the shared directory, that of a sweep's results or of a dataset, and
+//! takes whatever cell or unit is free, so tasks may come, go and be repeated as the cluster likes. Slurm is asked by
+//! its own commands, each with a time limit. Jobs are known by their name: nothing is submitted while one of that
+//! name is in the queue or was submitted and may still come up there.
 
 mod ask;
 mod environment;
@@ -23,14 +23,14 @@ use crate::plan::hex;
 use crate::spec::SlurmSpec;
 use crate::terminal;
 
-/// Directory of script, submission and outputs in the results directory.
+/// Directory of script, submission and outputs in the shared directory.
 const DIR: &str = "slurm";
 
-/// Name of a sweep's jobs: the same for the same results directory, another for any other.
-pub fn job_name(sweep: &str, results: &Path) -> String {
-    let whole = std::path::absolute(results).unwrap_or_else(|_| results.to_owned());
+/// Name of the jobs of a sweep or a dataset: the same for the same directory, another for any other.
+pub fn job_name(of: &str, dir: &Path) -> String {
+    let whole = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let hash = hex(&Sha256::digest(whole.to_string_lossy().as_bytes()));
-    format!("isoflop-{sweep}-{}", &hash[..8])
+    format!("isoflop-{of}-{}", &hash[..8])
 }
 
 /// A word in single quotes for the shell.
@@ -48,10 +48,10 @@ fn output(results: &Path) -> Result<String, InputError> {
     let refuse = |what: &str| {
         InputError::new(
             format!(
-                "the results directory `{}` has {what} in its path, and `#SBATCH --output=` takes a single plain word",
+                "the directory `{}` has {what} in its path, and `#SBATCH --output=` takes a single plain word",
                 terminal::name(&whole.to_string_lossy())
             ),
-            "choose a path of letters, digits and -_./ with --results",
+            "choose a path of letters, digits and -_./ with --results, of a dataset with --out",
         )
     };
     let text = whole.to_str().ok_or_else(|| refuse("bytes that are not UTF-8"))?;
@@ -76,23 +76,23 @@ pub struct Job {
 }
 
 impl Job {
-    /// The job of a sweep in this results directory; `command` is run by every task.
+    /// The job of a sweep or a dataset, by its name and directory; `command` is run by every task.
     ///
     /// # Errors
     ///
     /// [`InputError`] where a path or a word cannot go into a script.
     pub fn new(
         spec: &SlurmSpec,
-        sweep: &str,
+        of: &str,
         results: &Path,
         command: Vec<String>,
     ) -> Result<Self, InputError> {
         let output = output(results)?;
         if let Some(word) = command.iter().find(|word| word.contains(char::is_control)) {
             let message = format!("`{}` has a control character", terminal::name(word));
-            return Err(InputError::new(message, "give the sweep and its directories plain names"));
+            return Err(InputError::new(message, "give the file and its directories plain names"));
         }
-        let name = job_name(sweep, results);
+        let name = job_name(of, results);
         let mut options = vec![
             format!("--job-name={name}"),
             format!("--array=0-{}", spec.tasks.max(1) - 1),

@@ -93,7 +93,7 @@ fn read(results: &Path) -> Result<Option<Submission>, InputError> {
 fn unreadable(path: &Path, why: &str) -> InputError {
     InputError::new(
         format!("cannot read what was submitted, `{}`: {why}", path.display()),
-        "if `squeue` lists no job of this sweep, remove that file and repeat the command",
+        "if `squeue` lists no such job, remove that file and repeat the command",
     )
     .with_code(exit::DAMAGED)
 }

@@ -8,8 +8,11 @@ mod fineweb;
 mod gopher_quality;
 mod gopher_repetition;
 mod lines;
+mod measures;
 #[cfg(test)]
 mod tests;
+
+pub use measures::measures;
 
 use crate::prepare::hashed::Hashes;
 use crate::prepare::text::Text;

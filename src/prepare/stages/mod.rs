@@ -13,18 +13,22 @@
 //! twice, or done by another machine, leaves the same bytes. A stage begins when every unit of the one before is done.
 
 mod alike;
+mod card;
 mod contacts;
 mod encoder;
 mod judge;
 mod numbers;
 mod places;
+mod progress;
 mod queue;
 mod records;
+mod reference;
 mod resolve;
 mod runs;
 mod sample;
 mod scatter;
 mod seal;
+mod sets;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -35,13 +39,16 @@ mod writing;
 
 use crate::data::DataError;
 
+pub(crate) use card::CARD;
+pub use card::{Card, DomainCard};
 pub use judge::{Example, Rule};
+pub use progress::{Progress, Reached};
 pub use queue::{Next, Queue, Stage};
+pub use reference::{Mix, Reference};
 pub use resolve::Copies;
 pub use sample::{Forecast, Sample};
-pub(crate) use seal::CARD;
-pub use seal::{Card, DomainCard};
-pub use work::{Unit, Work};
+pub use sets::{CopySet, Member};
+pub use work::{Unit, Work, read_recipe};
 
 impl Work {
     /// Does one unit. `progress` is told bytes of input as they are read.

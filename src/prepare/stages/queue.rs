@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::work::{WORK, write_whole};
 use super::{DataError, Work};
@@ -12,6 +13,9 @@ use crate::ledger::log;
 
 /// Workers that died over a unit before it is given up.
 const MOST_DEATHS: usize = 3;
+/// How long a worker waits before it looks again for a unit that is free: at first, and where others take long. Many
+/// workers on many machines ask one file server.
+const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 /// Longest reason of a failure that is read [bytes].
 const MAX_REASON: u64 = 1 << 16;
 
@@ -97,13 +101,18 @@ impl Queue {
                     failed.push(why);
                     continue;
                 }
-                match self.claim(work, stage, unit)? {
-                    // It may have been done in the meantime.
-                    Some(lease) if !self.is_done(work, stage, unit) => {
-                        return Ok(Next::Take(stage, unit, lease));
-                    }
-                    Some(_) => {}
-                    None => open = true,
+                let Some(lease) = self.claim(work, stage, unit)? else {
+                    open = true;
+                    continue;
+                };
+                // All may have been done in the meantime, and `work/` removed: this claim made it again.
+                if self.is_done(work, Stage::Seal, 0) {
+                    drop(lease);
+                    let _ = Os.remove(&work.dir.join(WORK));
+                    return Ok(Next::Done);
+                }
+                if !self.is_done(work, stage, unit) {
+                    return Ok(Next::Take(stage, unit, lease));
                 }
             }
             if !failed.is_empty() && !open {
@@ -178,7 +187,8 @@ fn fail(work: &Work, stage: Stage, unit: usize, why: &str) -> Result<(), DataErr
     write_whole(&work.file(stage.name(), unit, "failed"), why.as_bytes())
 }
 
-fn failure(work: &Work, stage: Stage, unit: usize) -> Option<String> {
+/// Why a unit cannot be done, if somebody found that.
+pub(super) fn failure(work: &Work, stage: Stage, unit: usize) -> Option<String> {
     let path = work.file(stage.name(), unit, "failed");
     let text = read_file(&path, MAX_REASON).ok()?;
     Some(String::from_utf8_lossy(&text).into_owned())
@@ -197,11 +207,16 @@ impl Work {
         halt: &(dyn Fn() -> bool + Sync),
     ) -> Result<bool, DataError> {
         let mut queue = Queue::default();
+        let mut wait = WAITS[0];
         while !halt() {
             match queue.next(self)? {
                 Next::Done => return Ok(true),
-                Next::Wait => std::thread::sleep(std::time::Duration::from_millis(200)),
+                Next::Wait => {
+                    std::thread::sleep(wait);
+                    wait = (2 * wait).min(WAITS[1]);
+                }
                 Next::Take(stage, unit, lease) => {
+                    wait = WAITS[0];
                     let done =
                         held(lease, || self.perform(stage, unit, &|bytes| progress(stage, bytes)));
                     match done {

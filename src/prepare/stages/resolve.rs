@@ -8,6 +8,7 @@ use super::numbers::{Joined, Numbers};
 use super::places::Places;
 use super::records::Writer;
 use super::runs::{self, Source};
+use super::sets::{CopySet, Largest};
 use super::verdicts::{Copy, Judged};
 use super::{DataError, Work, alike, contacts, judge};
 
@@ -26,6 +27,9 @@ pub struct Copies {
     pub largest: u64,
     /// Large clusters that were left alone, since their documents are not alike: documents, and median similarity.
     pub left_alone: Vec<(u64, f64)>,
+    /// The largest sets, with documents of theirs.
+    #[serde(default)]
+    pub examples: Vec<CopySet>,
 }
 
 /// What is known of all documents while copies are looked for.
@@ -139,7 +143,9 @@ impl Looking<'_> {
     fn write(&mut self, scratch: [PathBuf; 3], copies: &mut Copies) -> Result<(), DataError> {
         // By set: how many it has; the one that stays and one, with a flag where some are held out; its key.
         let [mut sizes, mut stays, mut keys] = scratch.map(|path| Numbers::new(&path));
-        let domain = |place: u64| self.work.units[self.places.unit(place).0].domain;
+        let (work, places) = (self.work, self.places.clone());
+        let domain = |place: u64| work.units[places.unit(place).0].domain;
+        let mut largest = Largest::default();
         for unit in 0..self.work.units.len() {
             let mut judged = Judged::all(self.work, unit)?;
             let mut place = self.places.of(unit as u32, 0);
@@ -148,6 +154,7 @@ impl Looking<'_> {
                     let size = sizes.get(set)? + 1;
                     sizes.set(set, size)?;
                     copies.largest = copies.largest.max(size);
+                    largest.grow(set, size);
                     copies.clusters += u64::from(set == place);
                     let best = stays.get(set)?;
                     let now = (best & !FLAG).checked_sub(1);
@@ -170,7 +177,11 @@ impl Looking<'_> {
             let first = self.places.of(unit as u32, 0);
             let mut place = first;
             while let Some(one) = judged.next()? {
-                if let Some(set) = self.joined.known(place)?
+                let set = self.joined.known(place)?;
+                if let Some(set) = set {
+                    largest.see(set, place, domain(place));
+                }
+                if let Some(set) = set
                     && !one.held_out
                 {
                     let best = stays.get(set)?;
@@ -192,6 +203,7 @@ impl Looking<'_> {
             }
             out.keep()?;
         }
+        copies.examples = largest.read(self.work, &self.places)?;
         Ok(())
     }
 

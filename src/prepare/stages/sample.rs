@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::card::few_held_out;
 use super::judge::{Found, Judge};
 use super::work::fields;
 use super::{DataError, Work};
@@ -41,6 +42,8 @@ pub struct Forecast {
     pub kept: f64,
     /// Documents set aside.
     pub held_out: f64,
+    /// That they are too few for a loss, if they are.
+    pub few: Option<String>,
     /// Of the sample: documents, and for each rule the documents that it removes.
     pub sampled: u64,
     /// See `sampled`.
@@ -100,8 +103,11 @@ impl Work {
         let mut removed: Vec<(String, u64)> =
             found.removed.iter().map(|(rule, r)| (rule.clone(), r.documents)).collect();
         removed.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        let name = self.recipe.domains()[domain].0.to_owned();
+        let passing = scale * (found.kept[0] + found.held_out[0]) as f64;
+        let few = few_held_out(&name, passing, scale * found.held_out[0] as f64);
         Ok(Forecast {
-            name: self.recipe.domains()[domain].0.to_owned(),
+            name,
             files: self.files_of(domain),
             bytes,
             left_out: self.left_out[domain].clone(),
@@ -109,6 +115,7 @@ impl Work {
             text: scale * sampled,
             kept: found.kept[1] as f64 / sampled,
             held_out: scale * found.held_out[0] as f64,
+            few,
             sampled: found.tally.documents,
             removed,
             seconds: scale * seconds,

@@ -1,13 +1,14 @@
 //! The end: held-out sets, the card, and the manifest that makes the dataset visible.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::judge::{Found, MAX_FILE, Rule, found};
-use super::resolve::Copies;
+use super::card::{CARD, Card, DomainCard};
+use super::judge::{Found, MAX_FILE, found};
+use super::reference::Mix;
 use super::work::{Output, WORK, write_whole};
 use super::write::{Wrote, raw_keys, wrote};
 use super::{DataError, Work, resolve, tokens};
@@ -16,57 +17,6 @@ use crate::corpus::{Index, Shard, shard};
 use crate::error::{FileError, InputError};
 use crate::fs::{Disk as _, Os, open_regular, read_file};
 use crate::plan::hex;
-
-/// Name of the card in the dataset's directory.
-pub(crate) const CARD: &str = "report.json";
-
-/// What a dataset holds and what was thrown away: its card.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Card {
-    /// Name of the dataset.
-    pub name: String,
-    /// The dataset's id.
-    pub id: String,
-    /// Its domains, in the recipe's order.
-    pub domains: Vec<DomainCard>,
-    /// Copies over all of it.
-    pub copies: Copies,
-}
-
-/// One domain.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct DomainCard {
-    /// Its name.
-    pub name: String,
-    /// Files that were read.
-    pub files: u64,
-    /// Documents that were read.
-    pub documents: u64,
-    /// Their raw text [bytes].
-    pub bytes: u64,
-    /// Documents that are trained on.
-    pub train_documents: u64,
-    /// Their text [bytes].
-    pub train_bytes: u64,
-    /// Their ids, separators included [tokens].
-    pub train_tokens: u64,
-    /// Held-out documents that pass the filters.
-    pub held_out_documents: u64,
-    /// Their ids [tokens].
-    pub held_out_tokens: u64,
-    /// Documents that a rule removed, by rule.
-    pub removed: BTreeMap<String, Rule>,
-    /// Documents that went as copies, by kind.
-    pub copies: BTreeMap<String, u64>,
-    /// Training documents that share an n-gram with what is to be measured.
-    pub contaminated: u64,
-    /// Documents and bytes by language, where the recipe asks for languages.
-    pub languages: BTreeMap<String, [u64; 2]>,
-    /// Documents of up to 2^i bytes, by i.
-    pub lengths: BTreeMap<u32, u64>,
-    /// Lines that could not be read, and documents without text or left out by `where`.
-    pub unread: [u64; 3],
-}
 
 /// Ends the work.
 pub(super) fn all(work: &Work) -> Result<(), DataError> {
@@ -98,12 +48,12 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
         raw.bytes = Some(bytes(|w| w.raw_bytes));
         raw.noise = judged.scatter[1].error();
         raw.raw_sha256 = Some(hex(&keys.finalize()));
-        let mut copies: BTreeMap<String, u64> = BTreeMap::new();
-        for (kind, n) in written.iter().flat_map(|w| &w.copies) {
-            *copies.entry(kind.clone()).or_default() += n;
+        for example in judged.removed.values_mut().flat_map(|rule| &mut rule.examples) {
+            example.id = work.named(Path::new(&example.id)).display().to_string();
         }
         cards.push(DomainCard {
             name: name.to_owned(),
+            kind: domain.kind(name).name().to_owned(),
             files: work.files_of(place),
             documents: judged.tally.documents,
             bytes: judged.tally.bytes,
@@ -111,10 +61,12 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
             train_bytes: bytes(|w| w.bytes),
             train_tokens: train.tokens,
             held_out_documents: held.documents,
+            held_out_bytes: bytes(|w| w.held_out_bytes),
             held_out_tokens: held.tokens,
             removed: judged.removed,
-            copies,
+            copies: summed(written.iter().map(|w| &w.copies)),
             contaminated: bytes(|w| w.contaminated),
+            contacts: summed(written.iter().map(|w| &w.contacts)),
             languages: judged.languages,
             lengths: judged.lengths,
             unread: [judged.tally.unread, judged.tally.empty, judged.tally.filtered],
@@ -136,19 +88,41 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
     let contaminated: BTreeMap<&str, u64> =
         cards.iter().map(|card| (card.name.as_str(), card.contaminated)).collect();
     manifest.contamination = serde_json::to_value(contaminated).ok();
+    write_card(work, &manifest, cards)?;
+    Os.write_atomic(&work.dir.join(manifest::FILE), manifest.seal().as_bytes())?;
+    let leftover = work.dir.join(WORK);
+    match Os.remove(&leftover) {
+        // Who claimed a unit in this moment has removed it too.
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(FileError::new("remove", leftover)(e).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write_card(work: &Work, manifest: &Manifest, cards: Vec<DomainCard>) -> Result<(), DataError> {
+    let domains = work.recipe.domains();
+    let kinds = domains.iter().map(|(name, domain)| domain.kind(name));
     let card = Card {
         name: work.recipe.name.get_ref().clone(),
         id: manifest.id.clone(),
+        mix: Mix::of(kinds.zip(cards.iter().map(|card| card.train_tokens))),
         domains: cards,
         copies: resolve::found(work)?,
     };
     let json = serde_json::to_vec_pretty(&card).map_err(|e| {
         InputError::new(format!("the card cannot be written: {e}"), "this is a bug of isoflop")
     })?;
-    write_whole(&work.dir.join(CARD), &json)?;
-    Os.write_atomic(&work.dir.join(manifest::FILE), manifest.seal().as_bytes())?;
-    let leftover = work.dir.join(WORK);
-    Ok(Os.remove(&leftover).map_err(FileError::new("remove", &leftover))?)
+    write_whole(&work.dir.join(CARD), &json)
+}
+
+/// Counts by name, added up.
+fn summed<'a>(of: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> BTreeMap<String, u64> {
+    let mut all: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, n) in of.flatten() {
+        *all.entry(name.clone()).or_default() += n;
+    }
+    all
 }
 
 /// The version of every rule that decided.

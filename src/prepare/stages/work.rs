@@ -73,9 +73,10 @@ impl Work {
     pub fn open(dir: &Path, recipe: &Path) -> Result<Self, DataError> {
         let work = Self::plan(dir, recipe)?;
         let path = dir.join(WORK).join(PLAN);
+        let units: Vec<Unit> = work.units.iter().map(|unit| work.named_unit(unit)).collect();
         if path.exists() {
             let plan: Plan = sealed(&path)?;
-            if plan.recipe != work.text || plan.units != work.units {
+            if plan.recipe != work.text || plan.units != units {
                 let what = if plan.recipe == work.text { "input" } else { "recipe" };
                 return Err(InputError::new(
                     format!("the {what} changed since `{}` was begun", dir.join(WORK).display()),
@@ -90,7 +91,7 @@ impl Work {
             return Ok(work);
         }
         Os.create_dirs(&dir.join(WORK))?;
-        let plan = Plan { v: 1, recipe: work.text.clone(), units: work.units.clone() };
+        let plan = Plan { v: 1, recipe: work.text.clone(), units };
         Os.write_atomic(&path, seal(&plan).as_bytes())?;
         Ok(work)
     }
@@ -101,16 +102,7 @@ impl Work {
     ///
     /// [`DataError`]: a recipe that cannot be read, or input that is not there.
     pub fn plan(dir: &Path, recipe: &Path) -> Result<Self, DataError> {
-        let bytes = read_file(recipe, crate::spec::MAX_RECIPE as u64)?;
-        let text = String::from_utf8(bytes).map_err(|_| {
-            let message = format!("`{}` is not UTF-8 text", recipe.display());
-            InputError::new(message, "a recipe is a TOML file")
-        })?;
-        let parsed = DataRecipe::parse(&text).map_err(|e| InputError {
-            message: e.render(&recipe.display().to_string(), &text),
-            hint: None,
-            code: exit::INPUT,
-        })?;
+        let (parsed, text) = read_recipe(recipe)?;
         let base = recipe.parent().filter(|p| !p.as_os_str().is_empty());
         let base = base.unwrap_or(Path::new(".")).to_owned();
         let (mut units, mut left_out) = (Vec::new(), Vec::new());
@@ -121,6 +113,40 @@ impl Work {
         }
         let (dir, writing) = (dir.to_owned(), OnceLock::new());
         Ok(Self { dir, base, recipe: parsed, text, units, left_out, writing })
+    }
+
+    /// What was begun in `dir` and has not ended, to see how far it is; `None` where nothing was. It knows no place
+    /// that its input is read from.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] for a list of units that is damaged.
+    pub fn begun(dir: &Path) -> Result<Option<Self>, DataError> {
+        let path = dir.join(WORK).join(PLAN);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let Plan { recipe: text, units, .. } = sealed(&path)?;
+        let recipe = parsed(&path, &text)?;
+        let (dir, base, writing) = (dir.to_owned(), PathBuf::new(), OnceLock::new());
+        Ok(Some(Self { dir, base, recipe, text, units, left_out: Vec::new(), writing }))
+    }
+
+    /// A file of the input as plan and card name it, whatever directory a command was given in: from that of the
+    /// recipe, where it lies below it.
+    pub(super) fn named<'a>(&self, path: &'a Path) -> &'a Path {
+        let base: PathBuf =
+            self.base.components().filter(|c| *c != std::path::Component::CurDir).collect();
+        // Without a base nothing is cut, and what is no path stays as it is.
+        if base.as_os_str().is_empty() { path } else { path.strip_prefix(base).unwrap_or(path) }
+    }
+
+    fn named_unit(&self, unit: &Unit) -> Unit {
+        let mut unit = unit.clone();
+        for part in &mut unit.parts {
+            part.file.path = self.named(&part.file.path).to_owned();
+        }
+        unit
     }
 
     /// Name and recipe of a unit's domain.
@@ -208,6 +234,28 @@ impl Work {
         let manifest = manifest::Manifest::parse(&bytes).map_err(|why| damaged(&path, &why))?;
         Ok(Some(manifest))
     }
+}
+
+/// A recipe, and its text.
+///
+/// # Errors
+///
+/// [`DataError`] where it cannot be read.
+pub fn read_recipe(path: &Path) -> Result<(DataRecipe, String), DataError> {
+    let bytes = read_file(path, crate::spec::MAX_RECIPE as u64)?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        let message = format!("`{}` is not UTF-8 text", path.display());
+        InputError::new(message, "a recipe is a TOML file")
+    })?;
+    Ok((parsed(path, &text)?, text))
+}
+
+fn parsed(path: &Path, text: &str) -> Result<DataRecipe, InputError> {
+    DataRecipe::parse(text).map_err(|e| InputError {
+        message: e.render(&path.display().to_string(), text),
+        hint: None,
+        code: exit::INPUT,
+    })
 }
 
 /// Writes a file that is whole or not there.

@@ -38,6 +38,27 @@ pub(super) struct Wrote {
     pub(super) copies: BTreeMap<String, u64>,
     /// Training documents that share an n-gram with what must not be in them.
     pub(super) contaminated: u64,
+    /// The same by the set that they share it with.
+    pub(super) contacts: BTreeMap<String, u64>,
+}
+
+impl Wrote {
+    /// Does a text share an n-gram with what is measured? Of a copy this was counted before.
+    fn touches(
+        &mut self,
+        contacts: &Contacts,
+        text: &str,
+        counted: bool,
+    ) -> Result<bool, DataError> {
+        let sets = contacts.shared(&normalise(text))?;
+        if counted && !sets.is_empty() {
+            self.contaminated += 1;
+            for set in &sets {
+                *self.contacts.entry((*set).to_owned()).or_default() += 1;
+            }
+        }
+        Ok(!sets.is_empty())
+    }
 }
 
 /// What every unit is written with, made for the first.
@@ -105,12 +126,10 @@ pub(super) fn unit(work: &Work, unit: usize, progress: &dyn Fn(u64)) -> Result<(
                 return Ok(());
             }
             if let Some(contacts) = contacts
-                && contacts.shares(&normalise(text))?
+                && wrote.touches(contacts, text, first)?
+                && work.recipe.decontaminate.action == OnContact::Drop
             {
-                wrote.contaminated += u64::from(first);
-                if work.recipe.decontaminate.action == OnContact::Drop {
-                    return Ok(());
-                }
+                return Ok(());
             }
             encode(encoder, text, &mut ids)?;
             train.push(&ids, was.key)?;
