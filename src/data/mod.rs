@@ -31,7 +31,7 @@ use crate::spec::{DataSpec, Source, Spec};
 pub use ahead::Batches;
 use dataset::Prepared;
 use synthetic::Generator;
-pub use tokenizer::train_bpe;
+pub use tokenizer::{kept_bpe, train_bpe};
 
 /// Where trained tokenizers are kept.
 #[derive(Debug, Clone, Copy)]
