@@ -6,6 +6,7 @@
 
 mod answer;
 mod backtest;
+mod continued;
 mod described;
 mod forecasts;
 mod forms;
@@ -26,6 +27,7 @@ use crate::predict::Prediction;
 use crate::terminal;
 use crate::tune::{Agreement, Tuning};
 use crate::units::after_loss;
+pub use continued::{Continuations, Continued};
 
 /// What a page is made of.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +49,8 @@ pub struct Input<'a> {
     pub tuning: Option<&'a Result<(Tuning, Vec<Agreement>), String>>,
     /// The last backtest of these runs, where one was made.
     pub backtest: Option<&'a Backtest>,
+    /// What the best model of each budget goes on with, where weights are kept.
+    pub continued: Option<&'a Continuations>,
     /// Version, device, dates, hashes, as (name, value).
     pub provenance: &'a [(String, String)],
 }
@@ -71,6 +75,7 @@ pub struct Input<'a> {
 ///     forecasts: &[],
 ///     tuning: None,
 ///     backtest: None,
+///     continued: None,
 ///     provenance: &[],
 /// });
 /// assert!(page.contains("<svg") && !page.contains("<script"));
@@ -183,6 +188,11 @@ fn sections(input: &Input) -> Vec<Part> {
             tables::choices(a)
         }),
         part(!a.excluded.is_empty(), "left-out", "Left out, and why", &|| tables::exclusions(a)),
+        input.continued.map(|c| Part {
+            id: "texts",
+            title: "What the models say",
+            body: continued::section(c),
+        }),
         part(!input.cells.is_empty(), "runs", "All cells", &|| tables::cells(input)),
         input.sweep_toml.map(|toml| Part {
             id: "sweep",

@@ -18,6 +18,7 @@ fn input<'a>(
         forecasts: &[],
         tuning: None,
         backtest: None,
+        continued: None,
         provenance: &[],
     }
 }

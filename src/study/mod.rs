@@ -34,6 +34,7 @@
 pub mod analysis;
 pub mod backtest;
 pub mod check;
+mod continued;
 mod corpus;
 pub mod datasets;
 pub mod exporting;
