@@ -14,7 +14,7 @@
 //! ```text
 //! basics    error terminal units sound random points covariates health seal fs columnar
 //! sweeps    spec shape plan documents corpus data
-//! training  ops model train ledger device exec
+//! training  ops model hf train ledger device exec
 //! texts     prepare
 //! laws      import fit export predict compare forecast backtest selftest tune
 //! pages     describe figure report
@@ -57,6 +57,7 @@ pub mod fit;
 pub mod forecast;
 pub mod fs;
 pub mod health;
+pub mod hf;
 pub mod import;
 pub mod ledger;
 pub mod model;

@@ -207,6 +207,13 @@ fn outputs() -> Vec<(&'static str, Value)> {
     assert_eq!(code, Some(0), "{told}");
     call("status", &["status", "sweep.toml"]);
     call("check", &["check", "sweep.toml"]);
+    let words =
+        ONE.replace("graph-walk = { nodes = 16, degree = 4, skew = 0.0 }", "files = [\"texts\"]");
+    let words = words.replace("\"one\"", "\"words\"").replace("4e5", "2e4");
+    fs::write(place.path("words.toml"), words).unwrap();
+    let ran = place.command(&["run", "words.toml"]).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    call("sample", &["sample", "words.toml", "--tokens", "9"]);
     call("fit", &["fit", "results/one", "--out", "own"]);
     call("lock", &["predict", "analysis/one/fit.json", "--flops", "3e10", "--lock"]);
     let forecasts = sorted(&place.path("analysis/one/forecasts"));

@@ -24,6 +24,7 @@ const PURE: [&str; 17] = [
     "shape",
     "plan",
     "corpus",
+    "hf",
     "fit",
     "predict",
     "compare",

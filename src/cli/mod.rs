@@ -20,6 +20,7 @@ mod plan;
 mod predict;
 mod prepare;
 mod run;
+mod sample;
 mod score;
 mod selftest;
 mod show;
@@ -50,6 +51,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Tune(args) => tune::execute(&args),
         Verb::Report(args) => run::report(&args),
         Verb::Export(args) => export::execute(&args),
+        Verb::Sample(args) => sample::execute(&args),
         Verb::Data(args) => data::execute(&args),
         Verb::Check(args) => check::execute(&args),
         Verb::Device(args) => device::execute(&args),

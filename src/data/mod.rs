@@ -33,7 +33,7 @@ use crate::spec::{DataSpec, Source, Spec};
 pub use ahead::Batches;
 use dataset::Prepared;
 use synthetic::Generator;
-pub use tokenizer::Learner;
+pub use tokenizer::{Learner, kept_bpe};
 
 /// Where trained tokenizers are kept.
 #[derive(Debug, Clone, Copy)]

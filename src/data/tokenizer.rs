@@ -242,6 +242,38 @@ impl Learner {
     }
 }
 
+/// The `tokenizer.json` that a sweep on text keeps in its results directory, for a sweep whose `tokenizer` asks for
+/// so many ids; `None` where there is none.
+///
+/// # Errors
+///
+/// [`DataError`]: it is damaged (exit code 3), or there are several, of several texts.
+pub fn kept_bpe(results: &Path, vocab: u32) -> Result<Option<Vec<u8>>, DataError> {
+    let begin = format!("tokenizer-{vocab}-");
+    let own = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with(&begin) && name.ends_with(".json") && hash_file(file).exists()
+    };
+    let mut files: Vec<PathBuf> = Os.list(results).unwrap_or_default();
+    files.retain(own);
+    match files.as_slice() {
+        [] => Ok(None),
+        [file] => {
+            read(file)?;
+            Os.read(file, MAX_FILE).map(Some).map_err(|e| FileError::new("read", file)(e).into())
+        }
+        [one, other, ..] => Err(InputError::new(
+            format!(
+                "`{}` and `{}` are tokenizers of two texts, and nothing says which one a cell has",
+                one.display(),
+                other.display()
+            ),
+            "move the one away whose text is no longer that of the sweep",
+        )
+        .into()),
+    }
+}
+
 /// Says on a terminal how far a training that takes long has come.
 struct Progress {
     vocab: u32,

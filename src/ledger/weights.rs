@@ -105,6 +105,11 @@ pub fn remove_cut(cell_dir: &Path) -> Result<usize, FileError> {
     Ok(left.len())
 }
 
+/// Whether an attempt, given its directory, has weights; they are not verified.
+pub fn are_kept(disk: &dyn Disk, attempt: &Path) -> bool {
+    sealed::is_visible(disk, &directory(attempt))
+}
+
 /// The weights of a completed attempt, given its directory, as they were written; `None` where none were kept.
 ///
 /// ```no_run

@@ -8,7 +8,9 @@
 //! are `[in, out]`, gains `[1, width]`.
 
 pub mod check;
+mod choice;
 mod definition;
+mod infer;
 mod init;
 mod scaling;
 mod values;
@@ -19,7 +21,9 @@ use crate::data::Batch;
 use crate::ops::{self, CpuWeights, Decoder, Ids, Kernels, Plain, Primitives, Rope, TensorDecoder};
 use crate::shape::Shape;
 
+pub use choice::Choice;
 pub use definition::Activations;
+pub use infer::Scored;
 pub use scaling::{Factors, Scaling};
 pub use values::Values;
 

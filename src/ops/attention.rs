@@ -13,7 +13,7 @@ use burn::tensor::{Bool, Device, Tensor, TensorData, activation};
 /// Query rows handled at a time.
 const BLOCK: usize = 64;
 /// Base of the rotary frequencies (Su et al. 2021, 2104.09864).
-const ROPE_BASE: f64 = 10_000.0;
+pub const ROPE_BASE: f64 = 10_000.0;
 
 /// How the rows and columns of a packed `[sequences x context, 3 width]` tensor divide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

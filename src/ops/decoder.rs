@@ -8,6 +8,8 @@
 //! Chunks and the order in which their gradients are summed follow from the batch alone, so the result has
 //! the same bits for any number of threads.
 
+mod infer;
+
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -17,6 +19,9 @@ use super::attention::{self, Heads, Rope, Saved, Scratch};
 use super::matrix::{View, multiply};
 use super::{cross_entropy, math, rms_norm, swiglu};
 use crate::shape::Shape;
+
+pub use infer::{Likelihood, argmax};
+pub(super) use infer::{padded, padded_chunks};
 
 /// Rows of a chunk for each column of the model's width: products with a weight take as long as reading it
 /// or longer.
@@ -69,7 +74,7 @@ impl Decoder<'_> {
             .into_par_iter()
             .map(|rows| {
                 let sequences = rows.len() / context;
-                self.with_space(sequences, context, 1, |s| {
+                self.with_space(sequences, context, Room::Loss, |s| {
                     let part = ids.part(rows);
                     self.forward(s, part);
                     cross_entropy::forward(&s.logits, part.targets, self.shape.vocab)
@@ -94,7 +99,7 @@ impl Decoder<'_> {
             let mut sum = 0.0;
             for rows in *chunks {
                 let sequences = rows.len() / context;
-                sum += self.with_space(sequences, context, self.shape.layers, |s| {
+                sum += self.with_space(sequences, context, Room::Gradients, |s| {
                     let part = ids.part(rows.clone());
                     self.forward(s, part);
                     self.backward(s, part, 1.0 / n as f32, &mut grads)
@@ -126,11 +131,11 @@ impl Decoder<'_> {
         &self,
         sequences: usize,
         context: usize,
-        layers: usize,
+        room: Room,
         work: impl FnOnce(&mut Space) -> T,
     ) -> T {
         SPACE.with_borrow_mut(|held| {
-            let key = (self.shape, sequences, context, layers);
+            let key = (self.shape, sequences, context, room);
             if held.as_ref().is_none_or(|s| s.key != key) {
                 *held = None;
             }
@@ -145,9 +150,15 @@ impl Decoder<'_> {
 
     /// Logits of a chunk, and what the backward needs of as many layers as `s` has room for.
     fn forward(&self, s: &mut Space, ids: Ids<'_>) {
-        let Shape { width: d, ff, vocab, .. } = self.shape;
+        self.hidden(s, ids.inputs);
+        self.head(&s.h, &mut s.logits);
+    }
+
+    /// The normed stream after the last layer, into `s.h`.
+    fn hidden(&self, s: &mut Space, inputs: &[i32]) {
+        let Shape { width: d, ff, .. } = self.shape;
         let w = &self.weights;
-        for (x, id) in s.x.chunks_mut(d).zip(ids.inputs) {
+        for (x, id) in s.x.chunks_mut(d).zip(inputs) {
             let at = *id as usize * d;
             x.copy_from_slice(&w[0][at..at + d]);
         }
@@ -172,10 +183,15 @@ impl Decoder<'_> {
             linear(&l.act, w[places.down], &mut s.x, ff, d, true);
         }
         rms_norm::forward(&s.x, w[self.norm_f()], &mut s.h, &mut s.r);
+    }
+
+    /// Logits of rows of the normed stream.
+    fn head(&self, h: &[f32], logits: &mut [f32]) {
+        let Shape { width: d, vocab, .. } = self.shape;
         if self.shape.tied {
-            linear_transposed(&s.h, w[0], &mut s.logits, d, vocab);
+            linear_transposed(h, self.weights[0], logits, d, vocab);
         } else {
-            linear(&s.h, w[self.norm_f() + 1], &mut s.logits, d, vocab, false);
+            linear(h, self.weights[self.norm_f() + 1], logits, d, vocab, false);
         }
     }
 
@@ -339,9 +355,20 @@ struct Layer {
     act: Vec<f32>,
 }
 
+/// What a chunk's buffers have room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// The stream after the last layer.
+    Hidden,
+    /// Its logits as well.
+    Loss,
+    /// And what the backward reads and writes.
+    Gradients,
+}
+
 /// All buffers of one chunk.
 struct Space {
-    key: (Shape, usize, usize, usize),
+    key: (Shape, usize, usize, Room),
     heads: Heads,
     layers: Vec<Layer>,
     scratch: Scratch,
@@ -359,12 +386,14 @@ struct Space {
 }
 
 impl Space {
-    fn new(key: (Shape, usize, usize, usize)) -> Self {
-        let (shape, sequences, context, layers) = key;
+    fn new(key: (Shape, usize, usize, Room)) -> Self {
+        let (shape, sequences, context, room) = key;
+        let back = room == Room::Gradients;
         let Shape { width: d, ff, vocab, heads, qk_norm, .. } = shape;
         let rows = sequences * context;
         let zeros = |columns: usize| vec![0.0; rows * columns];
-        let of_heads = |columns: usize| if qk_norm { zeros(columns) } else { Vec::new() };
+        let only = |is: bool, columns: usize| if is { zeros(columns) } else { Vec::new() };
+        let of_heads = |columns: usize| only(qk_norm, columns);
         let layer = |_| Layer {
             x: zeros(d),
             r1: zeros(1),
@@ -384,17 +413,17 @@ impl Space {
         Self {
             key,
             heads,
-            layers: (0..layers).map(layer).collect(),
+            layers: (0..if back { shape.layers } else { 1 }).map(layer).collect(),
             scratch: Scratch::new(heads),
             x: zeros(d),
             r: zeros(1),
             h: zeros(d),
-            logits: zeros(vocab),
-            dx: zeros(d),
-            dh: zeros(d),
-            dqkv: zeros(3 * d),
-            dwide: zeros(2 * ff),
-            dact: zeros(ff),
+            logits: only(room != Room::Hidden, vocab),
+            dx: only(back, d),
+            dh: only(back, d),
+            dqkv: only(back, 3 * d),
+            dwide: only(back, 2 * ff),
+            dact: only(back, ff),
         }
     }
 }

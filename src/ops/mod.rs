@@ -28,16 +28,16 @@ use burn::tensor::{FloatDType, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
 pub use adamw::{AdamStep, adamw};
-pub use attention::{Heads, Rope, attention};
+pub use attention::{Heads, ROPE_BASE, Rope, attention};
 pub use case::{Case, largest_difference, relative_difference};
 pub use check::{cpu_cases, cpu_product_cases};
 pub use cross_entropy::cross_entropy;
 #[cfg(feature = "cube")]
 pub use cube::{CANDIDATES, Cubes, KINDS, cases, product_by, product_cases};
-pub use decoder::{Decoder, Ids};
+pub use decoder::{Decoder, Ids, Likelihood, argmax};
 pub use norm::norm;
 pub use primitives::{Plain, Primitives};
-pub use rms_norm::rms_norm;
+pub use rms_norm::{EPS as NORM_EPS, rms_norm};
 pub use swiglu::swiglu;
 pub use tensor_decoder::TensorDecoder;
 

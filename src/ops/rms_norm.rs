@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::math;
 
 /// Added to the mean square, as in Llama.
-pub(super) const EPS: f32 = 1e-5;
+pub const EPS: f32 = 1e-5;
 
 /// `[tokens, width]`, gain `[1, width]`, by burn's operations.
 pub fn rms_norm(x: Tensor<2>, gain: Tensor<2>) -> Tensor<2> {

@@ -12,9 +12,12 @@ use std::ops::Range;
 use burn::tensor::{DType, FloatDType, Tensor};
 
 use super::attention::{Heads, Rope};
-use super::decoder::{Ids, Places};
+use super::decoder::{Ids, Places, padded, padded_chunks};
 use super::primitives::Primitives;
 use crate::shape::Shape;
+
+/// What the activations of sequences that are read may take at most [bytes].
+const READ: u64 = 1 << 30;
 
 /// A decoder on a device: its shape and weights.
 #[derive(Debug)]
@@ -95,6 +98,39 @@ impl<P: Primitives> TensorDecoder<'_, P> {
             .collect();
         let grads = grads.into_iter().map(|g| g.expect("the backward reaches every weight"));
         (total(losses) / n as f64, grads.collect())
+    }
+
+    /// What `read` makes of rows of logits; as [`Decoder::read`](super::Decoder::read), and as many logits are there at
+    /// a time as the activations of a micro-batch may take, up to 1 GiB.
+    ///
+    /// # Panics
+    ///
+    /// When an input is empty or longer than the rotary table.
+    pub fn read<T>(
+        &self,
+        inputs: &[(&[i32], usize)],
+        read: impl Fn(usize, usize, &[f32]) -> T,
+    ) -> Vec<Vec<T>> {
+        let copies = self.copies();
+        let lengths: Vec<usize> = inputs.iter().map(|(ids, _)| ids.len()).collect();
+        let row = self.shape.activation_bytes(DType::from(self.compute).size()) as u64;
+        let rows = (self.activations.min(READ) / row) as usize;
+        let mut out = Vec::with_capacity(inputs.len());
+        for chunk in padded_chunks(&lengths, rows) {
+            let ids: Vec<&[i32]> = inputs[chunk.clone()].iter().map(|(ids, _)| *ids).collect();
+            let (all, context) = padded(&ids);
+            let logits =
+                self.forward(&copies, Ids { inputs: &all, targets: &[] }, context, false).logits;
+            let logits = logits.cast(FloatDType::F32).into_data();
+            let logits = logits.try_to_vec::<f32>().expect("logits are f32");
+            for (i, logits) in chunk.zip(logits.chunks(context * self.shape.vocab)) {
+                let wanted = inputs[i].1..lengths[i];
+                let rows = logits.chunks(self.shape.vocab).enumerate();
+                let rows = rows.skip(wanted.start).take(wanted.len());
+                out.push(rows.map(|(row, logits)| read(i, row, logits)).collect());
+            }
+        }
+        out
     }
 
     /// The weights as matrix products read them; gains stay f32.

@@ -7,6 +7,7 @@
 mod answer;
 mod backtest;
 pub mod card;
+mod continued;
 mod described;
 mod forecasts;
 mod forms;
@@ -28,6 +29,7 @@ use crate::points::CellRow;
 use crate::predict::Prediction;
 use crate::tune::{Agreement, Tuning};
 use crate::units::after_loss;
+pub use continued::{Continuations, Continued};
 
 /// What a page is made of.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +51,8 @@ pub struct Input<'a> {
     pub tuning: Option<&'a Result<(Tuning, Vec<Agreement>), String>>,
     /// The last backtest of these runs, where one was made.
     pub backtest: Option<&'a Backtest>,
+    /// What the best model of each budget goes on with, where weights are kept.
+    pub continued: Option<&'a Continuations>,
     /// Version, device, dates, hashes, as (name, value).
     pub provenance: &'a [(String, String)],
 }
@@ -73,6 +77,7 @@ pub struct Input<'a> {
 ///     forecasts: &[],
 ///     tuning: None,
 ///     backtest: None,
+///     continued: None,
 ///     provenance: &[],
 /// });
 /// assert!(page.contains("<svg") && !page.contains("<script"));
@@ -156,6 +161,11 @@ fn sections(input: &Input) -> Vec<Part> {
             tables::choices(a)
         }),
         part(!a.excluded.is_empty(), "left-out", "Left out, and why", &|| tables::exclusions(a)),
+        input.continued.map(|c| Part {
+            id: "texts",
+            title: "What the models say",
+            body: continued::section(c),
+        }),
         part(!input.cells.is_empty(), "runs", "All cells", &|| tables::cells(input)),
         input.sweep_toml.map(|toml| Part {
             id: "sweep",

@@ -19,6 +19,7 @@ fn input<'a>(
         forecasts: &[],
         tuning: None,
         backtest: None,
+        continued: None,
         provenance: &[],
     }
 }

@@ -8,6 +8,7 @@
 //! Results    results/<sweep>, as it was left              status, check, report
 //! Runs       runs to fit, of a sweep or of any table      fit, backtest, selftest, export
 //! Analysis   the fit of some runs                         predict, lock
+//! Model      a trained cell, or a directory of Hugging Face's    sample, export
 //! ```
 //!
 //! The laws of a table, and the run that they say to buy for 1e22 FLOP:
@@ -34,14 +35,17 @@ pub mod analysis;
 pub mod backtest;
 pub mod check;
 pub mod compare;
+mod continued;
 mod corpus;
 pub mod datasets;
+pub mod exporting;
 mod failure;
 mod figures;
 pub mod forecast;
 pub mod hold;
 pub mod input;
 pub mod losses;
+pub mod models;
 mod observer;
 pub mod pages;
 pub mod preparing;
@@ -51,6 +55,7 @@ pub mod question;
 pub mod results;
 pub mod run;
 pub mod runs;
+pub mod sampling;
 pub mod score;
 pub mod sweep;
 mod sweep_file;

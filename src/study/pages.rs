@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use super::{Failure, Runs, backtest, corpus, figures, score, tuning};
+use super::{Failure, Runs, backtest, continued, corpus, figures, score, tuning};
 use crate::error::InputError;
 use crate::figure;
 use crate::fit::Analysis;
@@ -54,6 +54,7 @@ pub fn write(
         tuning: tuning.as_ref(),
         forecasts: &forecasts,
         backtest: backtest::stored(dir, &runs.table.points, &analysis.pins).as_ref(),
+        continued: continued::of(runs).as_ref(),
         provenance: &provenance(runs),
     });
     Os.write_atomic(&dir.join("report.html"), html.as_bytes())?;

@@ -86,6 +86,7 @@ fn page<'a>(analysis: &'a Analysis, with: impl FnOnce(report::Input<'a>) -> repo
         forecasts: &[],
         tuning: None,
         backtest: None,
+        continued: None,
         provenance: &[],
     };
     assert!(report::html(&with(input)).len() > 1000);

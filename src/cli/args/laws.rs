@@ -1,4 +1,4 @@
-//! Verbs of laws: fit, predict, backtest, selftest, report, export.
+//! Verbs of laws: fit, predict, backtest, selftest, report.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,6 @@ use clap::{ArgGroup, Args};
 use super::table::{Columns, Pinned};
 use super::values::{decay, quantity, share};
 use crate::error::InputError;
-use crate::export::Format;
 use crate::fit::Options;
 use crate::predict::hardware::DEFAULT_MFU;
 use crate::study::Dirs;
@@ -105,22 +104,6 @@ pub struct CompareArgs {
     /// Level of the intervals.
     #[arg(long, default_value = "0.9", value_parser = share)]
     pub level: f64,
-}
-
-/// `export`.
-#[derive(Debug, Args)]
-pub struct ExportArgs {
-    /// A sweep file, a directory under results/, a table (CSV, TSV, JSON or Parquet), or a fit.json.
-    pub input: PathBuf,
-    /// Whose table to write.
-    #[arg(long)]
-    pub format: Format,
-    /// How to read a table.
-    #[command(flatten)]
-    pub columns: Columns,
-    /// File to write; stdout otherwise.
-    #[arg(long, short, value_name = "FILE")]
-    pub out: Option<PathBuf>,
 }
 
 /// `predict`.

@@ -3,6 +3,7 @@
 mod data;
 mod device;
 mod laws;
+mod models;
 mod sweep;
 mod table;
 mod values;
@@ -11,9 +12,8 @@ use clap::{Parser, Subcommand};
 
 pub use data::{DataArgs, Shards};
 pub use device::{DeviceArgs, DeviceBenchArgs, DeviceCheckArgs, DeviceVerb, Which};
-pub use laws::{
-    BacktestArgs, CompareArgs, ExportArgs, FitArgs, PredictArgs, ReportArgs, SelftestArgs,
-};
+pub use laws::{BacktestArgs, CompareArgs, FitArgs, PredictArgs, ReportArgs, SelftestArgs};
+pub use models::{ExportArgs, Format, SampleArgs};
 pub use sweep::{
     CheckArgs, Launcher, PlanArgs, RunArgs, ScoreArgs, StatusArgs, TrainingArgs, TuneArgs,
 };
@@ -60,8 +60,10 @@ pub enum Verb {
     Score(ScoreArgs),
     /// Write figures and the report again from what is recorded.
     Report(ReportArgs),
-    /// Write the runs of a results directory or a CSV in a format that other tools read.
+    /// Write runs, or the model of one cell, in a format that other tools read.
     Export(ExportArgs),
+    /// Go on with a text by the model of a cell, or by one of Hugging Face's.
+    Sample(SampleArgs),
     /// Verify every record: logs, steps, checkpoints and weights.
     Check(CheckArgs),
     /// Show what can train here, whether it computes correctly, and how fast it is.

@@ -12,13 +12,13 @@ use crate::fs::{Appender, Disk, Os};
 use crate::seal::{seal, unseal};
 
 /// Name of the run log in its attempt's directory.
-pub(super) const LOG: &str = "run.log";
+pub const LOG: &str = "run.log";
 /// Loss and gradient norm of every step: pairs of little-endian f32.
 pub(super) const STEPS: &str = "steps.f32";
 /// Bytes of a step there.
 pub const STEP_BYTES: u64 = 8;
 /// Largest run log that is read [bytes]: a million evaluations.
-const MAX_LOG: u64 = 256 << 20;
+pub const MAX_LOG: u64 = 256 << 20;
 /// Largest record of steps that is read [bytes]: a hundred million steps.
 const MAX_STEPS: u64 = 800 << 20;
 /// Steps kept in memory before they are written.
