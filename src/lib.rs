@@ -14,7 +14,7 @@
 //! ```text
 //! basics    error terminal units sound random points covariates health seal fs columnar
 //! sweeps    spec shape plan documents corpus data task
-//! training  ops model train ledger device exec
+//! training  ops model train ledger eval device exec
 //! texts     prepare
 //! laws      import fit export predict forecast backtest selftest tune
 //! pages     describe figure report
@@ -50,6 +50,7 @@ pub mod describe;
 pub mod device;
 pub mod documents;
 pub mod error;
+pub mod eval;
 pub mod exec;
 pub mod export;
 pub mod figure;

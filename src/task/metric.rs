@@ -12,8 +12,9 @@ use super::{Item, Kind, Task};
 /// Two choices whose log-likelihoods differ by less are tied: rounding may decide between them [nats].
 pub const TIE: f64 = 1e-3;
 
-/// What a model says of one request.
+/// What a model says of one request. Records have it as a list of three, for there are many.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(f64, bool, u64)", into = "(f64, bool, u64)")]
 pub struct Score {
     /// Of the continuation after its context [nats].
     pub log_likelihood: f64,
@@ -21,6 +22,18 @@ pub struct Score {
     pub greedy: bool,
     /// Tokens of the continuation.
     pub tokens: u64,
+}
+
+impl From<(f64, bool, u64)> for Score {
+    fn from((log_likelihood, greedy, tokens): (f64, bool, u64)) -> Self {
+        Self { log_likelihood, greedy, tokens }
+    }
+}
+
+impl From<Score> for (f64, bool, u64) {
+    fn from(score: Score) -> Self {
+        (score.log_likelihood, score.greedy, score.tokens)
+    }
 }
 
 /// A number and its standard error over items.

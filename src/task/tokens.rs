@@ -10,8 +10,17 @@
 use super::{Kind, Request};
 use crate::error::InputError;
 
-/// The id that parts documents, and stands before a text that has no context.
+/// The id that parts documents of isoflop's own models.
 pub const SEPARATOR: i32 = 0;
+
+/// What of a model decides the windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reader {
+    /// Tokens that it reads at once [tokens].
+    pub window: usize,
+    /// The id before a text that has no context.
+    pub separator: i32,
+}
 
 /// Tokens that a model reads at once, and those of them whose log-likelihood is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +31,16 @@ pub struct Window {
     pub from: usize,
 }
 
-/// The windows of a request for a model that reads `window` tokens; each token of its continuation is scored in one of
-/// them.
+/// A request as a model reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokenised {
+    /// What the model reads; each token of the continuation is scored in one of them.
+    pub windows: Vec<Window>,
+    /// Whether all of the context and the continuation fit into one.
+    pub whole: bool,
+}
+
+/// The windows of a request.
 ///
 /// # Errors
 ///
@@ -31,10 +48,10 @@ pub struct Window {
 pub fn windows(
     request: &Request,
     kind: Kind,
-    window: usize,
+    Reader { window, separator }: Reader,
     encode: &mut dyn FnMut(&str) -> Result<Vec<i32>, InputError>,
-) -> Result<Vec<Window>, InputError> {
-    let (context, continuation) = ids(request, kind, encode)?;
+) -> Result<Tokenised, InputError> {
+    let (context, continuation) = ids(request, kind, separator, encode)?;
     if continuation.is_empty() {
         let text: String = request.continuation.chars().take(40).collect();
         return Err(InputError::new(
@@ -42,28 +59,30 @@ pub fn windows(
             "the tokenizer joins it with the context: another delimiter or template parts them",
         ));
     }
-    Ok(cut(&context, &continuation, window))
+    let whole = context.len() + continuation.len() <= window + 1;
+    Ok(Tokenised { windows: cut(&context, &continuation, window), whole })
 }
 
 /// Context and continuation; the context has one token at least.
 fn ids(
     request: &Request,
     kind: Kind,
+    separator: i32,
     encode: &mut dyn FnMut(&str) -> Result<Vec<i32>, InputError>,
 ) -> Result<(Vec<i32>, Vec<i32>), InputError> {
     if request.context.is_empty() {
         let mut all = encode(&request.continuation)?;
-        if kind != Kind::Text && all.first() == Some(&SEPARATOR) {
+        if kind != Kind::Text && all.first() == Some(&separator) {
             let rest = all.split_off(1);
             return Ok((all, rest));
         }
-        return Ok((vec![SEPARATOR], all));
+        return Ok((vec![separator], all));
     }
     let context = request.context.trim_end_matches(is_blank);
     let mut all = encode(&format!("{}{}", request.context, request.continuation))?;
     // A context of blanks alone, at which the harness stops, is as good as none.
     if context.is_empty() {
-        return Ok((vec![SEPARATOR], all));
+        return Ok((vec![separator], all));
     }
     let before = encode(context)?;
     let continuation = all.split_off(before.len().min(all.len()));
@@ -94,6 +113,8 @@ mod tests {
     use super::super::Length;
     use super::*;
 
+    const READER: Reader = Reader { window: 8, separator: SEPARATOR };
+
     /// One id a byte, but "ab" is one token and a blank is part of the word after it, as byte-level BPE has it.
     fn encode(text: &str) -> Result<Vec<i32>, InputError> {
         let (mut out, mut rest) = (Vec::new(), text);
@@ -116,7 +137,7 @@ mod tests {
     }
 
     fn split(context: &str, continuation: &str) -> (Vec<i32>, Vec<i32>) {
-        ids(&request(context, continuation), Kind::Choices, &mut encode).unwrap()
+        ids(&request(context, continuation), Kind::Choices, SEPARATOR, &mut encode).unwrap()
     }
 
     /// What `_encode_pair` and `loglikelihood` of lm-evaluation-harness 0.4.13 give for the same tokenizer.
@@ -132,14 +153,16 @@ mod tests {
         assert_eq!(split("", " a"), (vec![SEPARATOR], vec![1001]));
         assert_eq!(split("", "<|endoftext|>y"), (vec![SEPARATOR], vec![y]));
         assert_eq!(split(" ", "y"), (vec![SEPARATOR], vec![32, y]));
-        let nothing = windows(&request("a", "b"), Kind::Choices, 8, &mut encode).unwrap_err();
+        let nothing = windows(&request("a", "b"), Kind::Choices, READER, &mut encode).unwrap_err();
         assert!(nothing.message.contains("no token of its own"), "{nothing}");
     }
 
     #[test]
     fn a_text_keeps_a_separator_that_it_begins_with() {
-        let made = windows(&request("", "<|endoftext|>y"), Kind::Text, 8, &mut encode).unwrap();
-        assert_eq!(made, [Window { ids: vec![0, 0, 'y' as i32], from: 1 }]);
+        let made =
+            windows(&request("", "<|endoftext|>y"), Kind::Text, READER, &mut encode).unwrap();
+        assert!(made.whole);
+        assert_eq!(made.windows, [Window { ids: vec![0, 0, 'y' as i32], from: 1 }]);
     }
 
     /// What `get_rolling_token_windows` with `context_len` 1 and `make_disjoint_window` give, and the cut of
