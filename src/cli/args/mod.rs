@@ -2,6 +2,7 @@
 
 mod data;
 mod device;
+mod eval;
 mod laws;
 mod sweep;
 mod table;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 pub use data::{DataArgs, Shards};
 pub use device::{DeviceArgs, DeviceBenchArgs, DeviceCheckArgs, DeviceVerb, Which};
+pub use eval::EvalArgs;
 pub use laws::{BacktestArgs, ExportArgs, FitArgs, PredictArgs, ReportArgs, SelftestArgs};
 pub use sweep::{
     CheckArgs, Launcher, PlanArgs, RunArgs, ScoreArgs, StatusArgs, TrainingArgs, TuneArgs,
@@ -60,6 +62,8 @@ pub enum Verb {
     Export(ExportArgs),
     /// Verify every record: logs, steps, checkpoints and weights.
     Check(CheckArgs),
+    /// Score trained models on tasks: cells that have kept their weights, or a Hugging Face directory.
+    Eval(EvalArgs),
     /// Show what can train here, whether it computes correctly, and how fast it is.
     Device(DeviceArgs),
 }
