@@ -8,6 +8,7 @@ mod backtest;
 mod check;
 mod data;
 mod device;
+mod eval;
 mod export;
 mod fit;
 mod forecast;
@@ -22,6 +23,7 @@ mod score;
 mod selftest;
 mod show;
 mod status;
+mod target;
 mod tune;
 mod watch;
 
@@ -48,6 +50,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Report(args) => run::report(&args),
         Verb::Export(args) => export::execute(&args),
         Verb::Data(args) => data::execute(&args),
+        Verb::Eval(args) => eval::execute(&args),
         Verb::Check(args) => check::execute(&args),
         Verb::Device(args) => device::execute(&args),
     }

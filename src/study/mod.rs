@@ -35,6 +35,7 @@ pub mod backtest;
 pub mod check;
 mod corpus;
 pub mod datasets;
+pub mod eval;
 mod failure;
 mod figures;
 pub mod forecast;
@@ -51,8 +52,10 @@ pub mod results;
 pub mod run;
 pub mod runs;
 pub mod score;
+mod scorer;
 pub mod sweep;
 mod sweep_file;
+pub mod target;
 pub mod training;
 pub mod tuning;
 
