@@ -61,7 +61,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (planned, workers) = (&plan.cells[..], device.most_workers.min(plan.cells.len()));
     let (results, device) = (results.as_path(), &device);
     let (data, keep) = (&data, Keep::Weights);
-    let job = Job { results, data, planned, eval_times: 1, device, workers, keep, forecast: None };
+    let job = Job {
+        results,
+        data,
+        planned,
+        eval_times: 1,
+        device,
+        workers,
+        keep,
+        tasks: &[],
+        forecast: None,
+    };
     let every = Every::Time(Duration::from_mins(5));
     let conduct = Conduct { every, stop: &stop, again: &|_: &State| false };
     local::run(job, conduct, &planned.iter().collect::<Vec<_>>(), &Lines)?;

@@ -13,8 +13,8 @@
 //!
 //! ```text
 //! basics    error terminal units sound random points covariates health seal fs columnar
-//! sweeps    spec shape plan documents corpus data
-//! training  ops model hf train ledger device exec
+//! sweeps    spec shape plan documents corpus data task
+//! training  ops model hf train ledger eval device exec
 //! texts     prepare
 //! laws      import fit export predict compare forecast backtest selftest tune
 //! pages     describe figure report
@@ -38,6 +38,7 @@
 //! * *discrepancy*: how far the average is expected to miss beyond the runs, for each e-fold of compute.
 //! * *hold-out*: the largest budget, predicted from the smaller ones. *backtest*: the same at several cuts.
 //! * *forecast*: a prediction that was locked before its run.
+//! * *task*: a set of scored items. *item*: one of them, with its *requests*: texts that are scored after a context.
 
 pub mod backtest;
 pub mod cli;
@@ -50,6 +51,7 @@ pub mod describe;
 pub mod device;
 pub mod documents;
 pub mod error;
+pub mod eval;
 pub mod exec;
 pub mod export;
 pub mod figure;
@@ -74,6 +76,7 @@ pub mod shape;
 mod sound;
 pub mod spec;
 pub mod study;
+pub mod task;
 pub mod terminal;
 pub mod train;
 pub mod tune;

@@ -206,6 +206,9 @@ fn outputs() -> Vec<(&'static str, Value)> {
     let (code, _, told) = said(&place.run().output().unwrap());
     assert_eq!(code, Some(0), "{told}");
     call("status", &["status", "sweep.toml"]);
+    common::walk_task(&place);
+    call("eval", &["eval", "sweep.toml", "--tasks", "walk.toml"]);
+    call("target", &["fit", "results/one", "--target", "walk", "--bootstrap", "40"]);
     call("check", &["check", "sweep.toml"]);
     let words =
         ONE.replace("graph-walk = { nodes = 16, degree = 4, skew = 0.0 }", "files = [\"texts\"]");

@@ -18,7 +18,7 @@ fn listed(file: &str) -> Vec<String> {
 }
 
 /// May not touch a disk, a clock, the environment or a device.
-const PURE: [&str; 17] = [
+const PURE: [&str; 19] = [
     "health",
     "spec",
     "shape",
@@ -37,6 +37,7 @@ const PURE: [&str; 17] = [
     "report",
     "points",
     "covariates",
+    "task",
 ];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {

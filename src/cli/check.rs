@@ -19,6 +19,7 @@ struct Output {
     attempts: usize,
     checkpoints: usize,
     weights: usize,
+    tasks: usize,
     findings: Vec<OutputFinding>,
 }
 
@@ -51,14 +52,17 @@ pub(super) fn execute(args: &CheckArgs) -> Result<u8, Failure> {
     let count = |kind: &str| findings.iter().filter(|f| f.kind == kind).count();
     let left = findings.iter().filter(|f| f.damaged && f.moved_to.is_none()).count();
     if args.json {
-        let Checked { cells, attempts, checkpoints, weights, .. } = checked;
-        print_json(&Output { cells, attempts, checkpoints, weights, findings });
+        let Checked { cells, attempts, checkpoints, weights, tasks, .. } = checked;
+        print_json(&Output { cells, attempts, checkpoints, weights, tasks, findings });
     } else {
         for f in &findings {
             print(&format!("{}: {}\n  {}\n", f.kind, f.path, f.what));
             if let Some(to) = &f.moved_to {
                 print(&format!("  moved to {to}\n"));
             }
+        }
+        if checked.tasks > 0 {
+            print(&format!("{} of tasks verified.\n", several(checked.tasks, "record")));
         }
         print(&format!(
             "{}, {}, {} and the weights of {} verified; {} damaged, {} recovered, {} stray.\n",

@@ -2,12 +2,15 @@
 
 use super::args::FitArgs;
 use super::watch::Stderr;
-use super::{answer, losses, print, print_json, show};
+use super::{answer, losses, print, print_json, show, target};
 use crate::ledger::Ledger;
 use crate::study::{Failure, analysis, input, pages};
 use crate::terminal::note;
 
 pub(super) fn execute(args: &FitArgs) -> Result<u8, Failure> {
+    if let Some(task) = &args.target {
+        return target::execute(args, task);
+    }
     let several = args.columns.losses();
     if !several.is_empty() {
         return losses::execute(args, &several);

@@ -10,6 +10,7 @@ mod check;
 mod compare;
 mod data;
 mod device;
+mod eval;
 mod export;
 mod fit;
 mod forecast;
@@ -25,6 +26,7 @@ mod score;
 mod selftest;
 mod show;
 mod status;
+mod target;
 mod tune;
 mod watch;
 
@@ -53,6 +55,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Verb::Export(args) => export::execute(&args),
         Verb::Sample(args) => sample::execute(&args),
         Verb::Data(args) => data::execute(&args),
+        Verb::Eval(args) => eval::execute(&args),
         Verb::Check(args) => check::execute(&args),
         Verb::Device(args) => device::execute(&args),
     }

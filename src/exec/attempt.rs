@@ -1,21 +1,23 @@
 //! One attempt at one cell: from its newest checkpoint to its last event.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::job::{Every, Job, Watch};
 use crate::data::DataError;
 use crate::device::memory;
-use crate::error::{FileError, is_of_one_file, panic_text};
+use crate::error::{FileError, InputError, is_of_one_file, panic_text};
+use crate::eval::Prepared;
 use crate::fs::Os;
 use crate::fs::machine::Machine;
 use crate::ledger::cell_dir;
 use crate::ledger::checkpoint::{self, Checkpoint, Manifest};
 use crate::ledger::event::{Event, Resumed};
 use crate::ledger::log::{Attempt, AttemptLog, History, STEP_BYTES, read_attempts};
+use crate::ledger::tasks::{self, TaskRecord};
 use crate::ledger::weights;
-use crate::model::Transformer;
+use crate::model::{Transformer, Values};
 use crate::plan::{Cell, trunk};
 use crate::spec::Keep;
 use crate::train::{self, Observer, Outcome, Progress, State};
@@ -106,6 +108,8 @@ pub(super) fn run(
         log,
         clock: &clock,
         weights: job.keep == Keep::Weights,
+        tasks: job.tasks,
+        home: cell_dir(job.results, &cell.id),
         forks: trunk::forks(cell, job.planned),
         saved: from.as_ref().map_or(0, |state| state.step),
         asked: None,
@@ -246,6 +250,12 @@ enum Cut {
     Lost,
 }
 
+impl From<InputError> for Cut {
+    fn from(error: InputError) -> Self {
+        Self::Data(error.into())
+    }
+}
+
 impl From<DataError> for Cut {
     fn from(error: DataError) -> Self {
         Self::Data(error)
@@ -262,6 +272,10 @@ struct Recorder<'a> {
     clock: &'a dyn Fn() -> String,
     /// Whether the weights are kept.
     weights: bool,
+    /// On what they are scored.
+    tasks: &'a [Prepared<'a>],
+    /// Where the scores belong.
+    home: PathBuf,
     /// Steps at which other cells branch off, fewest first.
     forks: Vec<u64>,
     /// Step of the last checkpoint.
@@ -297,6 +311,22 @@ impl Recorder<'_> {
         self.log.event(Event::Checkpoint { step: state.step, steps_crc }, (self.clock)())?;
         self.kept = Instant::now();
         self.saved = state.step;
+        Ok(())
+    }
+
+    /// Scores a trained model on every task.
+    fn score(&mut self, model: &mut Transformer, values: &[Values]) -> Result<(), Cut> {
+        let sha256 = weights::sha256(values).map_err(Cut::Record)?;
+        let of = tasks::Model {
+            cell: Some(&self.cell.id),
+            weights_sha256: &sha256,
+            window: self.cell.recipe.shape.context,
+        };
+        for prepared in self.tasks {
+            let scores = prepared.score::<Cut>(model, &mut |_| self.evaluating())?;
+            let record = TaskRecord::new(prepared.task, of, scores, prepared.long());
+            tasks::write(&Os, &self.home, &record).map_err(Cut::Record)?;
+        }
         Ok(())
     }
 }
@@ -348,11 +378,15 @@ impl Observer for Recorder<'_> {
     }
 
     fn trained(&mut self, model: &mut Transformer) -> Result<(), Cut> {
-        if !self.weights {
+        if !self.weights && self.tasks.is_empty() {
             return Ok(());
         }
-        let of = (self.cell.id.as_str(), self.cell.recipe.steps);
-        weights::save(&Os, self.dir, of, &model.values()).map_err(Cut::Record)
+        let values = model.values();
+        if self.weights {
+            let of = (self.cell.id.as_str(), self.cell.recipe.steps);
+            weights::save(&Os, self.dir, of, &values).map_err(Cut::Record)?;
+        }
+        if self.tasks.is_empty() { Ok(()) } else { self.score(model, &values) }
     }
 }
 

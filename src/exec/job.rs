@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::data::Dataset;
 use crate::device::Chosen;
+use crate::eval::Prepared;
 use crate::ledger::event::Event;
 use crate::plan::Cell;
 use crate::spec::Keep;
@@ -87,6 +88,8 @@ pub struct Job<'a> {
     pub workers: usize,
     /// What is kept of a completed cell beside its record.
     pub keep: Keep,
+    /// On what every cell is scored after its last step.
+    pub tasks: &'a [Prepared<'a>],
     /// SHA-256 of the forecast that these attempts are to be held against, for their first line.
     pub forecast: Option<&'a str>,
 }

@@ -208,7 +208,17 @@ mod tests {
         device: &'a Chosen,
     ) -> Job<'a> {
         let (planned, eval_times, keep) = (&plan.cells, 1, Keep::Weights);
-        Job { results, data, planned, eval_times, device, workers: 2, keep, forecast: None }
+        Job {
+            results,
+            data,
+            planned,
+            eval_times,
+            device,
+            workers: 2,
+            keep,
+            tasks: &[],
+            forecast: None,
+        }
     }
 
     /// A lost device is no fault of its cells: the run ends, nothing is recorded as failed, and the next run

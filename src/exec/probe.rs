@@ -285,6 +285,7 @@ mod tests {
             device: &device,
             workers: 1,
             keep: crate::spec::Keep::None,
+            tasks: &[],
             forecast: None,
         };
         let left: Vec<Left<'_>> = plan.cells.iter().map(Left::all).collect();

@@ -18,6 +18,7 @@
 //! forms      law
 //! trust      interval validate select
 //! analysis   methods analyse
+//! tasks      downstream
 //! ```
 //!
 //! * `numeric`: least squares, Newton's method, QR, derivatives, statistics. Knows nothing of scaling laws.
@@ -28,11 +29,13 @@
 //! * `law`: the forms of law, one file each, and the fit of any of them.
 //! * `interval`: bootstrap and profile likelihood.
 //! * `validate`: the held-out budget, other choices, other conventions, replicates, disagreement of methods.
+//! * `downstream`: which scores of tasks show a signal (`gate`), and how they follow from a loss (`curve`).
 //! * `select`: what each form counts (`weights`), all forms side by side (`forms`), what they say beyond the runs
 //!   (`extrapolate`), what a reader is warned of then (`verdicts`), runs on repeated tokens (`repeats`).
 
 mod analyse;
 mod data;
+pub mod downstream;
 mod frontier;
 mod interval;
 pub mod law;

@@ -1,4 +1,4 @@
-//! Every record of a results directory, verified: logs, steps, checkpoints and weights. What belongs to no record is named.
+//! Every record of a results directory, verified: logs, steps, checkpoints, weights and scores of tasks. What belongs to no record is named.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::checkpoint;
 use super::lease::{self, Holder};
 use super::log::{self, Attempt, read_attempts};
-use super::{hold, price, sealed, weights};
+use super::{hold, price, sealed, tasks, weights};
 use crate::error::{FileError, is_of_one_file};
 use crate::fs::{Disk, is_scratch};
 
@@ -43,6 +43,8 @@ pub struct Checked {
     pub checkpoints: usize,
     /// Attempts whose weights were hashed.
     pub weights: usize,
+    /// Records of tasks.
+    pub tasks: usize,
     /// In the order of the paths.
     pub findings: Vec<Finding>,
 }
@@ -126,7 +128,8 @@ pub fn check(disk: &dyn Disk, results: &Path) -> Result<Checked, FileError> {
             // Older records have the lock beside the directory.
             let is_lock = path.extension().is_some_and(|e| e == "lock")
                 && log::number(&path.with_extension("")).is_some();
-            if !is_attempt && !is_lock {
+            let is_tasks = name(&path) == tasks::DIR && disk.is_dir(&path);
+            if !is_attempt && !is_lock && !is_tasks {
                 checked.findings.push(Finding::stray(path));
             }
         }
@@ -139,8 +142,24 @@ pub fn check(disk: &dyn Disk, results: &Path) -> Result<Checked, FileError> {
             checked.attempts += 1;
             check_attempt(disk, &cell, attempt, &mut checked)?;
         }
+        check_tasks(disk, &cell, &mut checked);
     }
     Ok(checked)
+}
+
+/// What is found of the records of tasks. They are written whole, so a look is enough.
+fn check_tasks(disk: &dyn Disk, cell: &Path, checked: &mut Checked) {
+    for (path, record) in tasks::verify(disk, cell) {
+        checked.tasks += 1;
+        let what = match record {
+            Err(why) => why,
+            Ok(record) if record.cell.as_deref() == Some(&name(cell)) => continue,
+            Ok(_) => "belongs to another model".to_owned(),
+        };
+        let what = format!("{what}; `isoflop eval` scores the task again");
+        checked.findings.push(Finding::new(path, what, Kind::Damaged));
+    }
+    checked.findings.extend(tasks::strays(disk, cell).into_iter().map(Finding::stray));
 }
 
 fn name(path: &Path) -> String {

@@ -17,6 +17,7 @@ mod state;
 #[cfg(test)]
 mod survival;
 mod table;
+pub mod tasks;
 pub mod weights;
 
 use std::collections::HashMap;

@@ -77,6 +77,17 @@ pub fn save(
     sealed::write(disk, &dir, (FILE, &file), &manifest)
 }
 
+/// SHA-256 of the file that [`save`] writes of these weights: what they are called in records of their scores.
+///
+/// # Errors
+///
+/// [`FileError`] where they cannot be written as safetensors.
+pub fn sha256(tensors: &[Values]) -> Result<String, FileError> {
+    let file =
+        file(tensors).map_err(|e| FileError::new("write", FILE)(std::io::Error::other(e)))?;
+    Ok(sealed::hash(&file))
+}
+
 /// Removes what attempts that were cut after their last step have left of weights, where another attempt has completed
 /// the cell: for the holder of that one. What a holder elsewhere has written stays, for it may live; how many there
 /// were.
@@ -135,12 +146,7 @@ pub fn read(disk: &dyn Disk, attempt: &Path) -> Result<Option<Weights>, InputErr
     if !sealed::is_visible(disk, &dir) {
         return Ok(None);
     }
-    load(disk, &dir).map(Some).map_err(|why| {
-        let message = format!("the weights in `{}` cannot be used: {why}", dir.display());
-        let hint =
-            "the cell's loss does not rest on them; `isoflop check` names all that is damaged";
-        InputError::new(message, hint).with_code(exit::DAMAGED)
-    })
+    load(disk, &dir).map(Some).map_err(|why| unusable(&dir, &why))
 }
 
 /// What verifying an attempt's weights says, and where they lie; `None` where there are none, or half made ones.
@@ -155,6 +161,27 @@ pub(super) fn verify(
         other => Err(format!("belongs to cell {other}")),
     };
     sealed::is_visible(disk, &dir).then(|| (dir.clone(), verified()))
+}
+
+/// What is said of the weights of a completed attempt, which are not read; `None` where none were kept.
+///
+/// # Errors
+///
+/// Damage, with the path and exit code 3.
+pub fn manifest(disk: &dyn Disk, attempt: &Path) -> Result<Option<Manifest>, InputError> {
+    let dir = directory(attempt);
+    if !sealed::is_visible(disk, &dir) {
+        return Ok(None);
+    }
+    let manifest = sealed::manifest(disk, &dir)
+        .and_then(|manifest: Manifest| sealed::readable(manifest.v, VERSION).map(|()| manifest));
+    manifest.map(Some).map_err(|why| unusable(&dir, &why))
+}
+
+fn unusable(dir: &Path, why: &str) -> InputError {
+    let message = format!("the weights in `{}` cannot be used: {why}", dir.display());
+    let hint = "the cell's loss does not rest on them; `isoflop check` names all that is damaged";
+    InputError::new(message, hint).with_code(exit::DAMAGED)
 }
 
 fn directory(attempt: &Path) -> PathBuf {

@@ -64,9 +64,9 @@ pub(super) struct Average<'a> {
     pub(super) members: Vec<Member>,
     student: Student,
     /// Of ln L for each e-fold beyond the runs [-].
-    discrepancy: f64,
+    pub(super) discrepancy: f64,
     /// ln of the largest compute that was fitted.
-    ln_most: f64,
+    pub(super) ln_most: f64,
 }
 
 impl Belief for Average<'_> {

@@ -15,6 +15,7 @@
 //!
 //! Pure: numbers in, numbers out. Reads `fit`'s result; read by `figure`, `report`, `cli`.
 
+mod accuracy;
 mod average;
 mod belief;
 mod chosen;
@@ -34,6 +35,7 @@ mod repetition;
 mod sample;
 mod serving;
 
+pub use accuracy::accuracy;
 pub use average::FormShare;
 pub use chosen::{Chosen, chosen, chosen_params, chosen_tokens, repeating};
 pub use estimator::Fixed;

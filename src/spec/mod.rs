@@ -23,6 +23,8 @@ mod slurm;
 mod spanned;
 mod tune;
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -136,6 +138,13 @@ impl Spec {
     }
 }
 
+impl Spec {
+    /// The task files, where they lie from where the command runs.
+    pub fn task_files(&self) -> Vec<PathBuf> {
+        self.eval.tasks.iter().map(|name| self.data.base.join(name)).collect()
+    }
+}
+
 fn one() -> Spanned<Seeds> {
     unspanned(Seeds::Together(1))
 }
@@ -152,11 +161,13 @@ pub struct EvalSpec {
     pub tokens: Spanned<Quantity>,
     /// How many times on the way, the end included.
     pub times: Spanned<u64>,
+    /// Task files on which every cell is scored after its last step, relative to the sweep file. No part of a cell.
+    pub tasks: Vec<String>,
 }
 
 impl Default for EvalSpec {
     fn default() -> Self {
-        Self { tokens: unspanned(Quantity(131_072.0)), times: unspanned(4) }
+        Self { tokens: unspanned(Quantity(131_072.0)), times: unspanned(4), tasks: Vec::new() }
     }
 }
 

@@ -322,6 +322,7 @@ pub fn run(run: Run<'_>, observer: &dyn Observer) -> Result<Option<Forecast>, Fa
             results: &results,
             setup,
             planned: &all,
+            tasks: &[],
             forecast: Some(&forecast.sha256),
             before: None,
         };

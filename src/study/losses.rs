@@ -94,7 +94,7 @@ pub fn fit(
 }
 
 /// The directory of a loss: its name, with a hash where a file's name cannot hold it.
-fn directory(column: &str) -> String {
+pub(super) fn directory(column: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let name: String = column.chars().map(|c| if plain(c) { c } else { '-' }).collect();
     if name == column {

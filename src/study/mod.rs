@@ -38,6 +38,7 @@ pub mod compare;
 mod continued;
 mod corpus;
 pub mod datasets;
+pub mod eval;
 pub mod exporting;
 mod failure;
 mod figures;
@@ -57,8 +58,10 @@ pub mod run;
 pub mod runs;
 pub mod sampling;
 pub mod score;
+mod scorer;
 pub mod sweep;
 mod sweep_file;
+pub mod target;
 pub mod training;
 pub mod tuning;
 

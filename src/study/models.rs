@@ -409,3 +409,17 @@ fn of_directory(dir: &Path) -> Result<Model, Failure> {
     let origin = Origin::Directory(dir.to_owned(), provenance);
     Ok(Model { shape, values, text, begin: bos, end: eos, origin })
 }
+
+/// How text becomes ids in a sweep's results, and the id that separates documents; the paths of `spec` are followed from
+/// where the command runs.
+///
+/// # Errors
+///
+/// [`Failure`] where the tokenizer cannot be read.
+pub(super) fn text_of(
+    results: &Path,
+    spec: &Spec,
+    cell: &Cell,
+) -> Result<(Option<Text>, Option<u32>), Failure> {
+    At { results: results.to_owned(), spec: spec.clone(), base: PathBuf::new() }.text(cell)
+}

@@ -87,6 +87,7 @@ impl Priced {
             device: &device,
             workers: asked.unwrap_or(device.most_workers).min(cells.len()).max(1),
             keep: sweep.spec.keep,
+            tasks: &[],
             forecast: None,
         };
         let all: Vec<Left<'_>> = cells.iter().map(Left::all).collect();

@@ -6,7 +6,9 @@ use super::hold::{hold, write_plan};
 use super::input::of_sweep;
 use super::sweep::read_spec;
 use super::training::{Setup, Training};
-use super::{Dirs, Failure, Observer, Results, Runs, Sweep, analysis, backtest, corpus, pages};
+use super::{
+    Dirs, Failure, Observer, Results, Runs, Sweep, analysis, backtest, corpus, eval, pages,
+};
 use crate::error::{InputError, exit};
 use crate::fit::{self, Analysis, Options, Pins};
 use crate::fs::{Disk as _, Os};
@@ -14,6 +16,7 @@ use crate::ledger::hold::Hold;
 use crate::ledger::{self, Ledger, State, forks};
 use crate::plan::Cell;
 use crate::predict::Prediction;
+use crate::task::Task;
 
 /// A sweep whose results directory is held and whose plan is written: it can be trained.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub struct Begun {
     pub analysis: PathBuf,
     /// What was there before.
     pub before: Ledger,
+    tasks: Vec<Task>,
     _hold: Hold,
 }
 
@@ -37,6 +41,7 @@ impl Begun {
     /// [`Failure`] where the file or the data cannot be read, or another sweep is at work under its name.
     pub fn open(path: &Path, dirs: &Dirs, observer: &dyn Observer) -> Result<Self, Failure> {
         let (spec, text) = read_spec(path)?;
+        let tasks = eval::tasks(&spec.task_files())?;
         let name = spec.name.get_ref();
         let results = dirs.results.join(name);
         let analysis = of_sweep(name, &dirs.analysis)?;
@@ -47,7 +52,7 @@ impl Begun {
         write_plan(&results, &sweep, &analysis, observer)?;
         corpus::write(&results, sweep.data.corpus.as_ref())?;
         let before = Ledger::read(&results, &sweep.plan.cells)?;
-        Ok(Self { sweep, results, analysis, before, _hold: held })
+        Ok(Self { sweep, results, analysis, before, tasks, _hold: held })
     }
 
     /// Trains what is left; what is there then, or nothing where a signal ended it.
@@ -66,11 +71,13 @@ impl Begun {
             state => setup.again(state),
         });
         let todo: Vec<&Cell> = left.map(|(cell, _)| cell).collect();
+        let tasks = eval::for_run(&self.tasks, (&self.results, &self.sweep.spec), &todo)?;
         let training = Training {
             sweep: &self.sweep,
             results: &self.results,
             setup,
             planned: &self.sweep.plan.cells,
+            tasks: &tasks,
             forecast: None,
             before: Some(&self.before),
         };

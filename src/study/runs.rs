@@ -1,5 +1,6 @@
 //! Runs that are to be fitted, with what is known of them: a sweep's results, anybody's table, or a fit.json.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::{Results, corpus};
@@ -9,9 +10,9 @@ use crate::health::{self, Health, Run};
 use crate::import::{Imported, Taken};
 use crate::ledger::{self, Ledger};
 use crate::plan::Cell;
-use crate::points::{Curve, Remark, Table, Topic};
+use crate::points::{Curve, Exclusion, Remark, Table, Topic};
 use crate::spec::{Files, Source, Spec};
-use crate::units::several;
+use crate::units::{BITS_PER_BYTE, count, several};
 
 /// Runs to fit.
 #[derive(Debug)]
@@ -71,6 +72,32 @@ impl Runs {
             level: None,
             results: Some(recorded.dir),
         }
+    }
+
+    /// The runs of a sweep with their bits per byte on a task as the loss; those that were not scored are among the
+    /// exclusions. What was recorded of the training loss does not belong to it.
+    pub(super) fn of_task(mut self, task: &str, bits_per_byte: &HashMap<String, f64>) -> Self {
+        let table = &mut self.table;
+        for mut point in std::mem::take(&mut table.points) {
+            match bits_per_byte.get(&point.id) {
+                Some(bits) => {
+                    point.loss = *bits;
+                    table.points.push(point);
+                }
+                None => table.excluded.push(Exclusion {
+                    what: format!("N {}, D {}", count(point.params), count(point.tokens)),
+                    reason: format!("it was not scored on `{task}`"),
+                    id: point.id,
+                }),
+            }
+        }
+        BITS_PER_BYTE.clone_into(&mut table.convention.loss);
+        (table.entropy, table.bytes_per_token) = (None, None);
+        self.remarks.retain(|remark| remark.topic != Topic::HeldOut);
+        let loss_column = Some(format!("bits per byte of {task}"));
+        let (curves, curves_of) = (Vec::new(), Vec::new());
+        let (uniform_loss, health, ledger, results) = (None, None, None, None);
+        Self { loss_column, curves, curves_of, uniform_loss, health, ledger, results, ..self }
     }
 
     /// Anybody's table.

@@ -20,12 +20,13 @@ const MAX_CHAIN: usize = 16;
 /// Tables that are one choice of several.
 const CHOICES: [&str; 5] = ["data.source", "data.tokenizer", "data.held_out", "grid", "schedule"];
 /// Lists of names that begin at the directory of their file.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "data.source.files",
     "data.source.files.paths",
     "data.source.dataset",
     "data.held_out.files",
     "data.held_out.files.paths",
+    "eval.tasks",
 ];
 
 /// Where a file lies, and its text.

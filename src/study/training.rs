@@ -9,6 +9,7 @@ use super::price::{self, Quote, Taken};
 use super::{Failure, Observer, Sweep};
 use crate::device::Chosen;
 use crate::error::exit;
+use crate::eval::Prepared;
 use crate::exec::job::{Every, Job, Watch};
 use crate::exec::local::{self, Broken, Conduct};
 use crate::exec::probe::{self, Ask};
@@ -53,6 +54,8 @@ pub struct Training<'a> {
     pub setup: Setup<'a>,
     /// Cells whose trunks are shared.
     pub planned: &'a [Cell],
+    /// On what every cell is scored after its last step.
+    pub tasks: &'a [Prepared<'a>],
     /// SHA-256 of the forecast that the runs are held against.
     pub forecast: Option<&'a str>,
     /// The sweep before this run, where what it takes is to be predicted and kept.
@@ -81,6 +84,7 @@ impl Training<'_> {
             device,
             workers: 1,
             keep: self.sweep.spec.keep,
+            tasks: self.tasks,
             forecast: self.forecast,
         };
         let left = price::left(todo, self.before);

@@ -98,6 +98,7 @@ impl<'a> Tuner<'a> {
                 results,
                 setup,
                 planned: &self.cells,
+                tasks: &[],
                 forecast: None,
                 before: None,
             };

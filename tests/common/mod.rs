@@ -97,6 +97,27 @@ impl Place {
     }
 }
 
+/// Writes `walk.toml` and its items: after ten nodes of a held-out walk of [`ONE`], the node that followed and one that
+/// never does.
+pub(crate) fn walk_task(place: &Place) {
+    let spec = isoflop::spec::Spec::parse(ONE).unwrap();
+    let data = isoflop::data::Dataset::load(&spec, None).unwrap();
+    let batches = data.held_out(8192, 256).map(Result::unwrap);
+    let walks: Vec<Vec<i32>> = batches
+        .flat_map(|b| b.inputs.chunks(b.context).map(<[i32]>::to_vec).collect::<Vec<_>>())
+        .collect();
+    let follows = |a: i32, b: i32| walks.iter().any(|w| w.windows(2).any(|pair| pair == [a, b]));
+    let item = |walk: &Vec<i32>| {
+        let (last, right) = (walk[9], walk[10]);
+        let wrong = (1..16).map(|i| (right + i) % 16).find(|node| !follows(last, *node)).unwrap();
+        let before: Vec<String> = walk[..10].iter().map(i32::to_string).collect();
+        format!("{{\"walk\": \"{}\", \"nodes\": [{wrong}, {right}]}}\n", before.join(" "))
+    };
+    fs::write(place.path("walk.jsonl"), walks.iter().map(item).collect::<String>()).unwrap();
+    let task = "name = \"walk\"\nkind = \"choices\"\nitems = \"walk.jsonl\"\ncontext = \"{walk}\"\nchoices = \"{nodes}\"\ngold = \"1\"\n";
+    fs::write(place.path("walk.toml"), task).unwrap();
+}
+
 /// Waits for what must come.
 pub(crate) fn wait(what: &str, done: impl Fn() -> bool) {
     let begin = Instant::now();

@@ -37,6 +37,12 @@ pub struct FitArgs {
     /// What is not fitted.
     #[command(flatten)]
     pub pinned: Pinned,
+    /// For a sweep: fit the bits per byte of a task that its cells were scored on (`isoflop eval`), and accuracy from them.
+    #[arg(long, value_name = "TASK", conflicts_with = "map")]
+    pub target: Option<String>,
+    /// A CSV of other models' scores for the step to accuracy: bits_per_byte, accuracy, and se or items.
+    #[arg(long, value_name = "FILE", requires = "target")]
+    pub with: Option<PathBuf>,
     /// Seed of the bootstrap.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -2,6 +2,7 @@
 
 mod data;
 mod device;
+mod eval;
 mod laws;
 mod models;
 mod sweep;
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 pub use data::{DataArgs, Shards};
 pub use device::{DeviceArgs, DeviceBenchArgs, DeviceCheckArgs, DeviceVerb, Which};
+pub use eval::EvalArgs;
 pub use laws::{BacktestArgs, CompareArgs, FitArgs, PredictArgs, ReportArgs, SelftestArgs};
 pub use models::{ExportArgs, Format, SampleArgs};
 pub use sweep::{
@@ -66,6 +68,8 @@ pub enum Verb {
     Sample(SampleArgs),
     /// Verify every record: logs, steps, checkpoints and weights.
     Check(CheckArgs),
+    /// Score trained models on tasks: cells that have kept their weights, or a Hugging Face directory.
+    Eval(EvalArgs),
     /// Show what can train here, whether it computes correctly, and how fast it is.
     Device(DeviceArgs),
 }

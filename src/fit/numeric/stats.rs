@@ -120,6 +120,11 @@ impl Student {
         Some(Self { exact, nodes })
     }
 
+    /// P(T < t).
+    pub(crate) fn below(&self, t: f64) -> f64 {
+        self.exact.cdf(t)
+    }
+
     /// P(T < t) and the density at t.
     fn at(&self, t: f64) -> (f64, f64) {
         let at = t.abs() / Self::STEP;
