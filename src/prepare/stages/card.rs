@@ -62,6 +62,9 @@ pub struct DomainCard {
     pub held_out_bytes: u64,
     /// Their ids [tokens].
     pub held_out_tokens: u64,
+    /// How well a loss on all of them tells that of all such text: one standard error over the loss; null for fewer than two [-].
+    #[serde(default)]
+    pub held_out_noise: Option<f64>,
     /// Documents that a rule removed, by rule.
     pub removed: BTreeMap<String, Rule>,
     /// Documents that went as copies, by kind.
@@ -101,7 +104,8 @@ impl Card {
                 out.push(format!("{name}: nothing of it is trained on."));
             }
             let passing = (d.documents - d.removed().min(d.documents)) as f64;
-            out.extend(few_held_out(name, passing, d.held_out_documents as f64));
+            let held_out = d.held_out_documents as f64;
+            out.extend(few_held_out(name, passing, held_out, d.held_out_noise));
             if 2 * d.removed() > d.documents {
                 out.push(format!(
                     "{name}: rules remove {:.0}% of its documents. They are made for web pages: look whether they fit \
@@ -124,9 +128,14 @@ impl Card {
     }
 }
 
-/// That the held-out loss of a domain is noise, if it is: documents that pass its filters, and those of them that are
-/// held out.
-pub(super) fn few_held_out(name: &str, passing: f64, held_out: f64) -> Option<String> {
+/// That the held-out loss of a domain is noise, if it is: documents that pass its filters, those of them that are held out,
+/// and how well these tell their loss, where that was estimated.
+pub(super) fn few_held_out(
+    name: &str,
+    passing: f64,
+    held_out: f64,
+    noise: Option<f64>,
+) -> Option<String> {
     if held_out >= ENOUGH || passing < 1.0 {
         return None;
     }
@@ -134,12 +143,12 @@ pub(super) fn few_held_out(name: &str, passing: f64, held_out: f64) -> Option<St
         "no document is held out, so it has no loss of its own".to_owned()
     } else {
         format!(
-            "{} held out. Losses of documents differ by some 10%, so its held-out loss is known to {:.0}% at best",
+            "{} held out, so its held-out loss is known to about {:.0}%",
             match held_out.round() as usize {
                 1 => "1 document is".to_owned(),
                 n => format!("{n} documents are"),
             },
-            100.0 * SCATTER / held_out.sqrt()
+            100.0 * noise.unwrap_or(SCATTER / held_out.sqrt())
         )
     };
     let share = ENOUGH / passing;
@@ -161,12 +170,14 @@ mod tests {
 
     #[test]
     fn few_held_out_documents_are_told_with_the_share_that_would_be_enough() {
-        assert_eq!(few_held_out("a", 20_000.0, 100.0), None);
-        assert_eq!(few_held_out("a", 0.0, 0.0), None);
-        let told = few_held_out("docs", 640.0, 4.0).unwrap();
-        assert!(told.contains("known to 5%") && told.contains("held_out = 0.16"), "{told}");
-        let told = few_held_out("docs", 90.0, 1.0).unwrap();
+        assert_eq!(few_held_out("a", 20_000.0, 100.0, None), None);
+        assert_eq!(few_held_out("a", 0.0, 0.0, None), None);
+        let told = few_held_out("docs", 640.0, 4.0, None).unwrap();
+        assert!(told.contains("known to about 5%") && told.contains("held_out = 0.16"), "{told}");
+        let told = few_held_out("docs", 640.0, 4.0, Some(0.12)).unwrap();
+        assert!(told.contains("known to about 12%"), "{told}");
+        let told = few_held_out("docs", 90.0, 1.0, None).unwrap();
         assert!(told.contains("1 document is") && told.contains("more text"), "{told}");
-        assert!(few_held_out("docs", 9e3, 0.2).unwrap().contains("no document is held out"));
+        assert!(few_held_out("docs", 9e3, 0.2, None).unwrap().contains("no document is held out"));
     }
 }

@@ -70,10 +70,18 @@ impl Work {
         let began = Instant::now();
         let (mut found, mut consumed) = (Found::default(), 0);
         for unit in picked {
-            let mut text = 0;
-            for part in &self.units[unit].parts {
+            // As much of every part: a folder may hold one long file and a thousand short ones.
+            let unit = &self.units[unit];
+            let rate = share as f64 / unit.bytes.max(1) as f64;
+            let (mut text, mut passed) = (0, 0);
+            for part in &unit.parts {
+                passed += if unit.parts.len() == 1 { unit.bytes } else { part.file.bytes };
+                let due = (rate * passed as f64) as u64;
+                if text >= due {
+                    continue;
+                }
                 let mut reader = documents::read(part, &fields(recipe))?;
-                while text < share
+                while text < due
                     && let Some(document) = reader.next()
                 {
                     let document = document?;
@@ -82,9 +90,6 @@ impl Work {
                 }
                 consumed += reader.consumed();
                 found.tally.add(reader.tally());
-                if text >= share {
-                    break;
-                }
             }
         }
         Ok(Sample { found, consumed, seconds: began.elapsed().as_secs_f64() })
@@ -105,7 +110,7 @@ impl Work {
         removed.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
         let name = self.recipe.domains()[domain].0.to_owned();
         let passing = scale * (found.kept[0] + found.held_out[0]) as f64;
-        let few = few_held_out(&name, passing, scale * found.held_out[0] as f64);
+        let few = few_held_out(&name, passing, scale * found.held_out[0] as f64, None);
         Ok(Forecast {
             name,
             files: self.files_of(domain),

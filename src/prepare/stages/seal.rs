@@ -63,6 +63,7 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
             held_out_documents: held.documents,
             held_out_bytes: bytes(|w| w.held_out_bytes),
             held_out_tokens: held.tokens,
+            held_out_noise: held.noise,
             removed: judged.removed,
             copies: summed(written.iter().map(|w| &w.copies)),
             contaminated: bytes(|w| w.contaminated),

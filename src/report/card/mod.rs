@@ -83,7 +83,10 @@ fn domains(card: &Card) -> Markup {
             td.n { (count(d.train_tokens as f64)) }
             td.n { (share(d.train_tokens, tokens)) }
             td.n { (grouped(d.held_out_documents)) small { (bytes(d.held_out_bytes as f64)) } }
-            td.n { (count(d.held_out_tokens as f64)) }
+            td.n {
+                (count(d.held_out_tokens as f64))
+                @if let Some(noise) = d.held_out_noise { small { "±" (format!("{:.2}%", 100.0 * noise)) } }
+            }
         }
     };
     let rows = html! {
@@ -100,13 +103,14 @@ fn domains(card: &Card) -> Markup {
                 ("Domain", "kind of text", false), ("Read", "documents", true), ("Removed", "by rules", true),
                 ("Copies", "gone", true), ("Contaminated", "share an n-gram", true), ("Trained on", "documents", true),
                 ("Tokens", "trained on", true), ("Share", "of tokens", true), ("Held out", "documents", true),
-                ("Tokens", "held out", true),
+                ("Tokens", "held out, error", true),
             ],
             &rows,
         )) }
         p.note {
             "Documents read are removed by rules, gone as copies, dropped because they share an n-gram with what is "
-            "measured, held out, or trained on. Held out are those that pass the rules. What is trained on counts each "
+            "measured, held out, or trained on. Held out are those that pass the rules; below their tokens stands how well a loss on all of them tells "
+            "that of all such text, one standard error over the loss. What is trained on counts each "
             "document as often as the recipe's " code { "copies" } " says."
         }
     }

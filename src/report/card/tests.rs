@@ -24,6 +24,7 @@ fn card() -> Card {
         held_out_documents: 4,
         held_out_bytes: 3_000,
         held_out_tokens: 1_000,
+        held_out_noise: Some(0.051),
         removed: BTreeMap::from([("too-few-words".into(), rule)]),
         copies: BTreeMap::from([("near-copy".into(), 20)]),
         contaminated: 10,
