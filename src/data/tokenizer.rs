@@ -252,7 +252,8 @@ pub fn kept_bpe(results: &Path, vocab: u32) -> Result<Option<Vec<u8>>, DataError
     let begin = format!("tokenizer-{vocab}-");
     let own = |file: &PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with(&begin) && name.ends_with(".json") && hash_file(file).exists()
+        let json = file.extension().is_some_and(|e| e == "json");
+        json && name.starts_with(&begin) && hash_file(file).exists()
     };
     let mut files: Vec<PathBuf> = Os.list(results).unwrap_or_default();
     files.retain(own);

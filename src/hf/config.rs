@@ -29,6 +29,7 @@ pub struct Config {
 
 /// Fields in the order of the file.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the file has them")]
 struct Written {
     architectures: [&'static str; 1],
     model_type: &'static str,
@@ -134,18 +135,20 @@ impl Config {
 /// The fields of a file.
 struct Fields(Map<String, Value>);
 
-/// Fields that have one value here, and none that is missing means another.
-const FIXED: [(&str, &str, &str); 9] = [
-    ("hidden_act", "\"silu\"", "another activation"),
-    ("attention_bias", "false", "biases"),
-    ("mlp_bias", "false", "biases"),
-    ("rope_scaling", "null", "scaled positions"),
-    ("use_sliding_window", "false", "a sliding window"),
-    ("sliding_window", "null", "a sliding window"),
-    ("quantization_config", "null", "quantised weights"),
-    ("auto_map", "null", "code of its own"),
-    ("pretraining_tp", "1", "split products"),
-];
+/// Fields that have one value here, and that of a model without them: their name, the value, what another means.
+fn fixed() -> [(&'static str, Value, &'static str); 9] {
+    [
+        ("hidden_act", json!("silu"), "another activation"),
+        ("attention_bias", json!(false), "biases"),
+        ("mlp_bias", json!(false), "biases"),
+        ("rope_scaling", json!(null), "scaled positions"),
+        ("use_sliding_window", json!(false), "a sliding window"),
+        ("sliding_window", json!(null), "a sliding window"),
+        ("quantization_config", json!(null), "quantised weights"),
+        ("auto_map", json!(null), "code of its own"),
+        ("pretraining_tp", json!(1), "split products"),
+    ]
+}
 
 impl Fields {
     /// A field; `null` is none.
@@ -198,9 +201,9 @@ impl Fields {
 
     /// What is a constant here.
     fn constants(&self) -> Result<(), String> {
-        for (name, want, means) in FIXED {
+        for (name, want, means) in fixed() {
             if let Some(value) = self.get(name)
-                && value.to_string() != want
+                && *value != want
             {
                 return Err(format!(
                     "`{name}` is {value}, which means {means}; isoflop's model has {want}"

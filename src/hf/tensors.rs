@@ -283,7 +283,7 @@ fn surplus(
         let why = "`tie_word_embeddings` is true, and `lm_head.weight` is not the embedding";
         return if same { Ok(()) } else { Err(why.to_owned()) };
     }
-    let says = if name.ends_with(".bias") {
+    let says = if name.rsplit('.').next() == Some("bias") {
         "isoflop's model has no biases (`attention_bias`, `mlp_bias`)".to_owned()
     } else if name.ends_with("q_norm.weight") || name.ends_with("k_norm.weight") {
         "`model_type` \"llama\" has no such norm".to_owned()

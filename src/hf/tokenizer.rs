@@ -85,20 +85,16 @@ impl Text {
     }
 
     fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, String> {
-        match &self.tokenizer {
-            Some(tokenizer) => {
-                let ids = tokenizer.encode_fast(text, special).map_err(|e| e.to_string())?;
-                Ok(ids.get_ids().to_vec())
-            }
-            None => {
-                let mut ids = Vec::with_capacity(text.len());
-                for (i, part) in text.split(END).enumerate() {
-                    ids.extend((i > 0).then_some(0));
-                    ids.extend(part.bytes().filter(|b| *b != 0).map(u32::from));
-                }
-                Ok(ids)
-            }
+        if let Some(tokenizer) = &self.tokenizer {
+            let ids = tokenizer.encode_fast(text, special).map_err(|e| e.to_string())?;
+            return Ok(ids.get_ids().to_vec());
         }
+        let mut ids = Vec::with_capacity(text.len());
+        for (i, part) in text.split(END).enumerate() {
+            ids.extend((i > 0).then_some(0));
+            ids.extend(part.bytes().filter(|b| *b != 0).map(u32::from));
+        }
+        Ok(ids)
     }
 
     /// The text of ids; what is not UTF-8 becomes U+FFFD.
@@ -107,19 +103,17 @@ impl Text {
     ///
     /// What `tokenizers` says.
     pub fn text(&self, ids: &[u32]) -> Result<String, String> {
-        match &self.tokenizer {
-            Some(tokenizer) => tokenizer.decode(ids, false).map_err(|e| e.to_string()),
-            None => {
-                let mut bytes = Vec::with_capacity(ids.len());
-                for id in ids {
-                    match u8::try_from(*id) {
-                        Ok(0) | Err(_) => bytes.extend_from_slice(END.as_bytes()),
-                        Ok(byte) => bytes.push(byte),
-                    }
-                }
-                Ok(String::from_utf8_lossy(&bytes).into_owned())
+        if let Some(tokenizer) = &self.tokenizer {
+            return tokenizer.decode(ids, false).map_err(|e| e.to_string());
+        }
+        let mut bytes = Vec::with_capacity(ids.len());
+        for id in ids {
+            match u8::try_from(*id) {
+                Ok(0) | Err(_) => bytes.extend_from_slice(END.as_bytes()),
+                Ok(byte) => bytes.push(byte),
             }
         }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// How an id is written in the vocabulary.

@@ -99,14 +99,12 @@ impl Model {
     /// directory has that isoflop's model has not, by the name of the field.
     pub fn open(path: &Path, results: &Path, cell: Option<&str>) -> Result<Self, Failure> {
         if is_directory(path) {
-            return match cell {
-                None => of_directory(path),
-                Some(_) => {
-                    let message =
-                        format!("`{}` is one model, and --cell is for a sweep", path.display());
-                    Err(InputError::new(message, "leave --cell out").into())
-                }
-            };
+            if cell.is_some() {
+                let message =
+                    format!("`{}` is one model, and --cell is for a sweep", path.display());
+                return Err(InputError::new(message, "leave --cell out").into());
+            }
+            return of_directory(path);
         }
         let sweep = At::of(path, results)?;
         let (attempt, cell) = match cell {
@@ -204,7 +202,7 @@ impl At {
             return Err(InputError::new(message, hint).into());
         };
         if !weights::are_kept(&Os, &dir) {
-            return Err(self.without_weights(&format!("cell {}", short(whole))).into());
+            return Err(without_weights(&format!("cell {}", short(whole))).into());
         }
         let started = attempts.iter().find(|a| a.dir == dir).and_then(started);
         let cell = started.map(|(cell, _)| cell.clone());
@@ -227,27 +225,14 @@ impl At {
         }
         completed.retain(|(_, dir, _)| weights::are_kept(&Os, dir));
         let best = completed.into_iter().min_by(|l, r| l.0.total_cmp(&r.0));
-        let (_, dir, cell) = best.ok_or_else(|| {
-            self.without_weights(&format!("no cell of `{}`", self.results.display()))
-        })?;
+        let (_, dir, cell) = best
+            .ok_or_else(|| without_weights(&format!("no cell of `{}`", self.results.display())))?;
         Ok((dir, cell))
-    }
-
-    /// `what` says whose weights are missing: `cell X`, or `no cell of Y`.
-    fn without_weights(&self, what: &str) -> InputError {
-        let verb = if what.starts_with("no ") { "has kept weights" } else { "has no kept weights" };
-        InputError::new(
-            format!(
-                "{what} {verb}: it was trained with `keep = \"none\"`, or by an isoflop that kept none"
-            ),
-            "leave `keep` out of the sweep file, move the cell's folder under `cells/` away, and `isoflop run SWEEP` trains \
-             it again",
-        )
     }
 
     fn open(self, attempt: &Path, cell: Cell) -> Result<Model, Failure> {
         let read = weights::read(&Os, attempt)?;
-        let read = read.ok_or_else(|| self.without_weights(&format!("cell {}", cell.short())))?;
+        let read = read.ok_or_else(|| without_weights(&format!("cell {}", cell.short())))?;
         let (attempts, state) = ledger::look(&cell_dir(&self.results, &cell.id))?;
         let (loss, loss_se) = match state {
             State::Completed { loss, loss_se, .. } => (loss, loss_se),
@@ -343,6 +328,18 @@ impl At {
             _ => PathBuf::new(),
         }
     }
+}
+
+/// `what` says whose weights are missing: `cell X`, or `no cell of Y`.
+fn without_weights(what: &str) -> InputError {
+    let verb = if what.starts_with("no ") { "has kept weights" } else { "has no kept weights" };
+    InputError::new(
+        format!(
+            "{what} {verb}: it was trained with `keep = \"none\"`, or by an isoflop that kept none"
+        ),
+        "leave `keep` out of the sweep file, move the cell's folder under `cells/` away, and `isoflop run SWEEP` trains \
+         it again",
+    )
 }
 
 impl OfCell {
