@@ -123,7 +123,9 @@ mod tests {
 
     fn ours(vocab: u32, texts: &[&str]) -> BPE {
         let mut words = Words::default();
-        texts.iter().for_each(|text| words.add(text));
+        for text in texts {
+            words.add(text);
+        }
         words.learn(vocab).unwrap().0
     }
 

@@ -142,6 +142,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as an encoder does")]
     fn bytes(text: &str) -> Result<Vec<i32>, InputError> {
         Ok(text.bytes().map(i32::from).collect())
     }

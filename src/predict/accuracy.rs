@@ -125,8 +125,8 @@ mod tests {
         for seed in 0..studies {
             let mut random = Random::new(seed, 1);
             let (mut points, mut rows) = (Vec::new(), Vec::new());
-            for flops in [1e9_f64, 1e10, 1e11, 1e12] {
-                for i in 0..6 {
+            for flops in [1e9, 1e10, 1e11, 1e12_f64] {
+                for i in 0..6_u8 {
                     let params = (flops / 600.0).sqrt() * 4.0_f64.powf(f64::from(i) / 2.5 - 1.0);
                     let tokens = flops / (6.0 * params);
                     let off = (0.01 * random.normal()).exp();

@@ -97,7 +97,7 @@ impl Runs {
         let loss_column = Some(format!("bits per byte of {task}"));
         let (curves, curves_of) = (Vec::new(), Vec::new());
         let (uniform_loss, health, ledger, results) = (None, None, None, None);
-        Self { loss_column, curves, curves_of, uniform_loss, health, ledger, results, ..self }
+        Self { ledger, curves, results, curves_of, health, uniform_loss, loss_column, ..self }
     }
 
     /// Anybody's table.

@@ -128,14 +128,11 @@ fn recorded(results: &Results, task: &str) -> Result<Evaluated, Failure> {
             });
         }
     }
-    if contents.len() > 1
-        || evaluated.models.len()
-            > BTreeSet::from_iter(evaluated.models.iter().map(|m| &m.id)).len()
-    {
+    let cells: BTreeSet<&str> = evaluated.models.iter().map(|m| m.id.as_str()).collect();
+    if contents.len() > 1 || evaluated.models.len() > cells.len() {
         let message = format!(
-            "cells of `{}` were scored on {} tasks of the name `{task}`",
-            results.name,
-            contents.len()
+            "cells of `{}` were scored on several tasks of the name `{task}`, or by several weights",
+            results.name
         );
         let hint = "a task that was changed is another one: give it another name and score the cells on it";
         return Err(InputError::new(message, hint).into());
@@ -229,7 +226,7 @@ fn scores(path: &Path) -> Result<Vec<Scored>, Failure> {
             return Err(refused(line, "neither se nor items".to_owned()));
         };
         let sound = (0.0..=1.0).contains(&row.accuracy) && se.is_finite() && se >= 0.0;
-        if !sound || !(row.bits_per_byte.is_finite() && row.bits_per_byte > 0.0) {
+        if !(sound && row.bits_per_byte.is_finite() && row.bits_per_byte > 0.0) {
             let Row { bits_per_byte, accuracy, .. } = row;
             let why =
                 format!("bits_per_byte {bits_per_byte}, accuracy {accuracy}, standard error {se}");

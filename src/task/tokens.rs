@@ -116,12 +116,13 @@ mod tests {
     const READER: Reader = Reader { window: 8, separator: SEPARATOR };
 
     /// One id a byte, but "ab" is one token and a blank is part of the word after it, as byte-level BPE has it.
+    #[expect(clippy::unnecessary_wraps, reason = "as an encoder does")]
     fn encode(text: &str) -> Result<Vec<i32>, InputError> {
         let (mut out, mut rest) = (Vec::new(), text);
         while let Some(first) = rest.chars().next() {
             let joined = ["ab", " a", " b"].iter().position(|t| rest.starts_with(t));
             let (id, len) = match joined {
-                Some(n) => (1000 + n as i32, 2),
+                Some(n) => (1000 + i32::try_from(n).unwrap(), 2),
                 None if rest.starts_with("<|endoftext|>") => (SEPARATOR, 13),
                 None => (first as i32, first.len_utf8()),
             };

@@ -1,5 +1,7 @@
 //! What each rule measures of a document, in words.
 
+use super::SHARE;
+
 /// What the number of a removed document is, and whether its limit is the most or the least that stays.
 pub fn measures(rule: &str) -> Option<String> {
     if let Some(n) = rule.strip_prefix("top-").and_then(|rest| rest.strip_suffix("-gram")) {
@@ -39,6 +41,7 @@ pub fn measures(rule: &str) -> Option<String> {
         "longest-line" => "characters of the longest line, at most",
         "mean-line" => "mean characters of a line, at most",
         "alphanumeric" => "share of letters and digits, at least",
+        SHARE => "place of its hash between 0 and 1, at most",
         _ => return None,
     };
     Some(plain.to_owned())

@@ -117,7 +117,7 @@ fn end_of_sample(work: &Work, sample: u64) -> Result<Option<Ranked>, DataError> 
     let mut among = Vec::new();
     for unit in 0..work.units.len() {
         each_staying(work, unit, &mut |ranked| {
-            among.extend((leading(&ranked) == ends).then_some(ranked))
+            among.extend((leading(&ranked) == ends).then_some(ranked));
         })?;
     }
     among.sort_unstable();
