@@ -49,7 +49,9 @@ fn documents_of_every_kind() {
         let target = format!("documents, {}", name.split_once('.').unwrap().1);
         fuzz_files(&target, &[(path, bytes)], |bytes| {
             fs::write(&file, bytes).unwrap();
-            let Ok(listing) = documents::find(std::slice::from_ref(&name), dir.path()) else { return };
+            let Ok(listing) = documents::find(std::slice::from_ref(&name), dir.path()) else {
+                return;
+            };
             for found in &listing.files {
                 let Ok(parts) = documents::parts(found, 100) else { return };
                 for (part, fields) in parts.iter().flat_map(|p| ways.iter().map(move |f| (p, f))) {

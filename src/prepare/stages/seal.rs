@@ -48,9 +48,7 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
         raw.bytes = Some(bytes(|w| w.raw_bytes));
         raw.noise = judged.scatter[1].error();
         raw.raw_sha256 = Some(hex(&keys.finalize()));
-        for example in judged.removed.values_mut().flat_map(|rule| &mut rule.examples) {
-            example.id = work.named(Path::new(&example.id)).display().to_string();
-        }
+        name_examples(work, &mut judged);
         cards.push(DomainCard {
             name: name.to_owned(),
             kind: domain.kind(name).name().to_owned(),
@@ -79,10 +77,7 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
             held_out_raw: Some(raw),
         });
     }
-    if domains.iter().all(|domain| domain.train.tokens == 0) {
-        let hint = "`isoflop data RECIPE --look DOMAIN` shows what each rule removes";
-        return Err(InputError::new("no document is left to train on", hint).into());
-    }
+    refuse_empty(&domains)?;
     let mut manifest = Manifest::new(tokenizer, domains);
     manifest.recipe = toml::from_str::<serde_json::Value>(&work.text).ok();
     manifest.rules = rules(work);
@@ -99,6 +94,21 @@ pub(super) fn all(work: &Work) -> Result<(), DataError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Files are named as the recipe names them.
+fn name_examples(work: &Work, judged: &mut Found) {
+    for example in judged.removed.values_mut().flat_map(|rule| &mut rule.examples) {
+        example.id = work.named(Path::new(&example.id)).display().to_string();
+    }
+}
+
+fn refuse_empty(domains: &[Domain]) -> Result<(), DataError> {
+    if domains.iter().all(|domain| domain.train.tokens == 0) {
+        let hint = "`isoflop data RECIPE --look DOMAIN` shows what each rule removes";
+        return Err(InputError::new("no document is left to train on", hint).into());
+    }
+    Ok(())
 }
 
 fn write_card(work: &Work, manifest: &Manifest, cards: Vec<DomainCard>) -> Result<(), DataError> {
