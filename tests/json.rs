@@ -209,6 +209,7 @@ fn outputs() -> Vec<(&'static str, Value)> {
     common::walk_task(&place);
     call("eval", &["eval", "sweep.toml", "--tasks", "walk.toml"]);
     call("target", &["fit", "results/one", "--target", "walk", "--bootstrap", "40"]);
+    call("compare", &["compare", "results/one", "results/one"]);
     call("check", &["check", "sweep.toml"]);
     let words =
         ONE.replace("graph-walk = { nodes = 16, degree = 4, skew = 0.0 }", "files = [\"texts\"]");
