@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::judge::Rule;
 use super::reference::Mix;
 use super::resolve::Copies;
+use crate::prepare::filter::SHARE;
 use crate::units::several;
 
 /// Name of the card in the dataset's directory.
@@ -103,14 +104,17 @@ impl Card {
             if d.train_tokens == 0 {
                 out.push(format!("{name}: nothing of it is trained on."));
             }
-            let passing = (d.documents - d.removed().min(d.documents)) as f64;
+            // What is beyond the domain's share was chosen, and not judged.
+            let beyond = d.removed.get(SHARE).map_or(0, |rule| rule.documents);
+            let (removed, judged) = (d.removed() - beyond, d.documents.saturating_sub(beyond));
+            let passing = (d.documents - removed.min(d.documents)) as f64;
             let held_out = d.held_out_documents as f64;
             out.extend(few_held_out(name, passing, held_out, d.held_out_noise));
-            if 2 * d.removed() > d.documents {
+            if 2 * removed > judged {
                 out.push(format!(
                     "{name}: rules remove {:.0}% of its documents. They are made for web pages: look whether they fit \
                      this text (`--look {name}`).",
-                    100.0 * d.removed() as f64 / d.documents as f64
+                    100.0 * removed as f64 / judged as f64
                 ));
             }
             if d.unread[0] > 0 {
