@@ -75,7 +75,7 @@ fn a_card_says_what_to_know_and_obeys_nothing_that_a_document_says() {
         "56.7%",
         "words, at least",
         "12 against 50",
-        "known to 5% at best",
+        "known to about 5%",
         "rules remove 57%",
         "held-out web",
         "21 in web",
