@@ -8,7 +8,7 @@
 use crate::error::InputError;
 use crate::fit::budget_of_each;
 use crate::points::{Point, Table, neutral};
-use crate::units::BITS_PER_BYTE;
+use crate::units::{BITS_PER_BYTE, bits_per_byte};
 
 /// A format that other tools read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -162,7 +162,7 @@ fn nanochat(table: &Table, point: &Point, budget: Option<f64>) -> Result<Vec<Str
     let counts = point.counts.ok_or_else(|| lacks("count of embedding, head and blocks"))?;
     let bits = match (table.convention.loss.as_str(), table.bytes_per_token) {
         (BITS_PER_BYTE, _) => point.loss,
-        (_, Some(bytes)) => point.loss / std::f64::consts::LN_2 / bytes,
+        (_, Some(bytes)) => bits_per_byte(point.loss, bytes),
         _ => return Err(lacks("loss in bits per byte")),
     };
     let head = counts.matmul - counts.non_embedding;

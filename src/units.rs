@@ -12,6 +12,11 @@ pub const BITS_PER_BYTE: &str = "bits/byte";
 /// Where nobody said what a loss is measured in.
 pub const AS_GIVEN: &str = "as given";
 
+/// A loss [nats/token] of tokens of so many bytes each [bytes/token], in bits/byte.
+pub fn bits_per_byte(loss: f64, bytes_per_token: f64) -> f64 {
+    loss / std::f64::consts::LN_2 / bytes_per_token
+}
+
 /// Stands for the unit of the loss in that of a parameter: `{loss} parameters^alpha`.
 pub const LOSS: &str = "{loss}";
 

@@ -8,7 +8,7 @@ use crate::ledger::{Ledger, State};
 use crate::plan::memory::Room;
 use crate::plan::mixture::{BLOCK, Portion};
 use crate::plan::{Cell, Recipe};
-use crate::units::{NATS_PER_TOKEN, bytes, count, digits3, duration, flops};
+use crate::units::{NATS_PER_TOKEN, bits_per_byte, bytes, count, digits3, duration, flops};
 
 /// Warnings, one a line.
 pub(super) fn warnings<T: std::fmt::Display>(warnings: &[T]) -> String {
@@ -147,10 +147,10 @@ pub(super) fn ledger(ledger: &Ledger) -> String {
         }
     }
     let bits = |loss: f64| {
-        ledger.truth.bytes_per_token.map_or_else(
-            || "-".to_owned(),
-            |bytes| format!("{:.3}", loss / std::f64::consts::LN_2 / bytes),
-        )
+        ledger
+            .truth
+            .bytes_per_token
+            .map_or_else(|| "-".to_owned(), |bytes| format!("{:.3}", bits_per_byte(loss, bytes)))
     };
     let rows = cells.iter().map(|(cell, state)| {
         let d = cell.recipe.tokens() as f64;

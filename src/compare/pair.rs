@@ -17,10 +17,6 @@ pub struct Run {
     pub key: String,
     /// Runs that share noise carry the same.
     pub cluster: String,
-    /// Model size N [parameters].
-    pub params: f64,
-    /// Training tokens D [tokens].
-    pub tokens: f64,
     /// Training compute C [FLOP].
     pub flops: f64,
     /// Final held-out loss, in the same unit for both studies.
@@ -166,7 +162,7 @@ mod tests {
     fn run(i: usize, cluster: usize, loss: f64) -> Run {
         let flops = 1e10 * [1.0, 2.0, 4.0, 8.0][i % 4];
         let cluster = cluster.to_string();
-        Run { key: i.to_string(), cluster, params: 1e3, tokens: 1e6, flops, loss }
+        Run { key: i.to_string(), cluster, flops, loss }
     }
 
     /// Studies of `n` runs in clusters of `of`, B's loss `ratio` of A's, with noise of the run and of the cluster.

@@ -62,18 +62,22 @@ impl Words {
 
     /// Learns merges, and says which tokens are special.
     pub(super) fn learn(self, vocab: u32) -> Result<(BPE, Vec<AddedToken>), EncodeError> {
-        let trainer = BpeTrainer::builder()
-            .show_progress(false)
-            .vocab_size(vocab as usize)
-            .min_frequency(2)
-            .special_tokens(vec![AddedToken::from(END, true)])
-            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-            .build();
         let mut bpe = BPE::default();
         let counts = self.counts.into_iter().map(|(word, count)| (spelled(&word).into(), count));
-        let special = trainer.do_train(&counts.collect(), &mut bpe)?;
+        let special = trainer(vocab).do_train(&counts.collect(), &mut bpe)?;
         Ok((bpe, special))
     }
+}
+
+/// How merges are learned.
+fn trainer(vocab: u32) -> BpeTrainer {
+    BpeTrainer::builder()
+        .show_progress(false)
+        .vocab_size(vocab as usize)
+        .min_frequency(2)
+        .special_tokens(vec![AddedToken::from(END, true)])
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .build()
 }
 
 fn needed(word: &str) -> usize {
@@ -110,14 +114,7 @@ mod tests {
                 .with_decoder(Some(split))
                 .build()
                 .unwrap();
-        let mut trainer = BpeTrainer::builder()
-            .show_progress(false)
-            .vocab_size(vocab as usize)
-            .min_frequency(2)
-            .special_tokens(vec![AddedToken::from(END, true)])
-            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-            .build();
-        whole.train(&mut trainer, texts.iter()).unwrap();
+        whole.train(&mut trainer(vocab), texts.iter()).unwrap();
         whole.get_model().clone()
     }
 

@@ -35,12 +35,17 @@ pub fn rising_end(losses: &[f32]) -> Option<Rise> {
     if losses.len() < MIN_STEPS {
         return None;
     }
-    let tenth = (END * losses.len() as f64).round() as usize;
+    let tenth = tenth(losses);
     let (rest, last) = losses.split_at(losses.len() - tenth);
     let [before, last] = [&rest[rest.len() - tenth..], last].map(blocks);
     let height = last.0 - before.0;
     let se = (last.1 + before.1).sqrt();
     (height > HIGH * se && height > FLOOR * before.0).then_some(Rise { height, se })
+}
+
+/// Steps of the last tenth.
+pub(super) fn tenth(losses: &[f32]) -> usize {
+    (END * losses.len() as f64).round() as usize
 }
 
 /// Mean of the losses, and the variance of that mean, from successive differences of block means: a rise

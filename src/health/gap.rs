@@ -1,7 +1,7 @@
 //! Held-out losses that part from the training losses: another kind of text, text learned by heart, or a leak.
 
-use super::ending::blocks;
-use super::{END, MIN_STEPS, Run};
+use super::ending::{blocks, tenth};
+use super::{MIN_STEPS, Run};
 use crate::units::several;
 
 /// Standard errors that make a gap.
@@ -15,8 +15,8 @@ fn gap(run: &Run) -> Option<f64> {
     if run.losses.len() < MIN_STEPS {
         return None;
     }
-    let last = (END * run.losses.len() as f64).round() as usize;
-    let (trained, variance) = blocks(&run.losses[run.losses.len() - last..]);
+    let (_, last) = run.losses.split_at(run.losses.len() - tenth(&run.losses));
+    let (trained, variance) = blocks(last);
     let gap = (held_out / trained).ln();
     let se = (variance + held_out_se * held_out_se).sqrt() / trained;
     (gap.abs() > FLOOR && gap.abs() > HIGH * se).then_some(gap)

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Precision;
 use crate::plan::Cell;
-use crate::units::{count, several};
+use crate::units::{bits_per_byte, count, several};
 
 /// Where the model comes from, for programs.
 pub const PROVENANCE: &str = "isoflop.json";
@@ -81,7 +81,7 @@ impl Provenance {
         let recipe = &self.cell.recipe;
         let shape = recipe.shape;
         let bits = self.bytes_per_token.map_or_else(String::new, |bytes| {
-            format!(", {:.4} bits/byte", self.loss / std::f64::consts::LN_2 / bytes)
+            format!(", {:.4} bits/byte", bits_per_byte(self.loss, bytes))
         });
         let licence = self.licence.as_deref().unwrap_or("not known to isoflop");
         let precision =

@@ -8,7 +8,7 @@ use crate::health;
 use crate::plan::{Cell, Recipe};
 use crate::points::{CellRow, Convention, Curve, Exclusion, Point, Table, neutral};
 use crate::spec::Schedule;
-use crate::units::{NATS_PER_TOKEN, count};
+use crate::units::{NATS_PER_TOKEN, bits_per_byte, count};
 
 /// Points of one curve, spaced evenly in the logarithm of compute.
 const CURVE_POINTS: usize = 60;
@@ -64,11 +64,6 @@ pub struct Row {
     epochs: Option<Option<f64>>,
 }
 
-/// Bits per byte of a loss [bits/byte].
-fn bits_per_byte(loss: f64, bytes_per_token: Option<f64>) -> Option<f64> {
-    bytes_per_token.map(|bytes| loss / std::f64::consts::LN_2 / bytes)
-}
-
 fn row(cell: &Cell, state: &State, ledger: &Ledger) -> Row {
     let bytes_per_token = ledger.truth.bytes_per_token;
     let unique = ledger.distinct.get(&cell.id).copied();
@@ -100,7 +95,7 @@ fn row(cell: &Cell, state: &State, ledger: &Ledger) -> Row {
         flops_6nd_non_embedding: 6.0 * n.non_embedding * d as f64,
         loss,
         loss_se,
-        bits_per_byte: loss.and_then(|l| bits_per_byte(l, bytes_per_token)),
+        bits_per_byte: loss.zip(bytes_per_token).map(|(l, bytes)| bits_per_byte(l, bytes)),
         steps: recipe.steps,
         batch_tokens: recipe.batch_tokens(),
         learning_rate: recipe.learning_rate,

@@ -10,7 +10,7 @@ use crate::compare::{Difference, Run, difference};
 use crate::error::InputError;
 use crate::import::Options;
 use crate::points::Table;
-use crate::units::{BITS_PER_BYTE, NATS_PER_TOKEN};
+use crate::units::{BITS_PER_BYTE, NATS_PER_TOKEN, bits_per_byte};
 
 /// What a comparison says.
 #[derive(Debug, Serialize)]
@@ -102,7 +102,7 @@ fn unit(a: &Runs, b: &Runs) -> Result<(String, [f64; 2]), Failure> {
     let (one, other) = (&a.table, &b.table);
     let per_byte = |table: &Table| match (table.convention.loss.as_str(), table.bytes_per_token) {
         (BITS_PER_BYTE, _) => Some(1.0),
-        (NATS_PER_TOKEN, Some(bytes)) => Some(1.0 / std::f64::consts::LN_2 / bytes),
+        (NATS_PER_TOKEN, Some(bytes)) => Some(bits_per_byte(1.0, bytes)),
         _ => None,
     };
     let alike = |x: Option<f64>, y: Option<f64>| match (x, y) {
@@ -153,8 +153,6 @@ fn keyed(runs: &Runs, scale: f64) -> Vec<Run> {
             Run {
                 key,
                 cluster: point.cluster.clone(),
-                params: point.params,
-                tokens: point.tokens,
                 flops: point.flops,
                 loss: scale * point.loss,
             }

@@ -1,7 +1,6 @@
 //! All documents of a dataset by one number: those of a unit follow those of the one before.
 
 /// Where the documents of each unit begin.
-#[derive(Clone)]
 pub(super) struct Places {
     /// The first of each unit, and the one after the last.
     firsts: Vec<u64>,

@@ -143,8 +143,7 @@ impl Looking<'_> {
     fn write(&mut self, scratch: [PathBuf; 3], copies: &mut Copies) -> Result<(), DataError> {
         // By set: how many it has; the one that stays and one, with a flag where some are held out; its key.
         let [mut sizes, mut stays, mut keys] = scratch.map(|path| Numbers::new(&path));
-        let (work, places) = (self.work, self.places.clone());
-        let domain = |place: u64| work.units[places.unit(place).0].domain;
+        let domain = |place: u64| self.work.units[self.places.unit(place).0].domain;
         let mut largest = Largest::default();
         for unit in 0..self.work.units.len() {
             let mut judged = Judged::all(self.work, unit)?;
@@ -190,7 +189,7 @@ impl Looking<'_> {
                         Some(Copy::HeldOut)
                     } else if stays == place {
                         None
-                    } else if self.equal(stays, place)? {
+                    } else if equal(&mut self.exact, stays, place)? {
                         Some(Copy::Exact)
                     } else {
                         Some(Copy::Near)
@@ -206,11 +205,12 @@ impl Looking<'_> {
         copies.examples = largest.read(self.work, &self.places)?;
         Ok(())
     }
+}
 
-    fn equal(&mut self, one: u64, other: u64) -> Result<bool, DataError> {
-        let set = self.exact.set(one)?;
-        Ok(set.is_some() && set == self.exact.set(other)?)
-    }
+/// Are both of one set of equal documents?
+fn equal(exact: &mut Joined, one: u64, other: u64) -> Result<bool, DataError> {
+    let set = exact.set(one)?;
+    Ok(set.is_some() && set == exact.set(other)?)
 }
 
 /// What was found of copies.
